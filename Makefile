@@ -1,0 +1,155 @@
+# mmioshim. `make help` lists targets and knobs.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CC      ?= cc
+V       ?= 0
+DEBUG   ?= 0
+SAN     ?= 0
+VERSION := 0.1.0
+
+BINDIR  := $(PREFIX)/bin
+LIBDIR  := $(PREFIX)/lib
+INCDIR  := $(PREFIX)/include
+MANDIR  := $(PREFIX)/share/man
+COMPDIR := $(PREFIX)/share/bash-completion/completions
+
+# One build directory per configuration, so that knobs never mix objects.
+B := build/$(notdir $(CC))$(if $(filter 1,$(DEBUG)),-debug)$(if $(filter 1,$(SAN)),-san)
+
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@echo "  $(1)	$(2)")
+
+WARN   := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla
+OPT    := $(if $(filter 1,$(DEBUG)),-O0,-O2) -g
+CFLAGS_ALL = -std=gnu17 -D_GNU_SOURCE $(OPT) $(WARN) -Ipreload -I. -fno-strict-aliasing -MMD -MP $(CFLAGS)
+# The library: nothing leaks out, thread-locals without the loader's help, no stack protector in a signal handler's way.
+LIB_CFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -fasynchronous-unwind-tables
+SAN_FLAGS  := $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer)
+comma := ,
+
+LIB_SRC := $(sort $(wildcard preload/*.c preload/*/*.c preload/*/*.S))
+LIB_OBJ := $(patsubst %,$(B)/%.o,$(LIB_SRC)) $(B)/maps.o
+# What an ordinary process (the command, unit tests) takes of the library: all but what traps and interposes.
+POOL_OBJ := $(filter-out $(B)/preload/shim.c.o $(B)/preload/trap/% $(B)/preload/interpose/% $(B)/preload/base/mem.c.o \
+	$(B)/preload/config/fdt_libc.c.o,$(LIB_OBJ))
+TOOL_SRC := $(sort $(wildcard tools/*.c))
+TOOL_OBJ := $(patsubst %.c,$(B)/%.o,$(TOOL_SRC))
+EXAMPLES := $(patsubst examples/%.c,examples/%,$(sort $(wildcard examples/*.c)))
+
+.PHONY: all run test test-all deps install uninstall clean help bench fuzz check-deps
+all: libmmioshim.so mmioshim $(EXAMPLES)
+
+# --- set-up: what is missing is installed by the first command of a fresh clone ---
+
+PACKAGES := gcc make libunwind-dev libzydis-dev libfdt-dev device-tree-compiler libpng-dev
+TEST_PACKAGES := bats bats-support bats-assert busybox g++ clang python3 gdb strace procps util-linux
+
+deps:
+	$(Q)sh tests/deps.sh $(PACKAGES) $(TEST_PACKAGES)
+build-deps:
+	$(Q)sh tests/deps.sh $(PACKAGES)
+
+run: build-deps
+	$(Q)$(MAKE) --no-print-directory all
+	LD_PRELOAD=./libmmioshim.so ./examples/driver
+
+test: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)CC="$(CC)" sh tests/run.sh
+
+bench: build-deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)CC="$(CC)" sh tests/bench/run.sh
+
+# --- library ---
+
+libmmioshim.so: $(B)/libmmioshim.so
+	$(Q)cp -f $< $@.new && mv -f $@.new $@
+
+$(B)/libmmioshim.so: $(LIB_OBJ) preload/mmioshim.map
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -o $@ $(LIB_OBJ) $(LDFLAGS) -Wl,--version-script=preload/mmioshim.map -Wl,-z,initfirst,-z,now,-z,relro \
+		-Wl,-z,noexecstack,-z,nodelete -Wl,-Bsymbolic -Wl,--exclude-libs,ALL -Wl,-soname,libmmioshim.so -Wl,-z,defs \
+		-l:libfdt.a -ldl
+
+$(B)/maps.c: $(patsubst %,$(B)/%.dtb,virt virt-low) preload/config/maps/embed.sh
+	$(call say,GEN,$@)
+	$(Q)sh preload/config/maps/embed.sh $(filter %.dtb,$^) > $@.new && mv $@.new $@
+
+$(B)/%.dtb: preload/config/maps/%.dts preload/config/maps/virt.dts
+	$(call say,DTC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)dtc -q -I dts -O dtb -o $@ $<
+
+$(B)/maps.o: $(B)/maps.c
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LIB_CFLAGS) -c $< -o $@
+
+# These stand in for functions that compilers know: no loop in them may become a call of itself.
+$(B)/preload/base/mem.c.o $(B)/preload/config/fdt_libc.c.o: OWN_CFLAGS := -fno-builtin $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns)
+
+$(B)/preload/%.c.o: preload/%.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LIB_CFLAGS) $(OWN_CFLAGS) -c $< -o $@
+
+$(B)/preload/%.S.o: preload/%.S
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -Ipreload -fPIC -g -MMD -MP -c $< -o $@
+
+# --- command ---
+
+mmioshim: $(B)/mmioshim
+	$(Q)cp -f $< $@.new && mv -f $@.new $@
+
+$(B)/mmioshim: $(TOOL_OBJ) $(POOL_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(SAN_FLAGS) -lfdt -lpng -ldl
+
+$(B)/tools/%.o: tools/%.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(SAN_FLAGS) -DLIBDIR='"$(LIBDIR)"' -DVERSION='"$(VERSION)"' -c $< -o $@
+
+# --- examples: ordinary programs that know nothing of us ---
+
+examples/%: examples/%.c
+	$(call say,CC,$<)
+	$(Q)$(CC) -O1 -g -Wall -Wextra -Werror -fno-omit-frame-pointer -o $@ $< -lpthread
+
+# --- install ---
+
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCDIR)/mmioshim \
+		$(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(COMPDIR)
+	install -m 755 mmioshim $(DESTDIR)$(BINDIR)/mmioshim
+	install -m 755 libmmioshim.so $(DESTDIR)$(LIBDIR)/libmmioshim.so
+	install -m 644 preload/mmioshim/client.h preload/mmioshim/device.h $(DESTDIR)$(INCDIR)/mmioshim/
+	sed -e 's|@PREFIX@|$(PREFIX)|g; s|@VERSION@|$(VERSION)|g' tools/mmioshim.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/mmioshim.pc
+	install -m 644 tools/man/mmioshim.1 $(DESTDIR)$(MANDIR)/man1/mmioshim.1
+	install -m 644 tools/man/libmmioshim.7 $(DESTDIR)$(MANDIR)/man7/libmmioshim.7
+	install -m 644 tools/completion/mmioshim.bash $(DESTDIR)$(COMPDIR)/mmioshim
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/mmioshim $(DESTDIR)$(LIBDIR)/libmmioshim.so $(DESTDIR)$(LIBDIR)/pkgconfig/mmioshim.pc \
+		$(DESTDIR)$(INCDIR)/mmioshim/client.h $(DESTDIR)$(INCDIR)/mmioshim/device.h \
+		$(DESTDIR)$(MANDIR)/man1/mmioshim.1 $(DESTDIR)$(MANDIR)/man7/libmmioshim.7 $(DESTDIR)$(COMPDIR)/mmioshim
+	-rmdir $(DESTDIR)$(INCDIR)/mmioshim
+
+clean:
+	rm -rf build libmmioshim.so mmioshim $(EXAMPLES)
+
+help:
+	@echo "targets:"
+	@echo "  all        library ./libmmioshim.so, command ./mmioshim, ./examples/* (the default)"
+	@echo "  run        installs what is missing, builds, runs the example driver under the library"
+	@echo "  test       installs what is missing, builds, runs every test"
+	@echo "  bench      measures costs as ratios within one run"
+	@echo "  deps       installs missing Debian packages"
+	@echo "  install    to PREFIX (default /usr/local), below DESTDIR; uninstall takes it back"
+	@echo "  clean      removes what was built"
+	@echo "knobs: V=1 shows commands, DEBUG=1 builds with -O0, SAN=1 builds the command with sanitizers, CC=gcc|clang"
+
+-include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d)

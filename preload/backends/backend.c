@@ -1,0 +1,81 @@
+/* The kinds of host end, and how a specification is read. */
+#include "backends/backend.h"
+
+#include "base/mem.h"
+
+const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_null, NULL};
+
+const struct backend_ops *backend_kind(const char *text, size_t length)
+{
+    for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++)
+        if (strlen((*kind)->name) == length && strncmp((*kind)->name, text, length) == 0)
+            return *kind;
+    return NULL;
+}
+
+bool backend_next(const char **cursor, struct fmt *piece)
+{
+    const char *start = *cursor;
+    size_t length = 0;
+
+    piece->len = 0;
+    piece->full = false;
+    if (!start)
+        return false;
+    while (start[length] && start[length] != ',')
+        length++;
+    fmt_mem(piece, start, length);
+    fmt_end(piece);
+    *cursor = start[length] ? start + length + 1 : NULL;
+    return true;
+}
+
+const char *backend_value(const char *piece, const char *key)
+{
+    size_t length = strlen(key);
+
+    return strncmp(piece, key, length) == 0 && piece[length] == '=' ? piece + length + 1 : NULL;
+}
+
+int backend_refuse(const struct backend_ops *ops, const char *piece, struct fmt *error)
+{
+    fmt_printf(error, "%s does not take \"%s\"; allowed: %s%s", ops->name, piece, ops->name, ops->options);
+    return -1;
+}
+
+static int unknown_kind(const char *spec, size_t length, struct fmt *error)
+{
+    fmt_str(error, "unknown kind of host end \"");
+    fmt_mem(error, spec, length);
+    fmt_str(error, "\"; allowed:");
+    for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++)
+        fmt_printf(error, "%s %s%s", kind == backend_kinds ? "" : ",", (*kind)->name, (*kind)->options);
+    return -1;
+}
+
+int backend_open(struct backend *b, const char *spec, struct fmt *error)
+{
+    size_t length = 0;
+
+    while (spec[length] && spec[length] != ':' && spec[length] != ',')
+        length++;
+    b->ops = backend_kind(spec, length);
+    b->in = b->out = -1;
+    b->ended = b->owns = false;
+    b->mark = 0;
+    b->name[0] = b->link[0] = 0;
+    if (!b->ops)
+        return unknown_kind(spec, length, error);
+    if (b->ops->open(b, spec + length + (spec[length] == ':'), error) == 0)
+        return 0;
+    backend_close(b);
+    return -1;
+}
+
+void backend_close(struct backend *b)
+{
+    if (b->ops)
+        b->ops->close(b);
+    b->ops = NULL;
+    b->in = b->out = -1;
+}

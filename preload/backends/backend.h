@@ -1,0 +1,88 @@
+/*
+ * Host ends of devices. An operation is tried now; when it would block it says
+ * so, and the caller polls and completes it later. A machine's processes each
+ * open their own end from the same specification. Any context with signals
+ * masked, except open, adopt and close (ordinary).
+ */
+#ifndef MMIOSHIM_BACKENDS_BACKEND_H
+#define MMIOSHIM_BACKENDS_BACKEND_H
+
+#include "base/fmt.h"
+#include "base/types.h"
+
+struct backend;
+
+enum { BACKEND_IN = 1, BACKEND_OUT = 4 }; /* as POLLIN, POLLOUT */
+
+struct backend_ops {
+    const char *name;    /* "stdio", "file", "pty", "null" */
+    const char *options; /* for `mmioshim devices`: ":PATH[,append]" is what may follow the name */
+    const char *doc;
+    /*
+     * spec: what follows the kind: "ARGUMENT,option,option=value" without the colon before ARGUMENT, ",option..."
+     * when there is no argument, "" when there is nothing. 0, or -1 with the reason. ordinary
+     */
+    int (*open)(struct backend *b, const char *spec, struct fmt *error);
+    /*
+     * Instead of open, in a process that got a descriptor of an end that another process of the machine opened
+     * (inherited, or by pidfd_getfd; /proc/PID/fd would open another terminal). Takes the descriptor over.
+     * 0, or -1 with the reason. ordinary. NULL: each process opens its own.
+     */
+    int (*adopt)(struct backend *b, int fd, struct fmt *error);
+    void (*close)(struct backend *b); /* ordinary */
+    /*
+     * Bytes taken or given (0 = end of file on reading), -EAGAIN: would block, other -errno: failed for good.
+     * SIGPIPE must be masked: a write that raises it leaves none pending.
+     */
+    long (*write)(struct backend *b, const void *buf, size_t n);
+    long (*read)(struct backend *b, void *buf, size_t n);
+    /*
+     * Which of BACKEND_IN and BACKEND_OUT are ready; waits at most timeout_ms (0 = only looks, -1 = for ever). Takes no
+     * byte. End of file is not ready for input (a wait for input alone then returns 0 at once, with b->ended set).
+     * An end that has failed is ready for output: the write says how.
+     */
+    unsigned (*poll)(struct backend *b, unsigned events, int timeout_ms);
+    /* Asynchronous completion of a request begun by write or read, for backends that need it. worker. May be NULL. */
+    int (*complete)(struct backend *b);
+};
+
+#define BACKEND_NAME 32
+#define BACKEND_PATH 4096
+#define BACKEND_LINK 256
+
+/*
+ * One end in one process. Zeroed by its owner, who then sets `first`. The owner may move in and out to other numbers
+ * (both, when they are equal).
+ */
+struct backend {
+    const struct backend_ops *ops;
+    int in, out;  /* descriptors, -1: none; never those that the program owns, except 0 and 1 of stdio */
+    bool first;   /* set before open: this process creates the machine, files are truncated, links made */
+    bool ended;   /* end of file was seen at the last look at the input */
+    bool owns;    /* close() closes the descriptors */
+    u64 mark;     /* private */
+    char name[BACKEND_NAME]; /* what the user must know: "/dev/pts/5"; "" when there is nothing to say */
+    char link[BACKEND_LINK]; /* private: path of the link that was asked for */
+};
+
+extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null;
+/* NULL-terminated list of all kinds. */
+extern const struct backend_ops *const backend_kinds[];
+
+/* The kind that the first `length` bytes of the text name, or NULL. Any context. */
+const struct backend_ops *backend_kind(const char *text, size_t length);
+/* Opens "kind[:argument][,option...]". On failure nothing is open and b->ops is NULL. ordinary */
+int backend_open(struct backend *b, const char *spec, struct fmt *error);
+/* Closes what is open and forgets it; b->ops == NULL is nothing to close. ordinary */
+void backend_close(struct backend *b);
+
+/* ---- for the kinds ---- */
+
+/* The next comma-separated piece of a spec, terminated in `piece`; false at the end. The first is the argument. */
+bool backend_next(const char **cursor, struct fmt *piece);
+/* What follows "key=" if the piece is that option, else NULL. */
+const char *backend_value(const char *piece, const char *key);
+/* The rule that every kind refuses a wrong option by: says which, and what is allowed. -1. */
+int backend_refuse(const struct backend_ops *ops, const char *piece, struct fmt *error);
+
+#endif

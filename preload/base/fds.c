@@ -1,0 +1,107 @@
+#include "base/fds.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#include "base/sys.h"
+
+static int table[FD_COUNT]; /* descriptor + 1; 0: none */
+
+/* Where ours begin: below the limit, and below 1024 so that the kernel's table stays small. */
+static int floor_of_ours(void)
+{
+    struct rlimit limit = {0, 0};
+    u64 top = 1024;
+
+    if (sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) == 0 && limit.rlim_cur < top)
+        top = limit.rlim_cur;
+    return top > 48 ? (int)top - 32 : top > 8 ? (int)top / 2 : 3;
+}
+
+static int move_high(int fd, int not_this)
+{
+    int from = floor_of_ours();
+    long high = sys_fcntl(fd, F_DUPFD_CLOEXEC, from);
+
+    if (high < 0)
+        high = sys_fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (high >= 0 && high == not_this) {
+        long other = sys_fcntl(fd, F_DUPFD_CLOEXEC, (int)high + 1);
+
+        if (other < 0)
+            other = sys_fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        sys_close((int)high);
+        high = other;
+    }
+    return (int)high;
+}
+
+int fds_adopt(enum fd_use use, int fd)
+{
+    int high = move_high(fd, -1);
+
+    sys_close(fd);
+    if (high >= 0)
+        __atomic_store_n(&table[use], high + 1, __ATOMIC_RELAXED);
+    return high;
+}
+
+int fds_get(enum fd_use use)
+{
+    return __atomic_load_n(&table[use], __ATOMIC_RELAXED) - 1;
+}
+
+void fds_close(enum fd_use use)
+{
+    int fd = fds_get(use);
+
+    if (fd < 0)
+        return;
+    __atomic_store_n(&table[use], 0, __ATOMIC_RELAXED);
+    sys_close(fd);
+}
+
+bool fds_ours(int fd)
+{
+    if (fd < 0)
+        return false;
+    for (unsigned i = 0; i < FD_COUNT; i++)
+        if (__atomic_load_n(&table[i], __ATOMIC_RELAXED) == fd + 1)
+            return true;
+    return false;
+}
+
+void fds_yield(int fd)
+{
+    for (unsigned i = 0; i < FD_COUNT; i++) {
+        int high;
+
+        if (fd < 0 || __atomic_load_n(&table[i], __ATOMIC_RELAXED) != fd + 1)
+            continue;
+        high = move_high(fd, fd);
+        __atomic_store_n(&table[i], high < 0 ? 0 : high + 1, __ATOMIC_RELAXED);
+    }
+}
+
+void fds_inherit(bool inherit)
+{
+    static const enum fd_use inherited[] = {FD_ARENA, FD_RAM, FD_MEM};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(inherited); i++)
+        if (fds_get(inherited[i]) >= 0)
+            sys_fcntl(fds_get(inherited[i]), F_SETFD, inherit ? 0 : FD_CLOEXEC);
+}
+
+int fds_next(int from)
+{
+    int best = -1;
+
+    for (unsigned i = 0; i < FD_COUNT; i++) {
+        int fd = __atomic_load_n(&table[i], __ATOMIC_RELAXED) - 1;
+
+        if (fd >= from && fd >= 0 && (best < 0 || fd < best))
+            best = fd;
+    }
+    return best;
+}

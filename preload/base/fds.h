@@ -1,0 +1,36 @@
+/*
+ * Our descriptors: high, close-on-exec, and known, so that the wrappers of
+ * close and dup2 can tell them from the program's.
+ */
+#ifndef MMIOSHIM_BASE_FDS_H
+#define MMIOSHIM_BASE_FDS_H
+
+#include "base/types.h"
+
+enum fd_use {
+    FD_ARENA,   /* inherited over exec */
+    FD_RAM,     /* inherited over exec */
+    FD_MEM,     /* stands for /dev/mem; inherited over exec */
+    FD_LOG,
+    FD_LOG_DIR,
+    FD_UFFD,
+    FD_PAGEMAP,
+    FD_BACKEND, /* first of FD_BACKENDS host ends */
+    FD_BACKENDS = 48,
+    FD_COUNT = FD_BACKEND + FD_BACKENDS,
+};
+
+/* Moves a descriptor out of the program's way and remembers it. The new number, or -errno (the old one is closed). */
+int fds_adopt(enum fd_use use, int fd);
+int fds_get(enum fd_use use); /* -1: none */
+void fds_close(enum fd_use use);
+/* Is it one of ours? The program must not see or close it. */
+bool fds_ours(int fd);
+/* The program wants this number (dup2): moves ours elsewhere. */
+void fds_yield(int fd);
+/* Clears or sets close-on-exec on what a new program must inherit. */
+void fds_inherit(bool inherit);
+/* Lowest number of ours that is >= from, or -1: for close_range. */
+int fds_next(int from);
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * The bus: hands an access to its device under the device's lock, and applies
+ * the policy on widths, holes and misuse. Knows no signal and no program.
+ */
+#ifndef MMIOSHIM_BUS_BUS_H
+#define MMIOSHIM_BUS_BUS_H
+
+#include "backends/backend.h"
+#include "memory/arena.h"
+#include "memory/view.h"
+#include "trace/print.h"
+
+enum unassigned { UNASSIGNED_ONES, UNASSIGNED_ZERO, UNASSIGNED_FAULT };
+
+/* One device as this process sees it. */
+struct bus_device {
+    struct mmioshim_device dev;
+    struct arena_device *shared;
+    struct backend backend; /* ops NULL: none */
+    u32 line[8];            /* interrupt numbers of its lines, from the device tree */
+};
+
+struct bus {
+    struct machine *machine;
+    struct bus_device *devices; /* one for each window, in the order of the description */
+    u32 ndevices;
+    enum unassigned unassigned;
+    struct trace_device *names; /* the same devices for the log */
+};
+
+/* What happened beside the data of an access. */
+struct bus_note {
+    u16 reg, element;  /* TRACE_NONE: no register there */
+    bool unassigned;
+    bool fault;        /* MMIOSHIM_UNASSIGNED=fault says no */
+    const char *rule;  /* lint: rule and text, NULL: nothing to say */
+    char text[96];
+};
+
+struct bus_irq {
+    u32 device, number;
+    bool level;
+};
+
+/* What a device asked for during an access; the caller does it after the event is logged. */
+struct bus_requests {
+    bool end;
+    int status;
+    bool reset;
+    u32 nirqs;
+    struct bus_irq irqs[8];
+};
+
+/* Plan for the arena: sizes of states, creation of devices. */
+void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc);
+/*
+ * Binds every device to its state, and opens host ends. attach: MMIOSHIM_ATTACH.
+ * 0, or -1 with one line. Ordinary context, in every process.
+ */
+int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassigned, const char *attach, struct fmt *error);
+/* Closes the host ends that this process opened. Ordinary context. */
+void bus_stop(struct bus *bus);
+
+void bus_lock(struct bus_device *device, const struct lock_self *self);
+void bus_unlock(struct bus_device *device, const struct lock_self *self);
+
+/*
+ * One access of `width` bytes (1 to 64) at an offset of the window, wholly
+ * inside it; the device's lock is held. MMIOSHIM_WAIT: nothing happened, wait
+ * with bus_wait() after unlocking and try again; else it is done and *note
+ * tells how. Trap context.
+ */
+enum mmioshim_status bus_access(struct bus *bus, struct bus_device *device, u64 offset, void *data, unsigned width,
+                                bool write, struct bus_note *note);
+/* Fills data with what an address shows where nobody is. False: MMIOSHIM_UNASSIGNED=fault. */
+bool bus_nobody(const struct bus *bus, void *data, unsigned width);
+/* Waits until the host end is ready, at most timeout_ms. No lock held. */
+void bus_wait(struct bus_device *device, int timeout_ms);
+/* What devices asked for on this thread since the last call. */
+struct bus_requests bus_take_requests(void);
+/* Resets all devices. */
+void bus_reset(struct bus *bus, const struct lock_self *self);
+
+#endif

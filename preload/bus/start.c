@@ -1,0 +1,229 @@
+/* Bring-up of the bus: which model for which window, their states, their host ends. */
+#include <errno.h>
+
+#include "base/fds.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "bus/host.h"
+#include "config/options.h"
+#include "devices/classes.h"
+
+static u64 plan_state(void *context, u32 window, u16 *class)
+{
+    const struct machine_desc *desc = context;
+    const struct mmioshim_class *c = class_for_window(desc, &desc->windows[window]);
+
+    *class = (u16)class_number(c);
+    return c->state_for ? c->state_for(desc->windows[window].range.size) : c->state_size;
+}
+
+static struct mmioshim_device device_of(struct machine *machine, u32 i)
+{
+    const struct arena_device *shared = &arena_devices(machine->arena)[i];
+    const struct machine_window *window = &machine->desc->windows[i];
+
+    return (struct mmioshim_device){
+        .class = class_by_number(shared->class),
+        .host = &bus_host,
+        .state = arena_at(machine->arena, shared->state),
+        .size = window->range.size,
+        .name = window->name,
+        .index = i,
+    };
+}
+
+static int create(void *context, struct machine *machine, struct fmt *error)
+{
+    (void)context;
+    for (u32 i = 0; i < machine->arena->ndevices; i++) {
+        /* No host ends yet: creation only sets up state. */
+        struct bus_device d = {.dev = device_of(machine, i), .shared = &arena_devices(machine->arena)[i]};
+        struct mmioshim_device *dev = &d.dev;
+        struct mmioshim_node node = {machine->desc, machine->desc->windows[i].node};
+        const char *why = "cannot be created";
+
+        if (dev->size < dev->class->min_size) {
+            fmt_printf(error, "%s: its window of %lu bytes is too small for %s, which needs %lu", dev->name, dev->size,
+                       dev->class->name, dev->class->min_size);
+            return -1;
+        }
+        if (dev->class->create && dev->class->create(dev, &node, &why) < 0) {
+            fmt_printf(error, "%s: %s", dev->name, why);
+            return -1;
+        }
+        if (dev->class->reset)
+            dev->class->reset(dev, MMIOSHIM_RESET_COLD);
+    }
+    bus_take_requests();
+    return 0;
+}
+
+void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc)
+{
+    (void)bus;
+    *plan = (struct arena_plan){.context = desc, .state_size = plan_state, .create = create};
+}
+
+/* The back end that MMIOSHIM_ATTACH gives a node: the last one counts. False: none. */
+static bool attachment(const char *attach, const char *node, struct fmt *spec)
+{
+    char piece[512];
+    bool found = false;
+
+    for (;;) {
+        struct fmt f = FMT_INIT(piece);
+        const char *equals;
+
+        if (!list_next(&attach, ';', &f))
+            return found;
+        fmt_end(&f);
+        equals = strchr(piece, '=');
+        if (!equals || (size_t)(equals - piece) != strlen(node) || strncmp(piece, node, strlen(node)) != 0)
+            continue;
+        spec->len = 0;
+        fmt_str(spec, equals + 1);
+        fmt_end(spec);
+        found = true;
+    }
+}
+
+/* Is the kind of a specification ("file:x") among those that the class takes? */
+static bool class_takes(const struct mmioshim_class *class, const char *spec)
+{
+    size_t n = 0;
+
+    while (spec[n] && spec[n] != ':' && spec[n] != ',')
+        n++;
+    for (const char *const *kind = class->backends; kind && *kind; kind++)
+        if (strlen(*kind) == n && strncmp(*kind, spec, n) == 0)
+            return true;
+    return false;
+}
+
+static int refuse(const struct bus_device *d, const char *spec, struct fmt *error)
+{
+    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", d->dev.name, spec);
+    if (!d->dev.class->backends) {
+        fmt_printf(error, "%s takes no host end", d->dev.class->name);
+        return -1;
+    }
+    fmt_str(error, "no such host end; allowed:");
+    for (const char *const *kind = d->dev.class->backends; *kind; kind++)
+        fmt_printf(error, " %s", *kind);
+    return -1;
+}
+
+/* Descriptors of a host end move out of the program's way. */
+static void hide(struct backend *b, u32 *used)
+{
+    int *fds[] = {&b->in, &b->out};
+
+    if (!b->owns)
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        if (i == 1 && b->out == b->in)
+            break;
+        if (*fds[i] > 2 && *used < FD_BACKENDS) {
+            int moved = fds_adopt(FD_BACKEND + (*used)++, *fds[i]);
+
+            if (i == 0 && b->out == b->in)
+                b->out = moved;
+            *fds[i] = moved;
+        }
+    }
+}
+
+static int open_backend(struct bus_device *d, const char *attach, bool first, u32 *used, struct fmt *error)
+{
+    char text[512];
+    struct fmt spec = FMT_INIT(text);
+    bool given = attachment(attach, d->dev.name, &spec);
+
+    if (given && !class_takes(d->dev.class, text))
+        return refuse(d, text, error);
+    if (!given && !d->dev.class->backends)
+        return 0;
+    d->backend.first = first;
+    if (backend_open(&d->backend, given ? text : d->dev.class->backends[0], error) < 0)
+        return -1;
+    hide(&d->backend, used);
+    return 0;
+}
+
+/* Every node that MMIOSHIM_ATTACH names must be there. */
+static int check_nodes(const struct bus *bus, const char *attach, struct fmt *error)
+{
+    char piece[512];
+
+    for (;;) {
+        struct fmt f = FMT_INIT(piece);
+        char *equals;
+        bool found = false;
+
+        if (!list_next(&attach, ';', &f))
+            return 0;
+        fmt_end(&f);
+        equals = strchr(piece, '=');
+        if (equals)
+            *equals = 0;
+        for (u32 i = 0; i < bus->ndevices && !found; i++)
+            found = strcmp(bus->devices[i].dev.name, piece) == 0;
+        if (found)
+            continue;
+        fmt_printf(error, "MMIOSHIM_ATTACH: no node %s in the map; nodes with host ends:", piece);
+        for (u32 i = 0; i < bus->ndevices; i++)
+            if (bus->devices[i].dev.class->backends)
+                fmt_printf(error, " %s", bus->devices[i].dev.name);
+        return -1;
+    }
+}
+
+/* Interrupt numbers: first cell of each specifier; only one-cell controllers and the common two- and three-cell ones. */
+static void read_lines(struct bus_device *d, const struct machine_desc *desc)
+{
+    struct mmioshim_node node = {desc, desc->windows[d->dev.index].node};
+    u32 length = 0;
+    const u8 *cells = node_property(&node, "interrupts", &length);
+
+    for (u32 i = 0; i < ARRAY_SIZE(d->line) && cells && (i + 1) * 4 <= length; i++)
+        d->line[i] = (u32)cells[4 * i] << 24 | (u32)cells[4 * i + 1] << 16 | (u32)cells[4 * i + 2] << 8 | cells[4 * i + 3];
+}
+
+int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassigned, const char *attach, struct fmt *error)
+{
+    u32 n = machine->arena->ndevices, used = 0;
+
+    bus->machine = machine;
+    bus->ndevices = n;
+    bus->unassigned = unassigned;
+    bus->devices = sys_pages((n + 1) * sizeof(*bus->devices));
+    bus->names = sys_pages((n + 1) * sizeof(*bus->names));
+    if (!bus->devices || !bus->names) {
+        fmt_str(error, "machine: no memory for its devices");
+        return -1;
+    }
+    for (u32 i = 0; i < n; i++) {
+        struct bus_device *d = &bus->devices[i];
+        const struct machine_window *w = &machine->desc->windows[i];
+
+        d->dev = device_of(machine, i);
+        d->shared = &arena_devices(machine->arena)[i];
+        d->backend.in = d->backend.out = -1;
+        read_lines(d, machine->desc);
+        bus->names[i] = (struct trace_device){w->name, d->dev.class->label, w->compatible, w->range,
+                                              d->dev.class->registers, d->dev.class->nregisters};
+    }
+    if (check_nodes(bus, attach, error) < 0)
+        return -1;
+    for (u32 i = 0; i < n; i++)
+        if (open_backend(&bus->devices[i], attach, !machine->joined, &used, error) < 0)
+            return -1;
+    return 0;
+}
+
+void bus_stop(struct bus *bus)
+{
+    for (u32 i = 0; i < bus->ndevices; i++)
+        if (bus->devices[i].backend.ops && bus->devices[i].backend.ops->close)
+            bus->devices[i].backend.ops->close(&bus->devices[i].backend);
+}

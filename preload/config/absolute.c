@@ -1,0 +1,148 @@
+/* Values of variables as children must see them: no path depends on the current directory. */
+#include "base/mem.h"
+#include "config/maps.h"
+#include "config/options.h"
+
+/* Back ends that work on a path: what follows "kind:", or the value of one of their options. */
+static const struct {
+    const char *kind;
+    const char *option; /* "link=", NULL: the argument itself */
+} path_backends[] = {
+    {"file", NULL},
+    {"tty", NULL},
+    {"blk", NULL},
+    {"unix", NULL},
+    {"pty", "link="},
+};
+
+static bool starts(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* Copies a path of `len` bytes; true when it was relative. */
+static bool put_path(struct fmt *out, const char *path, size_t len, const char *cwd)
+{
+    bool relative = len > 0 && path[0] != '/';
+
+    if (relative) {
+        fmt_str(out, cwd);
+        if (!*cwd || cwd[strlen(cwd) - 1] != '/')
+            fmt_char(out, '/');
+    }
+    fmt_mem(out, path, len);
+    return relative;
+}
+
+static size_t until(const char *text, char stop, size_t limit)
+{
+    size_t n = 0;
+
+    while (n < limit && text[n] != stop)
+        n++;
+    return n;
+}
+
+/* Does the text up to ':' or ',' name this kind? */
+static bool kind_is(const char *backend, size_t len, const char *kind)
+{
+    size_t n = strlen(kind);
+
+    return n <= len && starts(backend, kind) && (n == len || backend[n] == ':' || backend[n] == ',');
+}
+
+/* "kind[:spec][,option...]", comma by comma. */
+static bool put_backend(struct fmt *out, const char *backend, size_t len, const char *cwd)
+{
+    bool changed = false;
+
+    for (size_t at = 0; at < len;) {
+        size_t part = until(backend + at, ',', len - at), skip = 0;
+
+        for (unsigned i = 0; i < ARRAY_SIZE(path_backends); i++) {
+            const char *kind = path_backends[i].kind, *option = path_backends[i].option;
+
+            if (!kind_is(backend, len, kind))
+                continue;
+            if (!option && at == 0 && part > strlen(kind))
+                skip = strlen(kind) + 1;
+            else if (option && at > 0 && part >= strlen(option) && starts(backend + at, option))
+                skip = strlen(option);
+        }
+        fmt_mem(out, backend + at, skip);
+        if (skip)
+            changed |= put_path(out, backend + at + skip, part - skip, cwd);
+        else
+            fmt_mem(out, backend + at, part);
+        at += part;
+        if (at < len) {
+            fmt_char(out, ',');
+            at++;
+        }
+    }
+    return changed;
+}
+
+static bool put_attachment(struct fmt *out, const char *piece, size_t len, const char *cwd)
+{
+    size_t node = until(piece, '=', len);
+
+    if (node == len) {
+        fmt_mem(out, piece, len);
+        return false;
+    }
+    fmt_mem(out, piece, node + 1);
+    return put_backend(out, piece + node + 1, len - node - 1, cwd);
+}
+
+/* "FILE@ADDRESS": all of it is copied behind the directory. */
+static bool put_load(struct fmt *out, const char *piece, size_t len, const char *cwd)
+{
+    return put_path(out, piece, len, cwd);
+}
+
+static bool put_list(struct fmt *out, const char *value, const char *cwd,
+                     bool (*put)(struct fmt *out, const char *piece, size_t len, const char *cwd))
+{
+    bool changed = false;
+
+    while (*value) {
+        size_t len = until(value, ';', strlen(value));
+
+        changed |= put(out, value, len, cwd);
+        value += len;
+        if (*value) {
+            fmt_char(out, ';');
+            value++;
+        }
+    }
+    return changed;
+}
+
+static bool put_value(enum option_id id, struct fmt *out, const char *value, const char *cwd)
+{
+    switch (option_rows[id].type) {
+    case OPTION_MAP:
+        return !builtin_map_find(value) && put_path(out, value, strlen(value), cwd);
+    case OPTION_LOG:
+        return strcmp(value, "-") != 0 && strcmp(value, "none") != 0 && put_path(out, value, strlen(value), cwd);
+    case OPTION_FILE:
+        return put_path(out, value, strlen(value), cwd);
+    case OPTION_LOAD:
+        return put_list(out, value, cwd, put_load);
+    case OPTION_ATTACH:
+        return put_list(out, value, cwd, put_attachment);
+    default:
+        return false;
+    }
+}
+
+bool option_absolute(enum option_id id, const char *value, const char *cwd, struct fmt *out)
+{
+    struct fmt before = *out;
+
+    if (put_value(id, out, value, cwd))
+        return true;
+    *out = before;
+    return false;
+}

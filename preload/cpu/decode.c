@@ -1,0 +1,339 @@
+/*
+ * Turns an instruction into a plan: which path it takes, where its memory
+ * operand is, what its other operand is, or why it is refused.
+ */
+#include "cpu/zydis.h"
+
+#include "base/mem.h"
+#undef alloca /* a macro of stdlib.h, which the decoder's headers include */
+#include "base/trapsafe.h"
+
+/* ---- what is not emulated ---- */
+
+static bool is_amx(const struct view *v)
+{
+    return v->in.meta.isa_ext == ZYDIS_ISA_EXT_AMX_TILE || v->in.meta.isa_ext == ZYDIS_ISA_EXT_AMX_BF16 ||
+           v->in.meta.isa_ext == ZYDIS_ISA_EXT_AMX_INT8;
+}
+
+static bool loads_segment(const struct view *v)
+{
+    for (unsigned i = 0; i < v->in.operand_count; i++)
+        if (v->ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER && view_is_segment(v->ops[i].reg.value) &&
+            (v->ops[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+            return true;
+    return false;
+}
+
+static const char *refuse_by_category(const struct view *v)
+{
+    switch (v->in.meta.category) {
+    case ZYDIS_CATEGORY_XSAVE:
+    case ZYDIS_CATEGORY_XSAVEOPT:
+        return "XSAVE state image";
+    case ZYDIS_CATEGORY_CET:
+        return "shadow stack";
+    case ZYDIS_CATEGORY_ENQCMD:
+        return "enqueue command";
+    case ZYDIS_CATEGORY_PADLOCK:
+        return "VIA PadLock";
+    case ZYDIS_CATEGORY_VTX:
+        return "virtual machine instruction";
+    case ZYDIS_CATEGORY_SGX:
+        return "enclave instruction";
+    case ZYDIS_CATEGORY_UINTR:
+        return "user interrupt";
+    default:
+        return NULL;
+    }
+}
+
+static const char *refuse(const struct view *v)
+{
+    switch (v->in.mnemonic) {
+    case ZYDIS_MNEMONIC_UD0:
+    case ZYDIS_MNEMONIC_UD1:
+    case ZYDIS_MNEMONIC_UD2:
+        return "undefined instruction";
+    case ZYDIS_MNEMONIC_IRET:
+    case ZYDIS_MNEMONIC_IRETD:
+    case ZYDIS_MNEMONIC_IRETQ:
+        return "far transfer";
+    case ZYDIS_MNEMONIC_LGDT: /* these the decoder does not mark */
+    case ZYDIS_MNEMONIC_LIDT:
+    case ZYDIS_MNEMONIC_LTR:
+    case ZYDIS_MNEMONIC_LMSW:
+        return "privileged instruction";
+    default:
+        break;
+    }
+    if (is_amx(v))
+        return "AMX tile";
+    if (v->in.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
+        return "privileged instruction";
+    if (v->in.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+        return "far transfer";
+    if (loads_segment(v))
+        return "segment register load";
+    return refuse_by_category(v);
+}
+
+/* ---- instructions that touch nothing ---- */
+
+/*
+ * CLFLUSH and its like fault on memory that cannot be read, though they change
+ * nothing. MPX is off in every kernel that still runs: its opcodes are NOPs.
+ */
+static bool is_nop(const struct view *v)
+{
+    switch (v->in.mnemonic) {
+    case ZYDIS_MNEMONIC_CLFLUSH:
+    case ZYDIS_MNEMONIC_CLFLUSHOPT:
+    case ZYDIS_MNEMONIC_CLWB:
+    case ZYDIS_MNEMONIC_CLDEMOTE:
+    case ZYDIS_MNEMONIC_PREFETCH:
+    case ZYDIS_MNEMONIC_PREFETCHW:
+    case ZYDIS_MNEMONIC_NOP:
+        return true;
+    default:
+        break;
+    }
+    switch (v->in.meta.category) {
+    case ZYDIS_CATEGORY_PREFETCH:
+    case ZYDIS_CATEGORY_PREFETCHWT1:
+    case ZYDIS_CATEGORY_MPX:
+    case ZYDIS_CATEGORY_NOP:
+    case ZYDIS_CATEGORY_WIDENOP:
+        return true;
+    default:
+        return v->in.meta.isa_set == ZYDIS_ISA_SET_AVX512PF_512;
+    }
+}
+
+/* ---- the second operand of the C paths ---- */
+
+static bool plan_move(const struct view *v)
+{
+    const ZydisDecodedOperand *to = &v->ops[0], *from = &v->ops[1];
+    bool widening = false;
+
+    switch (v->in.mnemonic) {
+    case ZYDIS_MNEMONIC_MOVSX:
+    case ZYDIS_MNEMONIC_MOVSXD:
+        v->plan->sign_extend = true;
+        widening = true;
+        break;
+    case ZYDIS_MNEMONIC_MOVZX:
+        widening = true;
+        break;
+    case ZYDIS_MNEMONIC_MOV:
+    case ZYDIS_MNEMONIC_MOVNTI:
+    case ZYDIS_MNEMONIC_MOVDIRI:
+        break;
+    default:
+        return false;
+    }
+    if (from == v->mem && view_gpr(to->reg.value) != REG_NONE) {
+        view_set_register(v, to);
+        v->insn->kind = KIND_LOAD;
+        return true;
+    }
+    if (to != v->mem || widening)
+        return false;
+    if (from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        v->plan->imm = from->imm.value.u;
+        v->insn->kind = KIND_STORE_IMM;
+        return true;
+    }
+    if (view_gpr(from->reg.value) == REG_NONE)
+        return false;
+    view_set_register(v, from);
+    v->insn->kind = KIND_STORE;
+    return true;
+}
+
+static void plan_string(const struct view *v)
+{
+    static const u8 ops[] = {STRING_MOVS, STRING_CMPS, STRING_MOVS /* test */, STRING_STOS, STRING_LODS, STRING_SCAS};
+    struct plan *p = v->plan;
+    unsigned prefixes = surgery_prefixes(v->insn->bytes, v->insn->length);
+
+    v->insn->kind = KIND_STRING;
+    p->op = ops[(v->in.opcode - 0xa4) / 2];
+    for (unsigned i = 0; i < prefixes; i++) { /* the last of F2 and F3 counts; both repeat movs, stos and lods */
+        if (v->insn->bytes[i] == 0xf3)
+            p->repeat = REP_E;
+        else if (v->insn->bytes[i] == 0xf2)
+            p->repeat = REP_NE;
+    }
+    for (unsigned i = 0; i < v->in.operand_count; i++) /* only the side of rsi obeys a segment prefix */
+        if (v->ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY && view_gpr(v->ops[i].mem.base) == RSI)
+            view_set_segment(p, v->ops[i].mem.segment);
+    v->insn->reads = p->op != STRING_STOS;
+    v->insn->writes = p->op == STRING_MOVS || p->op == STRING_STOS;
+}
+
+static bool stack_op(ZydisMnemonic mnemonic, u8 *op)
+{
+    switch (mnemonic) {
+    case ZYDIS_MNEMONIC_PUSH:
+        *op = STACK_PUSH;
+        return true;
+    case ZYDIS_MNEMONIC_POP:
+        *op = STACK_POP;
+        return true;
+    case ZYDIS_MNEMONIC_PUSHF:
+    case ZYDIS_MNEMONIC_PUSHFQ:
+        *op = STACK_PUSHF;
+        return true;
+    case ZYDIS_MNEMONIC_POPF:
+    case ZYDIS_MNEMONIC_POPFQ:
+        *op = STACK_POPF;
+        return true;
+    case ZYDIS_MNEMONIC_CALL:
+        *op = STACK_CALL;
+        return true;
+    case ZYDIS_MNEMONIC_JMP:
+        *op = STACK_JUMP;
+        return true;
+    case ZYDIS_MNEMONIC_RET:
+        *op = STACK_RET;
+        return true;
+    case ZYDIS_MNEMONIC_LEAVE:
+        *op = STACK_LEAVE;
+        return true;
+    case ZYDIS_MNEMONIC_ENTER:
+        *op = STACK_ENTER;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What is pushed, popped or jumped to. */
+static void plan_stack_source(const struct view *v)
+{
+    const ZydisDecodedOperand *op = &v->ops[0];
+    struct plan *p = v->plan;
+
+    if (op == v->mem && op->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT) {
+        p->source = FROM_MEMORY;
+    } else if (op->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        p->source = FROM_IMMEDIATE;
+        p->imm = op->imm.value.u;
+    } else if (op->type == ZYDIS_OPERAND_TYPE_REGISTER && view_is_segment(op->reg.value)) {
+        p->source = FROM_SEGMENT;
+        p->reg = (u8)(op->reg.value - ZYDIS_REGISTER_ES);
+    } else {
+        p->source = FROM_REGISTER;
+        p->reg = view_gpr(op->reg.value);
+    }
+}
+
+static bool plan_stack(const struct view *v)
+{
+    struct plan *p = v->plan;
+
+    if (!stack_op(v->in.mnemonic, &p->op))
+        return false;
+    v->insn->kind = KIND_STACK;
+    p->source = FROM_IMMEDIATE; /* ret without operand: drops 0 bytes */
+    if (p->op == STACK_ENTER) {
+        p->imm = v->ops[0].imm.value.u;
+        p->lanes = v->ops[1].imm.value.u & 31; /* nesting level */
+    } else if (p->op != STACK_LEAVE && p->op != STACK_PUSHF && p->op != STACK_POPF &&
+               v->ops[0].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
+        plan_stack_source(v);
+    }
+    return true;
+}
+
+/* ---- putting it together ---- */
+
+static const char *plan_port(const struct view *v)
+{
+    v->insn->kind = KIND_PORT;
+    if (v->in.meta.category == ZYDIS_CATEGORY_IO)
+        v->insn->size = 0;
+    return "port I/O: no port bus yet";
+}
+
+/* umonitor and clzero name their address in a register. */
+static bool plan_line(const struct view *v)
+{
+    struct plan *p = v->plan;
+
+    if (v->in.mnemonic != ZYDIS_MNEMONIC_UMONITOR && v->in.mnemonic != ZYDIS_MNEMONIC_CLZERO)
+        return false;
+    p->base = view_gpr(v->ops[0].reg.value);
+    p->addr32 = v->in.address_width == 32;
+    v->insn->size = 1;
+    v->insn->kind = KIND_NOP;
+    if (v->in.mnemonic == ZYDIS_MNEMONIC_CLZERO) {
+        v->insn->kind = KIND_ZERO_LINE;
+        v->insn->size = 64;
+        v->insn->writes = true;
+    }
+    return true;
+}
+
+static const char *plan_memory(const struct view *v)
+{
+    const char *why = refuse(v);
+
+    if (why)
+        return why;
+    if (is_nop(v)) {
+        v->insn->kind = KIND_NOP;
+        v->insn->size = 1;
+        v->insn->reads = v->insn->writes = false;
+        return NULL;
+    }
+    if (v->in.meta.category == ZYDIS_CATEGORY_STRINGOP) {
+        plan_string(v);
+    } else if (v->mem->mem.type == ZYDIS_MEMOP_TYPE_VSIB) {
+        plan_vsib(v);
+    } else if (v->in.mnemonic == ZYDIS_MNEMONIC_XLAT) {
+        v->insn->kind = KIND_XLAT;
+    } else if (v->in.mnemonic == ZYDIS_MNEMONIC_MOVDIR64B) {
+        view_set_register(v, &v->ops[0]);
+        v->insn->kind = KIND_DIRECT64;
+    } else if (!plan_stack(v) && !plan_move(v)) {
+        return plan_execute(v);
+    }
+    return NULL;
+}
+
+static const char *make_plan(struct view *v)
+{
+    struct plan *p = v->plan;
+    const char *why;
+
+    p->base = p->index = p->scratch = p->stand_in = p->bit_offset = p->reg = REG_NONE;
+    view_memory(v);
+    if (v->in.meta.category == ZYDIS_CATEGORY_IO || v->in.meta.category == ZYDIS_CATEGORY_IOSTRINGOP)
+        return plan_port(v);
+    if (plan_line(v))
+        return NULL;
+    if (v->mem)
+        return plan_memory(v);
+    why = refuse(v);
+    return why ? why : "no memory operand";
+}
+
+bool cpu_decode(struct cpu_insn *insn, const u8 *bytes, unsigned avail, bool *more)
+{
+    struct view v = {.insn = insn, .plan = (struct plan *)(void *)insn->detail};
+
+    memset(insn, 0, sizeof(*insn));
+    if (!view_decode(&v, bytes, avail, more)) {
+        insn->refusal = "instruction unknown to the decoder";
+        return false;
+    }
+    memcpy(insn->bytes, bytes, v.in.length);
+    insn->length = v.in.length;
+    insn->refusal = make_plan(&v);
+    if (insn->refusal && insn->kind != KIND_PORT)
+        insn->kind = KIND_REFUSED;
+    return true;
+}

@@ -1,0 +1,151 @@
+/*
+ * The arena: the machine's shared state. Plain data with offsets from its own
+ * start, mapped wherever a process has room; no pointers, no descriptors. An
+ * unnamed machine is a pair of memfds (arena and RAM) that lives as long as a
+ * process of it; a named one is a directory with the files arena and ram.
+ *
+ * A process finds its machine by MMIOSHIM_MACHINE, else among the descriptors
+ * that it inherited, else among those of its ancestors (/proc/PID/fd).
+ */
+#ifndef MMIOSHIM_MEMORY_ARENA_H
+#define MMIOSHIM_MEMORY_ARENA_H
+
+#include "base/fmt.h"
+#include "base/lock.h"
+#include "config/machine.h"
+#include "trace/print.h"
+
+#define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
+#define ARENA_VERSION 1u
+#define ARENA_MEMBERS 8192u
+#define ARENA_LOGS    256u
+
+enum {
+    MEMBER_TOUCHED = 1, /* had an access or wrote RAM */
+    MEMBER_SCANNED = 2, /* its dirty pages are found by a scan of its page tables: lost when it is killed */
+};
+
+/* A process of the machine. pid 0: free. Changed under members_lock. */
+struct arena_member {
+    u32 pid;
+    u32 flags;
+    u64 start; /* start time of the process */
+};
+
+struct arena_device {
+    struct lock lock;
+    u16 class;   /* number in devices.def */
+    u16 window;  /* index into the description's windows */
+    u32 reserved;
+    u64 state;   /* offset in the arena */
+    u64 state_size;
+    u64 lines;   /* interrupt lines that are high, bit per line */
+};
+
+/* A log that has its [MEM] block. */
+struct arena_log {
+    u64 dev, ino;
+    u64 session; /* of standard error: a new session writes the block again; 0: a file */
+};
+
+struct arena_counters {
+    u64 accesses, reads, writes, lint, lost;
+};
+
+struct arena {
+    u64 magic;
+    u32 version;
+    u32 ready; /* 1: complete */
+    u64 size;
+    u64 map_hash;
+    u64 ram_dev, ram_ino; /* of the RAM file, to recognise an inherited descriptor */
+    u64 mem_dev, mem_ino; /* of the file that stands for /dev/mem */
+    u32 uid;
+    u32 ndevices;
+    u64 pages;   /* of RAM, all banks */
+    u64 session; /* counts the times that the machine came to life */
+
+    u64 map_version; /* odd while windows change */
+    struct lock members_lock;
+    struct lock log_lock;
+    u64 next_seq;  /* last event number given */
+    u32 next_stack;
+    u32 pid_ordinals, tid_ordinals;
+    struct arena_counters counters;
+    u64 killed;   /* members that died without reporting their pages, since the last [DIRTY] */
+    u64 finished; /* accesses at the last [EXIT]: a machine nobody touched since writes none */
+    u64 wall_offset; /* reserved for virtual time */
+
+    struct arena_log logs[ARENA_LOGS];
+    u64 members; /* offsets of the tables */
+    u64 devices;
+    u64 dirty; /* bitmap, bit per page of RAM, banks one after another */
+    u64 fdt;
+    u64 fdt_size;
+    char map[256]; /* MMIOSHIM_MAP as given, made absolute */
+    char name[80]; /* MMIOSHIM_MACHINE, "" when unnamed */
+};
+
+/* What the shim knows of the machine in this process. */
+struct machine {
+    struct arena *arena;
+    const struct machine_desc *desc;
+    int arena_fd, ram_fd, mem_fd;
+    bool joined; /* somebody else made it */
+};
+
+static inline void *arena_at(struct arena *arena, u64 offset)
+{
+    return (char *)arena + offset;
+}
+
+static inline struct arena_device *arena_devices(struct arena *arena)
+{
+    return arena_at(arena, arena->devices);
+}
+
+static inline u64 *arena_dirty(struct arena *arena)
+{
+    return arena_at(arena, arena->dirty);
+}
+
+struct machine;
+
+/* Answered by the caller, who knows the models. */
+struct arena_plan {
+    void *context;
+    /* Bytes of state of the device of a window, and the number of its class. */
+    u64 (*state_size)(void *context, u32 window, u16 *class);
+    /* The machine was just made: creates its devices, before anybody else can join. 0, or -1 with one line. */
+    int (*create)(void *context, struct machine *machine, struct fmt *error);
+};
+
+/*
+ * Joins the machine of this process, or makes it. `desc` is filled: from the
+ * arena's blob when joined, else by machine_load(map). 0, or -1 with one line.
+ * Ordinary context.
+ */
+int machine_attach(struct machine *machine, struct machine_desc *desc, const char *name, const char *map, bool map_given,
+                   const struct arena_plan *plan, struct fmt *error);
+/* Offset of a RAM address in the RAM file and in the dirty bitmap (times PAGE_SIZE); false: no RAM. */
+bool machine_ram_offset(const struct machine_desc *desc, u64 addr, u64 *offset);
+
+/* Enters this process, or refreshes its entry (exec keeps pid and start time). Ordinary or child of fork. */
+void member_join(struct arena *arena, const struct lock_self *self, u32 flags);
+void member_flag(struct arena *arena, const struct lock_self *self, u32 flags);
+/*
+ * Takes this process out. True: no living process is left, so the caller writes
+ * [DIRTY] and [EXIT]. Members that were killed are counted in arena->killed.
+ */
+bool member_leave(struct arena *arena, const struct lock_self *self);
+/* Living members, called under no lock by tools. */
+unsigned member_count(struct arena *arena);
+
+/* For the `machine` command. */
+int machine_dir_list(void (*each)(const char *name, unsigned members, void *ctx), void *ctx);
+int machine_dir_remove(const char *name, struct fmt *error);
+int machine_dir_reset(const char *name, struct fmt *error);
+int machine_dir_dirty(const char *name, void (*each)(const struct trace_bank *bank, const u8 *bitmap, u64 pages, void *ctx),
+                      void *ctx, struct fmt *error);
+
+#endif

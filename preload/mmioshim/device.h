@@ -1,0 +1,162 @@
+/*
+ * mmioshim/device.h: the interface of a device model.
+ *
+ * A device model is one file that exports one `const struct mmioshim_class`.
+ * It has no globals: everything that changes lives in `state`, plain data in
+ * memory that all processes of a machine share, mapped at another address in
+ * each of them. So state holds no pointers, no descriptors, no thread ids.
+ *
+ * UNSTABLE: this interface changes without notice until plug-ins ship.
+ *
+ * Contexts, named at each callback:
+ *   ordinary  libc may be called
+ *   trap      inside the signal handler of the program's access, asynchronous
+ *             signals masked, the device's lock held: no libc, no blocking,
+ *             no access to a window
+ *   worker    off the access path, the device's lock held
+ * The core has checked containment, width and overflow before a device sees
+ * an access. A device never exits, never prints, never blocks.
+ */
+#ifndef MMIOSHIM_DEVICE_H
+#define MMIOSHIM_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MMIOSHIM_DEVICE_API 1u /* first word of every class; another value is refused */
+
+/* What a device says of an access. */
+enum mmioshim_status {
+    MMIOSHIM_OK,
+    MMIOSHIM_NO_REGISTER, /* nothing is there: answered as MMIOSHIM_UNASSIGNED says */
+    MMIOSHIM_BAD_WIDTH,   /* a register, but not at this width: reads give ones, writes are ignored */
+    MMIOSHIM_READ_ONLY,   /* a write that the register ignores */
+    MMIOSHIM_WRITE_ONLY,  /* a read of a register that cannot be read: *value is what the bus shows */
+    MMIOSHIM_GUEST_BUG,   /* obeyed or not, the driver broke a rule of the hardware */
+    MMIOSHIM_WAIT,        /* nothing done yet: the host end is not ready, ask again when it is */
+};
+
+enum mmioshim_reset { MMIOSHIM_RESET_COLD, MMIOSHIM_RESET_WARM };
+
+enum mmioshim_rw { MMIOSHIM_RW, MMIOSHIM_RO, MMIOSHIM_WO };
+
+/* A field of a register. One bit wide: its name is shown when set. Wider: NAME=VALUE when not 0. */
+struct mmioshim_field {
+    const char *name;
+    uint8_t lsb;
+    uint8_t width; /* bits */
+};
+
+enum {
+    MMIOSHIM_REG_DATA = 1,    /* character data: the log shows the character */
+    MMIOSHIM_REG_PLAIN = 2,   /* plain storage: reading and writing has no side effect */
+    MMIOSHIM_REG_VOLATILE = 4 /* may change by itself between two reads */
+};
+
+/* Described once, for dispatch, log, lint and documentation. */
+struct mmioshim_register {
+    const char *name;
+    uint32_t offset; /* bytes, as the data sheet has it (before reg-shift) */
+    uint8_t width;   /* bytes: 1, 2, 4 or 8 */
+    uint8_t access;  /* enum mmioshim_rw */
+    uint8_t view;    /* 0: always there; else: there while the class's view() returns this number */
+    uint8_t flags;
+    uint16_t count;  /* array: number of elements, shown as NAME[i]; 0 or 1: no array */
+    uint16_t stride; /* array: bytes from one element to the next */
+    uint8_t nfields;
+    const struct mmioshim_field *fields;
+    const char *doc; /* one line */
+};
+
+#define MMIOSHIM_FIELDS(array) .nfields = sizeof(array) / sizeof((array)[0]), .fields = (array)
+
+/* A property of a device-tree node or an option of an attachment, for `mmioshim devices`. */
+struct mmioshim_property {
+    const char *name;
+    const char *doc;
+};
+
+struct mmioshim_class;
+struct mmioshim_host;
+struct mmioshim_node; /* the device's node in the machine description; see the host's property calls */
+
+/* One device in one process. Never stored in `state`. */
+struct mmioshim_device {
+    const struct mmioshim_class *class;
+    const struct mmioshim_host *host; /* services of the core */
+    void *state;                      /* shared, zeroed before create() */
+    uint64_t size;                    /* bytes of the window */
+    const char *name;                 /* "uart@10000000" */
+    uint32_t index;                   /* number of the device in its machine */
+};
+
+/* What the core does for a device. Context: trap or worker unless said otherwise. */
+struct mmioshim_host {
+    /* Interrupt line of the device, 0-based; level 0 or 1. Idempotent. */
+    void (*irq)(struct mmioshim_device *dev, unsigned line, bool level);
+    /* The machine's time in nanoseconds; wall clock gives nanoseconds since 1970, UTC. */
+    uint64_t (*clock)(struct mmioshim_device *dev);
+    uint64_t (*wall_clock)(struct mmioshim_device *dev);
+    /* Ask for service() in the worker. */
+    void (*wake)(struct mmioshim_device *dev);
+    /* Checked DMA on bus addresses; false: refused, logged, and the device sees a bus error. */
+    bool (*dma_read)(struct mmioshim_device *dev, uint64_t addr, void *buf, size_t len);
+    bool (*dma_write)(struct mmioshim_device *dev, uint64_t addr, const void *buf, size_t len);
+    /* Character host end. send: false = it would block, nothing taken. receive: -1 = nothing there. */
+    bool (*char_send)(struct mmioshim_device *dev, uint8_t byte);
+    int (*char_receive)(struct mmioshim_device *dev);
+    bool (*char_pending)(struct mmioshim_device *dev); /* would receive() give a byte? Takes none. */
+    bool (*char_room)(struct mmioshim_device *dev);    /* would send() take a byte? */
+    /* Ends the program that made the access with this status, once the access is logged. */
+    void (*end_program)(struct mmioshim_device *dev, int status);
+    /* Resets every device of the machine once the access is complete. */
+    void (*reset_machine)(struct mmioshim_device *dev);
+    /* Properties of the node (create() only, ordinary context). False: absent or of another length. */
+    bool (*property_u32)(const struct mmioshim_node *node, const char *name, uint32_t *value);
+    const void *(*property)(const struct mmioshim_node *node, const char *name, uint32_t *length);
+};
+
+struct mmioshim_class {
+    uint32_t api;                   /* MMIOSHIM_DEVICE_API */
+    const char *name;               /* "ns16550a" */
+    const char *label;              /* short word of the [MEM] line: "UART" */
+    const char *description;        /* one line */
+    const char *const *compatible;  /* device-tree strings, NULL-terminated */
+    const struct mmioshim_property *properties; /* NULL-terminated names */
+    const char *const *backends;    /* kinds of host end it takes, first = default; NULL: none */
+    uint64_t min_size;              /* a smaller window is refused at start */
+    uint16_t widths;                /* access widths its registers take: 1|2|4|8|16|32|64 or-ed; 0: any width */
+    bool split;                     /* a wider access reaches registers one after another, ascending */
+    const struct mmioshim_register *registers; /* ascending by offset */
+    uint16_t nregisters;
+    uint16_t lines;                 /* interrupt lines it can raise */
+    uint32_t version;               /* of save() and load() */
+    size_t state_size;              /* bytes of fixed state */
+
+    /* Bytes of state for this window, when it depends on its size. ordinary. May be NULL. */
+    size_t (*state_for)(uint64_t window_size);
+    /* The state is zeroed. 0, or -1 with *why = what is wrong with the node. ordinary. May be NULL. */
+    int (*create)(struct mmioshim_device *dev, const struct mmioshim_node *node, const char **why);
+    void (*destroy)(struct mmioshim_device *dev); /* ordinary. May be NULL. */
+    void (*reset)(struct mmioshim_device *dev, enum mmioshim_reset kind); /* any context, lock held */
+
+    /* One access of `width` bytes; value is little-endian in the low bytes. trap. */
+    enum mmioshim_status (*read)(struct mmioshim_device *dev, uint64_t offset, unsigned width, uint64_t *value);
+    enum mmioshim_status (*write)(struct mmioshim_device *dev, uint64_t offset, unsigned width, uint64_t value);
+    /* Plain storage behind [offset, offset+len), or NULL: such bytes need no read() or write(). trap. May be NULL. */
+    void *(*storage)(struct mmioshim_device *dev, uint64_t offset, uint64_t len);
+    /* Which alternative registers are there now (view of a register). trap. May be NULL. */
+    unsigned (*view)(const struct mmioshim_device *dev);
+    /* Offset as in the register table, for devices with reg-shift. trap. May be NULL: the same. */
+    uint64_t (*register_offset)(const struct mmioshim_device *dev, uint64_t offset);
+
+    void (*irq_in)(struct mmioshim_device *dev, unsigned line, bool level); /* trap or worker. May be NULL. */
+    void (*service)(struct mmioshim_device *dev);                          /* worker. May be NULL. */
+    /* Bytes written (or needed, when size is too small), or -1. ordinary, lock held. May be NULL: plain copy of state. */
+    long (*save)(struct mmioshim_device *dev, void *buf, size_t size);
+    /* Validates everything it is given. 0, or -1 with the state as before. ordinary, lock held. May be NULL. */
+    int (*load)(struct mmioshim_device *dev, uint32_t version, const void *buf, size_t size);
+};
+
+#endif

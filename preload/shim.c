@@ -1,0 +1,338 @@
+/*
+ * The order of bring-up and tear-down. The constructor runs before those of
+ * the program and of its libraries, and before libc's own (-z initfirst):
+ * getenv and environ are still NULL then.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+
+#include "base/debug.h"
+#include "base/errname.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "bus/bus.h"
+#include "config/options.h"
+#include "cpu/cpu.h"
+#include "interpose/interpose.h"
+#include "libc_init.h"
+#include "memory/dirty.h"
+#include "memory/dma.h"
+#include "memory/load.h"
+#include "memory/ram.h"
+#include "trap/backtrace.h"
+#include "trap/log.h"
+#include "trap/signals.h"
+#include "trap/thread.h"
+#include "trap/trap.h"
+
+#define OWN_ERROR 125
+
+static struct options options;
+static struct machine_desc desc;
+static struct machine machine;
+static struct view view;
+static struct bus bus;
+static char *dirty_path;
+static bool finished;
+static u32 finish_owner;
+
+static void say(const char *text)
+{
+    char line[2048];
+    struct fmt f = FMT_INIT(line);
+
+    fmt_str(&f, "mmioshim: ");
+    fmt_str(&f, text);
+    fmt_char(&f, '\n');
+    sys_write(2, line, f.len);
+}
+
+static __attribute__((noreturn)) void refuse(struct fmt *error)
+{
+    say(fmt_end(error));
+    sys_exit_group(OWN_ERROR);
+}
+
+/* --- the end of the process --- */
+
+/* Changes whenever somebody did something to the machine. */
+static u64 activity(void)
+{
+    const struct arena_counters *c = &machine.arena->counters;
+
+    return c->accesses + dirty_count(machine.arena) + c->lint + machine.arena->next_stack;
+}
+
+static void last_one(struct thread *t, bool touched)
+{
+    u64 now = activity();
+    long ret;
+
+    if (dirty_path && dirty_mode() != DIRTY_OFF) {
+        ret = dirty_save(&machine, dirty_path);
+        if (ret < 0) {
+            char text[512];
+            struct fmt f = FMT_INIT(text);
+
+            fmt_printf(&f, "MMIOSHIM_DIRTY=%s: cannot be written: %s", dirty_path, errname(ret));
+            say(fmt_end(&f));
+        }
+    }
+    touched = touched || now != machine.arena->finished;
+    log_finish(t, touched);
+    if (touched)
+        machine.arena->killed = 0;
+    machine.arena->finished = activity();
+    if (!touched)
+        debug(PROC, 1, "nothing touched the machine");
+}
+
+/* This process leaves the machine: its pages are collected, and the last one writes [DIRTY] and [EXIT]. */
+static void leave(void)
+{
+    struct thread *t = thread_self();
+
+    if (!t || __atomic_exchange_n(&finished, true, __ATOMIC_ACQ_REL))
+        return;
+    dirty_collect();
+    if (member_leave(machine.arena, &t->self))
+        last_one(t, log_touched());
+    else
+        log_finish(t, false);
+}
+
+static void finish(void)
+{
+    u64 mask;
+
+    signals_mask(&mask);
+    leave();
+    signals_restore(&mask);
+    if (option_choice(&options, OPT_LINT) == 2 && log_lint_count()) {
+        bus_stop(&bus);
+        /* Buffered output of the program is its own; glibc flushes it after us when it ends by exit(). */
+        fflush(NULL);
+        sys_exit_group(1);
+    }
+}
+
+static void before_exec(bool leaves)
+{
+    dirty_collect();
+    if (leaves)
+        leave();
+}
+
+static u32 member_flags(void)
+{
+    return dirty_mode() == DIRTY_UFFD ? MEMBER_SCANNED : 0;
+}
+
+static void exec_failed(bool left)
+{
+    if (left) {
+        member_join(machine.arena, &thread_self()->self, member_flags());
+        finished = false;
+    }
+}
+
+static void child(void)
+{
+    char text[256];
+    struct fmt error = FMT_INIT(text);
+
+    finished = false;
+    finish_owner = (u32)sys_getpid();
+    cpu_after_fork();
+    alias_after_fork();
+    dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
+    member_join(machine.arena, &thread_self()->self, member_flags());
+    log_after_fork();
+}
+
+/* --- bring-up --- */
+
+static int create(void *context, struct machine *m, struct fmt *error)
+{
+    struct arena_plan plan;
+
+    bus_plan(&bus, &plan, context);
+    if (plan.create(plan.context, m, error) < 0)
+        return -1;
+    return ram_load(m, options.value[OPT_LOAD], error);
+}
+
+static int attach(struct fmt *error)
+{
+    struct arena_plan plan;
+
+    bus_plan(&bus, &plan, &desc);
+    plan.create = create;
+    return machine_attach(&machine, &desc, options.value[OPT_MACHINE], options.value[OPT_MAP], options.given[OPT_MAP],
+                          &plan, error);
+}
+
+static int build_view(struct fmt *error)
+{
+    void *storage = sys_pages(view_bytes(&desc));
+
+    if (!storage) {
+        fmt_str(error, "machine: no memory for its map");
+        return -1;
+    }
+    view_build(&view, &desc, storage, machine.arena->map_version);
+    return 0;
+}
+
+/* What can fail, in order. */
+static int bring_up(struct fmt *error)
+{
+    static const enum dirty_mode modes[] = {DIRTY_AUTO, DIRTY_UFFD, DIRTY_MPROTECT, DIRTY_OFF};
+    static const enum unassigned answers[] = {UNASSIGNED_ONES, UNASSIGNED_ZERO, UNASSIGNED_FAULT};
+
+    if (cpu_init(error) < 0 || backtrace_init(error) < 0)
+        return -1;
+    dma_start(&machine, &view);
+    trap_start(&bus, &view);
+    member_join(machine.arena, &thread_self()->self, 0);
+    if (bus_start(&bus, &machine, answers[option_choice(&options, OPT_UNASSIGNED)], options.value[OPT_ATTACH], error) < 0)
+        return -1;
+    if (log_start(&bus, &options, error) < 0)
+        return -1;
+    return dirty_start(&machine, &view, modes[option_choice(&options, OPT_DIRTY_MODE)], error);
+}
+
+/* Announces host ends that the user must find, such as the name of a pty. */
+static void announce(void)
+{
+    for (u32 i = 0; i < bus.ndevices && !machine.joined; i++) {
+        char text[256];
+        struct fmt f = FMT_INIT(text);
+
+        if (!bus.devices[i].backend.ops || !bus.devices[i].backend.name[0])
+            continue;
+        fmt_printf(&f, "%s: %s", bus.devices[i].dev.name, bus.devices[i].backend.name);
+        say(fmt_end(&f));
+    }
+}
+
+/* --- the environment of children --- */
+
+static char *keep(const char *name, const struct fmt *value)
+{
+    size_t n = strlen(name);
+    char *text = sys_pages(n + value->len + 2);
+
+    if (text) {
+        memcpy(text, name, n);
+        text[n] = '=';
+        memcpy(text + n + 1, value->buf, value->len);
+    }
+    return text;
+}
+
+/* LD_PRELOAD: entries with a slash become absolute (ld.so(8): separated by spaces or colons). */
+static void absolute_preload(char **slot, const char *cwd)
+{
+    static char buf[8192];
+    struct fmt f = FMT_INIT(buf);
+    const char *p = *slot + strlen("LD_PRELOAD=");
+    bool changed = false;
+    char *text;
+
+    while (*p) {
+        const char *end = p;
+        bool slash = false;
+
+        while (*end && *end != ':' && *end != ' ')
+            slash |= *end++ == '/';
+        if (slash && *p != '/') {
+            fmt_printf(&f, "%s/", cwd);
+            changed = true;
+        }
+        fmt_mem(&f, p, (size_t)(end - p));
+        if (*end)
+            fmt_char(&f, *end++);
+        p = end;
+    }
+    if (changed && !f.full && (text = keep("LD_PRELOAD", &f)))
+        *slot = text;
+}
+
+/* Children may be elsewhere: every relative path in the environment becomes absolute. */
+static void make_absolute(char **envp)
+{
+    static char buf[16384];
+    char cwd[4096];
+    long n = sys(SYS_getcwd, cwd, sizeof(cwd));
+
+    if (n <= 0 || cwd[0] != '/')
+        return;
+    for (char **e = envp; *e; e++) {
+        if (strncmp(*e, "LD_PRELOAD=", 11) == 0)
+            absolute_preload(e, cwd);
+        for (unsigned i = 0; i < OPT_COUNT; i++) {
+            const char *name = option_rows[i].variable;
+            size_t len = strlen(name);
+            struct fmt f = FMT_INIT(buf);
+            char *text;
+
+            if (strncmp(*e, name, len) != 0 || (*e)[len] != '=' || !option_absolute(i, *e + len + 1, cwd, &f) || f.full)
+                continue;
+            if ((text = keep(name, &f)))
+                *e = text;
+        }
+    }
+}
+
+static void remember_dirty_path(void)
+{
+    static char path[4096];
+    struct fmt f = FMT_INIT(path);
+    char cwd[4096] = "/";
+    const char *value = options.value[OPT_DIRTY];
+
+    if (!*value)
+        return;
+    sys(SYS_getcwd, cwd, sizeof(cwd));
+    if (!option_absolute(OPT_DIRTY, value, cwd, &f))
+        fmt_str(&f, value);
+    fmt_end(&f);
+    dirty_path = path;
+}
+
+__attribute__((constructor)) static void start(int argc, char **argv, char **envp)
+{
+    static const struct process_hooks hooks = {before_exec, exec_failed, finish, child};
+    char text[1024];
+    struct fmt error = FMT_INIT(text);
+
+    if (getauxval(AT_SECURE) || !envp)
+        return;
+    if (options_read(&options, envp, &error) < 0)
+        refuse(&error);
+    debug_parse(options.value[OPT_DEBUG], &error);
+    /* Values are made absolute first, so that a machine knows its map by one name wherever its processes are. */
+    make_absolute(envp);
+    options_read(&options, envp, &error);
+    if (!thread_self() || attach(&error) < 0 || build_view(&error) < 0)
+        refuse(&error);
+    if (ram_map(&machine, &view, &error) < 0) {
+        if (!machine.joined)
+            refuse(&error);
+        say(fmt_end(&error));
+        return;
+    }
+    libc_init(argc, argv, envp);
+    if (bring_up(&error) < 0)
+        refuse(&error);
+    member_join(machine.arena, &thread_self()->self, member_flags());
+    remember_dirty_path();
+    announce();
+    signals_start(trap_signal, leave);
+    process_begin(&hooks);
+    interpose_start(&machine, &view);
+    debug(PROC, 2, "%s the machine %s", machine.joined ? "joined" : "made", machine.arena->map);
+}

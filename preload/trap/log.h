@@ -1,0 +1,35 @@
+/*
+ * The transcript. An event becomes one record, and its printed form is one
+ * write, made before the instruction completes. What cannot be written is
+ * counted as lost, and the program goes on.
+ */
+#ifndef MMIOSHIM_TRAP_LOG_H
+#define MMIOSHIM_TRAP_LOG_H
+
+#include "bus/bus.h"
+#include "config/options.h"
+#include "cpu/cpu.h"
+#include "trap/thread.h"
+
+/* Opens the log. 0, or -1 with one line. Ordinary context. */
+int log_start(struct bus *bus, const struct options *options, struct fmt *error);
+/* Is anything written at all? Then records need instruction bytes, time and stack. */
+bool log_wanted(void);
+/* In the child of fork: with %p the child's log is its own. */
+void log_after_fork(void);
+
+/*
+ * Numbers and writes one access with what the bus noted. rec: op, width, device, reg, element, addr, offset,
+ * value, flags are filled; the rest is done here. The device's lock is held. Trap context.
+ */
+void log_access(struct thread *thread, struct trace_record *rec, const struct cpu_state *state,
+                const struct cpu_insn *insn, const struct bus_note *note);
+/* Any other event: IRQ, DMA, MARK, LINT, FAULT. text may be NULL. Any context, signals masked. */
+void log_event(struct thread *thread, struct trace_record *rec, const char *text);
+/* The process ends. last: nobody else is left, so [DIRTY] and [EXIT] are written. Any context, signals masked. */
+void log_finish(struct thread *thread, bool last);
+/* Did this process take part in the machine (an access, a mark)? */
+bool log_touched(void);
+u64 log_lint_count(void);
+
+#endif

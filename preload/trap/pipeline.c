@@ -1,0 +1,259 @@
+/* The trap from end to end. */
+#include "trap/trap.h"
+
+#include <errno.h>
+#include <sys/auxv.h>
+
+#include "base/debug.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "memory/dirty.h"
+#include "trap/backtrace.h"
+#include "trap/log.h"
+#include "trap/signals.h"
+#include "base/trapsafe.h"
+
+/* 0: not looked up yet, 1: no, 2: yes. */
+static u8 fsgsbase;
+
+static bool has_fsgsbase(void)
+{
+    if (!fsgsbase) /* HWCAP2_FSGSBASE, Linux arch/x86/include/uapi/asm/hwcap2.h */
+        fsgsbase = getauxval(AT_HWCAP2) & 2 ? 2 : 1;
+    return fsgsbase == 2;
+}
+
+/* Registers in the order of their encoding. */
+static const u8 order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                             REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+
+/* --- fault --- */
+
+/* Page-fault error code, SDM vol. 3, 4.7: bit 1 = write, bit 4 = instruction fetch. */
+#define FAULT_WRITE 2u
+#define FAULT_FETCH 16u
+
+static enum trap_answer stage_fault(struct trap *t)
+{
+    u64 error = (u64)t->uc->uc_mcontext.gregs[REG_ERR];
+    u64 machine;
+
+    if (t->info->si_code != SEGV_ACCERR && t->info->si_code != SEGV_MAPERR)
+        return TRAP_DECLINED; /* sent by somebody, or a general protection fault */
+    if (error & FAULT_FETCH)
+        return TRAP_DECLINED;
+    t->fault_addr = (u64)t->info->si_addr;
+    t->fault_write = error & FAULT_WRITE;
+    if (trap_concerns(t->fault_addr, &machine))
+        return TRAP_HANDLED;
+    return TRAP_DECLINED;
+}
+
+/* --- decode --- */
+
+static u64 segment_base(int code)
+{
+    u64 base = 0;
+
+    sys(SYS_arch_prctl, code, &base);
+    return base;
+}
+
+static void read_state(struct trap *t)
+{
+    const greg_t *regs = t->uc->uc_mcontext.gregs;
+    u8 *fpu = (u8 *)t->uc->uc_mcontext.fpregs;
+    u32 magic = 0;
+
+    for (unsigned i = 0; i < 16; i++)
+        t->state.gpr[i] = (u64)regs[order[i]];
+    t->state.rip = (u64)regs[REG_RIP];
+    t->state.rflags = (u64)regs[REG_EFL];
+    if (has_fsgsbase()) {
+        __asm__("rdfsbase %0" : "=r"(t->state.fs_base));
+        __asm__("rdgsbase %0" : "=r"(t->state.gs_base));
+    } else {
+        t->state.fs_base = segment_base(0x1003 /* ARCH_GET_FS */);
+        t->state.gs_base = segment_base(0x1004 /* ARCH_GET_GS */);
+    }
+    t->state.xsave = NULL;
+    t->state.xfeatures = 0;
+    if (fpu)
+        memcpy(&magic, fpu + 464, 4);
+    if (magic == 0x46505853) {
+        t->state.xsave = fpu;
+        memcpy(&t->state.xfeatures, fpu + 472, 8);
+    }
+}
+
+static enum trap_answer stage_decode(struct trap *t)
+{
+    read_state(t);
+    t->insn = cpu_lookup(t->state.rip);
+    return t->insn ? TRAP_HANDLED : TRAP_FAILED;
+}
+
+/* --- complete --- */
+
+static void write_state(struct trap *t)
+{
+    greg_t *regs = t->uc->uc_mcontext.gregs;
+
+    for (unsigned i = 0; i < 16; i++)
+        regs[order[i]] = (greg_t)t->state.gpr[i];
+    regs[REG_RIP] = (greg_t)t->state.rip;
+    regs[REG_EFL] = (greg_t)t->state.rflags;
+}
+
+/* The instruction faults by itself: the program sees that fault at its own rip. */
+static void own_fault(struct trap *t)
+{
+    siginfo_t info = {0};
+    int sig = SIGSEGV;
+
+    if (t->result.fault == CPU_FAULT_NESTED) {
+        sig = t->result.signal;
+        info.si_code = t->result.code;
+        info.si_addr = (void *)(sig == SIGSEGV || sig == SIGBUS ? t->result.signal_addr : t->state.rip);
+    } else {
+        u64 machine;
+
+        /* A window that the program mapped without this right is there all the same. */
+        info.si_code = trap_concerns(t->result.fault_addr, &machine) ? SEGV_ACCERR : SEGV_MAPERR;
+        info.si_addr = (void *)t->result.fault_addr;
+        t->uc->uc_mcontext.gregs[REG_CR2] = (greg_t)t->result.fault_addr;
+    }
+    info.si_signo = sig;
+    signals_deliver(sig, &info, t->uc);
+}
+
+static void refuse(struct trap *t, const char *why)
+{
+    struct trace_record rec = {.type = TRACE_LINT, .device = TRACE_NONE, .reg = TRACE_NONE};
+    char text[TRACE_TEXT];
+    struct fmt f = FMT_INIT(text);
+    const char *rule = "refused";
+
+    fmt_mem(&f, rule, strlen(rule) + 1);
+    fmt_printf(&f, "instruction");
+    for (unsigned i = 0; t->insn && i < t->insn->length; i++) {
+        fmt_char(&f, ' ');
+        fmt_hexpad(&f, t->insn->bytes[i], 2);
+    }
+    fmt_printf(&f, ": %s", why);
+    fmt_end(&f);
+    rec.pc = t->state.rip;
+    memcpy(rec.text, text, sizeof(text));
+    log_event(t->thread, &rec, NULL);
+}
+
+static enum trap_answer stage_complete(struct trap *t)
+{
+    switch (t->outcome) {
+    case CPU_DONE:
+        write_state(t);
+        trap_requests(t);
+        return TRAP_HANDLED;
+    case CPU_RETRY:
+        write_state(t);
+        /* Pending signals are delivered between two looks at the host end; then the instruction runs again. */
+        if (t->wait)
+            bus_wait(t->wait, 50);
+        return TRAP_HANDLED;
+    case CPU_FAULTED:
+        write_state(t);
+        if (t->refused)
+            return TRAP_DECLINED;
+        own_fault(t);
+        return TRAP_HANDLED;
+    case CPU_REFUSED:
+        break;
+    }
+    refuse(t, t->insn->refusal ? t->insn->refusal : "not emulated");
+    return TRAP_DECLINED;
+}
+
+enum trap_answer trap_run(struct trap *t)
+{
+    enum trap_answer answer = stage_fault(t);
+
+    if (answer == TRAP_HANDLED)
+        answer = stage_decode(t);
+    if (answer == TRAP_HANDLED) {
+        /* route, device and log happen for each access that the instruction makes: route.c */
+        struct cpu_bus bus = trap_bus;
+
+        bus.context = t;
+        t->outcome = cpu_run(t->insn, &t->state, &bus, &t->result);
+        answer = stage_complete(t);
+    }
+    return answer;
+}
+
+/* --- the handler --- */
+
+/* [FAULT], when the program has no handler and dies. */
+static void report_fault(struct trap *t)
+{
+    struct trace_record rec = {.type = TRACE_FAULT, .device = TRACE_NONE, .reg = TRACE_NONE};
+    char text[TRACE_TEXT];
+    struct fmt f = FMT_INIT(text);
+    u64 error = (u64)t->uc->uc_mcontext.gregs[REG_ERR], addr = 0;
+    unsigned size = 1;
+
+    if (t->info->si_code <= 0 || signals_handled(SIGSEGV))
+        return;
+    read_state(t);
+    t->insn = error & FAULT_FETCH ? NULL : cpu_lookup(t->state.rip);
+    rec.addr = (u64)t->info->si_addr;
+    rec.op = error & FAULT_WRITE ? TRACE_WRITE : TRACE_READ;
+    if (t->insn && cpu_operand(t->insn, &t->state, &addr, &size) && rec.addr - addr < size)
+        rec.addr = addr;
+    else if (t->info->si_code == 128 && size)
+        rec.addr = addr; /* SI_KERNEL: the kernel does not know the address of a protection fault */
+    rec.width = size;
+    rec.pc = t->state.rip;
+    trap_diagnose(rec.addr, &f);
+    fmt_end(&f);
+    log_event(t->thread, &rec, text);
+}
+
+static bool mend_dirty(const siginfo_t *info, const ucontext_t *uc)
+{
+    return info->si_code == SEGV_ACCERR && ((u64)uc->uc_mcontext.gregs[REG_ERR] & FAULT_WRITE) &&
+           dirty_fault((u64)info->si_addr);
+}
+
+bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc)
+{
+    greg_t *regs = uc->uc_mcontext.gregs;
+    struct trap t;
+    u64 go_on;
+
+    if (info->si_code <= 0)
+        return false;
+    go_on = sig == SIGSEGV || sig == SIGBUS ? probe_fixup((u64)regs[REG_RIP]) : 0;
+    if (sig == SIGSEGV && mend_dirty(info, uc))
+        return true;
+    if (!go_on)
+        go_on = cpu_stub_fault((u64)regs[REG_RIP], sig, info->si_code, (u64)info->si_addr);
+    if (go_on) {
+        regs[REG_RIP] = (greg_t)go_on;
+        return true;
+    }
+    if (sig != SIGSEGV)
+        return false;
+    memset(&t, 0, offsetof(struct trap, state));
+    t.nlocked = t.accesses = 0;
+    t.bracketed = t.refused = false;
+    t.wait = NULL;
+    t.info = info;
+    t.uc = uc;
+    t.thread = thread_self();
+    if (!t.thread)
+        return false;
+    if (trap_run(&t) == TRAP_HANDLED)
+        return true;
+    report_fault(&t);
+    return false;
+}

@@ -1,0 +1,328 @@
+/*
+ * The memory that a trapped instruction sees: windows go to their devices,
+ * RAM that shares a page with a window to the RAM file, everything else is the
+ * program's own memory.
+ */
+#include "base/mem.h"
+#include "base/sys.h"
+#include "memory/dirty.h"
+#include "memory/ram.h"
+#include "trap/backtrace.h"
+#include "trap/log.h"
+#include "trap/trap.h"
+#include "base/trapsafe.h"
+
+static struct bus *bus;
+static const struct view *view;
+
+/* A stretch of an access with one owner. */
+struct segment {
+    u64 addr;    /* in the program */
+    u64 machine; /* in the machine, if trapped */
+    unsigned length;
+    bool trapped;
+    struct view_span span; /* owner, if trapped */
+};
+
+bool trap_concerns(u64 addr, u64 *machine)
+{
+    struct alias a;
+
+    *machine = addr;
+    if (view_trapped(view, addr))
+        return true;
+    if (!alias_find(addr, &a))
+        return false;
+    *machine = a.machine + (addr - a.range.base);
+    /* RAM of an alias that is mapped read-only is the program's own affair. */
+    return view_trapped(view, *machine) || view_find(view, *machine).kind != VIEW_RAM;
+}
+
+/* May the program do this through the alias that it mapped? */
+static bool allowed(u64 addr, bool write)
+{
+    struct alias a;
+
+    if (!alias_find(addr, &a))
+        return true;
+    return a.prot & (write ? 2 /* PROT_WRITE */ : 1 /* PROT_READ */);
+}
+
+/* First segment of [addr, addr+n). */
+static struct segment next_segment(u64 addr, unsigned n)
+{
+    struct segment s = {.addr = addr, .length = (unsigned)MIN(n, PAGE_SIZE - (addr & ~PAGE_MASK))};
+
+    s.trapped = trap_concerns(addr, &s.machine);
+    if (s.trapped) {
+        s.span = view_find(view, s.machine);
+        s.length = (unsigned)MIN(s.length, range_last(s.span.range) - s.machine + 1);
+    }
+    return s;
+}
+
+/* --- locks --- */
+
+static void lock_device(struct trap *t, struct bus_device *d)
+{
+    for (unsigned i = 0; i < t->nlocked; i++)
+        if (t->locked[i] == d)
+            return;
+    if (t->nlocked == TRAP_DEVICES)
+        return;
+    bus_lock(d, &t->thread->self);
+    t->locked[t->nlocked++] = d;
+}
+
+static void unlock_devices(struct trap *t)
+{
+    while (t->nlocked)
+        bus_unlock(t->locked[--t->nlocked], &t->thread->self);
+}
+
+/* Windows lie in ascending order, and so do the segments of an access that wraps nowhere: locks are taken in order. */
+static void lock_all(struct trap *t, u64 addr, unsigned n)
+{
+    while (n) {
+        struct segment s = next_segment(addr, n);
+
+        if (s.trapped && s.span.kind == VIEW_WINDOW)
+            lock_device(t, &bus->devices[s.span.index]);
+        addr += s.length;
+        n -= s.length;
+    }
+}
+
+static void route_begin(void *context, u64 addr, unsigned n)
+{
+    struct trap *t = context;
+
+    lock_all(t, addr, n);
+    t->bracketed = true;
+}
+
+static void route_end(void *context)
+{
+    struct trap *t = context;
+
+    t->bracketed = false;
+    unlock_devices(t);
+}
+
+/* --- one access --- */
+
+struct access {
+    struct trap *trap;
+    struct trace_record rec;
+    struct bus_note note;
+    bool logged; /* some byte of it lies in a window or a hole */
+};
+
+static void note_first(struct access *a, const struct segment *s, const struct bus_note *note)
+{
+    if (a->logged)
+        return;
+    a->logged = true;
+    a->note = *note;
+    a->rec.addr = s->machine;
+    a->rec.device = s->span.kind == VIEW_WINDOW ? (u16)s->span.index : TRACE_NONE;
+    a->rec.offset = s->span.kind == VIEW_WINDOW ? s->machine - s->span.range.base + s->span.offset : s->machine;
+    a->rec.reg = note->reg;
+    a->rec.element = note->element;
+    if (note->unassigned)
+        a->rec.flags |= TRACE_UNASSIGNED;
+}
+
+static bool carved_access(const struct segment *s, void *data, bool write)
+{
+    u8 *host = ram_carved(s->machine);
+
+    if (!host)
+        return false;
+    if (write) {
+        memcpy(host, data, s->length);
+        dirty_mark(s->machine, s->length);
+    } else {
+        memcpy(data, host, s->length);
+    }
+    return true;
+}
+
+/* The bytes of one segment. False: they cannot be reached. */
+static bool segment_access(struct access *a, const struct segment *s, void *data, bool write)
+{
+    struct trap *t = a->trap;
+    struct bus_note note = {.reg = TRACE_NONE};
+    struct bus_device *d;
+
+    if (!s->trapped)
+        return write ? probe_write(s->addr, data, s->length) : probe_read(data, s->addr, s->length);
+    if (s->span.kind == VIEW_RAM)
+        return carved_access(s, data, write);
+    if (!allowed(s->addr, write))
+        return false;
+    if (s->span.kind == VIEW_NONE) {
+        note.unassigned = true;
+        note.fault = !bus_nobody(bus, write ? (u8[64]){0} : data, s->length);
+    } else {
+        d = &bus->devices[s->span.index];
+        if (bus_access(bus, d, s->machine - s->span.range.base, data, s->length, write, &note) == MMIOSHIM_WAIT) {
+            t->wait = d;
+            return false;
+        }
+    }
+    t->refused = t->refused || note.fault;
+    note_first(a, s, &note);
+    return true;
+}
+
+static void log_it(struct access *a, const u8 *data, unsigned n, bool write)
+{
+    a->rec.op = write ? TRACE_WRITE : TRACE_READ;
+    a->rec.width = n;
+    memcpy(a->rec.value, data, n);
+    log_access(a->trap->thread, &a->rec, &a->trap->state, a->trap->insn, &a->note);
+    a->trap->accesses++;
+}
+
+static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write)
+{
+    struct access a;
+    bool reached = true;
+
+    a.trap = t;
+    a.logged = false;
+    memset(&a.rec, 0, offsetof(struct trace_record, insn));
+    t->wait = NULL;
+    if (!t->bracketed)
+        lock_all(t, addr, n);
+    for (unsigned done = 0; done < n && reached;) {
+        struct segment s = next_segment(addr + done, n - done);
+
+        reached = segment_access(&a, &s, data + done, write);
+        if (!reached) {
+            t->result.fault_addr = addr + done;
+            t->result.fault_write = write;
+        }
+        done += s.length;
+    }
+    if (a.logged)
+        log_it(&a, data, n, write);
+    if (!t->bracketed)
+        unlock_devices(t);
+    return reached && !t->refused;
+}
+
+static bool route_read(void *context, u64 addr, void *buf, unsigned n)
+{
+    return route(context, addr, buf, n, false);
+}
+
+static bool route_write(void *context, u64 addr, const void *buf, unsigned n)
+{
+    return route(context, addr, (u8 *)(uintptr_t)buf, n, true);
+}
+
+static bool route_retry(void *context)
+{
+    return ((struct trap *)context)->wait != NULL;
+}
+
+static bool route_ours(void *context, u64 addr, unsigned n)
+{
+    u64 machine;
+
+    (void)context;
+    return trap_concerns(addr, &machine) || (n > 1 && trap_concerns(addr + n - 1, &machine));
+}
+
+const struct cpu_bus trap_bus = {
+    .read = route_read,
+    .write = route_write,
+    .begin = route_begin,
+    .end = route_end,
+    .retry = route_retry,
+    .ours = route_ours,
+};
+
+/* --- after the access --- */
+
+static void log_irq(struct thread *thread, const struct bus_irq *irq)
+{
+    struct trace_record rec = {.type = TRACE_IRQ, .device = (u16)irq->device, .reg = TRACE_NONE};
+
+    rec.addr = irq->number;
+    rec.width = irq->level;
+    log_event(thread, &rec, NULL);
+}
+
+void trap_requests(struct trap *t)
+{
+    struct bus_requests r = bus_take_requests();
+
+    for (u32 i = 0; i < r.nirqs; i++)
+        log_irq(t->thread, &r.irqs[i]);
+    if (r.reset)
+        bus_reset(bus, &t->thread->self);
+    if (r.end)
+        trap_end_program(t->uc, r.status);
+}
+
+static void describe_neighbour(const struct view_span *s, bool below, struct fmt *out)
+{
+    const struct machine_desc *desc = bus->machine->desc;
+    const char *name = s->kind == VIEW_RAM ? desc->banks[s->index].name : desc->windows[s->index].name;
+
+    fmt_printf(out, "%s %s at %lx", name, below ? "ends" : "begins",
+               below ? range_last(s->range) : s->range.base);
+}
+
+void trap_diagnose(u64 addr, struct fmt *out)
+{
+    struct view_span below, above;
+    bool has_below = view_below(view, addr, &below), has_above = view_above(view, addr, &above);
+    u8 probe;
+
+    if (has_below && range_has(below.range, addr)) {
+        fmt_str(out, "in ");
+        describe_neighbour(&below, true, out);
+        return;
+    }
+    fmt_str(out, probe_read(&probe, addr, 1) ? "no access, nearest " : "unmapped, nearest ");
+    if (has_below && (!has_above || addr - range_last(below.range) <= above.range.base - addr))
+        describe_neighbour(&below, true, out);
+    else if (has_above)
+        describe_neighbour(&above, false, out);
+    else
+        fmt_str(out, "nothing");
+}
+
+bool trap_access(u64 machine_addr, void *data, unsigned width, bool write)
+{
+    static const struct cpu_insn none;
+    struct trap t;
+    u64 saved;
+    bool done;
+
+    memset(&t, 0, sizeof(t));
+    t.thread = thread_self();
+    t.insn = &none;
+    t.state.rip = (u64)__builtin_return_address(0);
+    t.state.gpr[4] = (u64)__builtin_frame_address(0);
+    t.state.gpr[5] = (u64)__builtin_frame_address(0);
+    signals_mask(&saved);
+    do {
+        done = route(&t, machine_addr, data, width, write);
+        if (t.wait)
+            bus_wait(t.wait, 50);
+    } while (t.wait);
+    trap_requests(&t);
+    signals_restore(&saved);
+    return done && !t.refused;
+}
+
+void trap_start(struct bus *b, const struct view *v)
+{
+    bus = b;
+    view = v;
+}

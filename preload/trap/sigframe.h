@@ -1,0 +1,26 @@
+/*
+ * Makes a signal frame as the kernel does, on another stack, from the frame
+ * that the kernel gave us. When our handler returns, the program's handler
+ * starts on its own stack; when that returns, the program goes on where it was.
+ * Layout: Linux arch/x86/include/asm/sigframe.h, struct rt_sigframe.
+ */
+#ifndef MMIOSHIM_TRAP_SIGFRAME_H
+#define MMIOSHIM_TRAP_SIGFRAME_H
+
+#include <signal.h>
+#include <ucontext.h>
+
+#include "base/types.h"
+
+struct sigframe_plan {
+    int sig;
+    u64 handler;
+    u64 restorer;
+    u64 top;       /* highest address to use: the interrupted stack (below its red zone) or the end of an alternate one */
+    u64 mask;      /* signals blocked while the handler runs */
+};
+
+/* False: the stack cannot hold it, and nothing is changed. Trap context. */
+bool sigframe_push(const struct sigframe_plan *plan, const siginfo_t *info, ucontext_t *uc);
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * The program's signals, as the program believes them to be.
+ *
+ * SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP always have our handler in the
+ * kernel, on our alternate stack; the program's own action is kept here and
+ * carried out as the kernel would. Signals whose default ends the program have
+ * a handler of ours while the program has none, so that the machine's affairs
+ * are settled before it dies of them. Handlers that ask for the alternate
+ * stack are moved to the program's own one.
+ */
+#ifndef MMIOSHIM_TRAP_SIGNALS_H
+#define MMIOSHIM_TRAP_SIGNALS_H
+
+#include <signal.h>
+#include <ucontext.h>
+
+#include "base/fmt.h"
+#include "base/types.h"
+
+#define SIGNALS 65
+
+/* As rt_sigaction(2) takes it. */
+struct kernel_action {
+    u64 handler;
+    u64 flags;
+    u64 restorer;
+    u64 mask;
+};
+
+static inline u64 signal_bit(int sig)
+{
+    return (u64)1 << (sig - 1);
+}
+
+/* A fault handler: true = handled, go on; false = the program's own. */
+typedef bool (*signals_fault)(int sig, siginfo_t *info, ucontext_t *uc);
+/* The process is about to die of a signal. */
+typedef void (*signals_dying)(void);
+
+/* Reads what was inherited over exec and installs ours. Ordinary context, once. */
+void signals_start(signals_fault fault, signals_dying dying);
+/* In the child of fork: it settles its own affairs. */
+void signals_after_fork(void);
+/* sigaction(2) for the program: 0 or -errno. Any context. */
+long signals_action(int sig, const struct kernel_action *act, struct kernel_action *old);
+/* sigaltstack(2) for the program. `sp`: the caller's stack pointer. */
+long signals_altstack(const stack_t *stack, stack_t *old, u64 sp);
+/* sigprocmask(2) for the program: SIGSEGV only seems to be blocked. how as SIG_BLOCK...; 0 or -errno. */
+long signals_procmask(int how, const u64 *set, u64 *old);
+/* The mask as a system call may take it for a while: without SIGSEGV. */
+static inline u64 signals_safe_mask(u64 mask)
+{
+    return mask & ~(u64)(1u << (SIGSEGV - 1));
+}
+
+/* The program's own fault: its handler runs next, or it dies as it would without us. Trap context. */
+void signals_deliver(int sig, siginfo_t *info, ucontext_t *uc);
+/* Has the program a handler for this signal, one that would run now? */
+bool signals_handled(int sig);
+
+/* Around exec: a new program inherits what the program believes (ignored SIGSEGV, blocked SIGSEGV). */
+void signals_before_exec(void);
+void signals_exec_failed(void);
+
+/* Goes back from a signal handler: rt_sigreturn, in the bytes that unwinders and debuggers know. */
+extern const char signals_restorer[];
+
+#endif

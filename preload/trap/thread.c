@@ -1,0 +1,152 @@
+#include "trap/thread.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/sys.h"
+#include "base/trapsafe.h"
+
+#define SLOTS 65536u /* reserved address space; more threads than that share nothing and get none */
+
+static __thread struct thread *current;
+
+/* Every slot ever made. A slot whose thread has ended is taken again: no exit hook is needed for that. */
+static struct thread **slots;
+static u32 nslots;
+static u32 hand; /* where the search for ended threads goes on */
+
+static u32 process_id;
+static u64 process_started;
+
+static void read_process(void)
+{
+    process_id = (u32)sys_getpid();
+    process_started = process_start(process_id);
+}
+
+static bool ended(u32 tid)
+{
+    return sys(SYS_tgkill, process_id, tid, 0) == -ESRCH;
+}
+
+/* Takes over a slot of a thread that is gone, looking at a few of them. */
+static struct thread *recycle(u32 tid)
+{
+    u32 n = __atomic_load_n(&nslots, __ATOMIC_ACQUIRE);
+
+    for (u32 i = 0; i < MIN(n, 8u); i++) {
+        struct thread *t = __atomic_load_n(&slots[__atomic_fetch_add(&hand, 1, __ATOMIC_RELAXED) % n], __ATOMIC_ACQUIRE);
+        u32 owner = t ? __atomic_load_n(&t->self.tid, __ATOMIC_RELAXED) : tid;
+
+        if (owner != tid && (owner == 0 || ended(owner)) &&
+            __atomic_compare_exchange_n(&t->self.tid, &owner, tid, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            return t;
+    }
+    return NULL;
+}
+
+static struct thread *make(u32 tid)
+{
+    size_t bytes = PAGE_SIZE + THREAD_STACK + page_up(sizeof(struct thread));
+    u8 *p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct thread *t;
+    u32 at;
+
+    if (sys_failed((long)p))
+        return NULL;
+    sys_mprotect(p, PAGE_SIZE, PROT_NONE);
+    sys(SYS_madvise, p, bytes, MADV_DONTDUMP);
+    t = (void *)(p + PAGE_SIZE + THREAD_STACK);
+    t->stack = p + PAGE_SIZE;
+    t->self.tid = tid;
+    if (!slots) {
+        struct thread **table = sys_pages(SLOTS * sizeof(*slots)), **none = NULL;
+
+        if (table && !__atomic_compare_exchange_n(&slots, &none, table, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            sys_munmap(table, SLOTS * sizeof(*slots));
+    }
+    at = slots ? __atomic_fetch_add(&nslots, 1, __ATOMIC_ACQ_REL) : SLOTS;
+    if (at < SLOTS)
+        __atomic_store_n(&slots[at], t, __ATOMIC_RELEASE);
+    else
+        __atomic_store_n(&nslots, SLOTS, __ATOMIC_RELAXED);
+    return t;
+}
+
+/* tid 1 is never a thread of a program with others in it: the mark of a slot that waits for its thread. */
+#define RESERVED 1u
+
+static struct thread *take(u32 tid)
+{
+    struct thread *t = slots ? recycle(tid) : NULL;
+
+    if (!t)
+        t = make(tid);
+    if (t) {
+        if (!process_id)
+            read_process();
+        t->self.pid = process_id;
+        t->self.start = process_started;
+        t->tid_ordinal = 0;
+        t->pid_ordinal = 0;
+        t->segv_blocked = false;
+        t->altstack = (stack_t){.ss_flags = SS_DISABLE};
+    }
+    return t;
+}
+
+void thread_install_stack(struct thread *thread)
+{
+    stack_t ours = {.ss_sp = thread->stack, .ss_size = THREAD_STACK};
+
+    sys(SYS_sigaltstack, &ours, NULL);
+}
+
+struct thread *thread_self(void)
+{
+    if (unlikely(!current))
+        current = take((u32)sys_gettid());
+    return current;
+}
+
+struct thread *thread_reserve(void)
+{
+    return take(RESERVED);
+}
+
+void thread_unreserve(struct thread *thread)
+{
+    __atomic_store_n(&thread->self.tid, 0, __ATOMIC_RELEASE);
+}
+
+void thread_adopt(struct thread *thread)
+{
+    __atomic_store_n(&thread->self.tid, (u32)sys_gettid(), __ATOMIC_RELEASE);
+    current = thread;
+    thread_install_stack(thread);
+}
+
+void thread_after_fork(void)
+{
+    struct thread *t = thread_self();
+
+    read_process();
+    if (!t)
+        return;
+    t->self = (struct lock_self){(u32)sys_gettid(), process_id, process_started};
+    t->tid_ordinal = t->pid_ordinal = 0;
+}
+
+void signals_mask(u64 *saved)
+{
+    /* The synchronous ones stay: a fault with its signal blocked would end the program. */
+    u64 all = ~((u64)1 << (SIGSEGV - 1) | (u64)1 << (SIGBUS - 1) | (u64)1 << (SIGILL - 1) | (u64)1 << (SIGFPE - 1) |
+                (u64)1 << (SIGTRAP - 1));
+
+    sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, saved, sizeof(all));
+}
+
+void signals_restore(const u64 *saved)
+{
+    sys(SYS_rt_sigprocmask, SIG_SETMASK, saved, NULL, sizeof(*saved));
+}

@@ -1,0 +1,43 @@
+/*
+ * What the shim keeps for each thread: the alternate stack on which it handles
+ * faults, a buffer for log lines, and the program's own view of its signals.
+ */
+#ifndef MMIOSHIM_TRAP_THREAD_H
+#define MMIOSHIM_TRAP_THREAD_H
+
+#include <signal.h>
+
+#include "base/lock.h"
+
+#define THREAD_STACK (64u << 10)
+#define THREAD_TEXT  (32u << 10)
+
+struct thread {
+    struct lock_self self;
+    u16 pid_ordinal, tid_ordinal; /* 0: not yet seen in the log */
+    void *stack;                  /* of THREAD_STACK bytes, a guard page below */
+    /* The program's view. */
+    bool segv_blocked;
+    stack_t altstack;
+    /* pthread_create: what the new thread runs. */
+    void *(*start)(void *);
+    void *argument;
+    char text[THREAD_TEXT];
+};
+
+/* This thread's, made at its first call; NULL only when there is no memory at all. Any context. */
+struct thread *thread_self(void);
+/* One for a thread that is about to be made (ordinary context), and its adoption by that thread. */
+struct thread *thread_reserve(void);
+void thread_unreserve(struct thread *thread);
+void thread_adopt(struct thread *thread);
+/* In the child of fork: new ids. */
+void thread_after_fork(void);
+/* Registers the alternate stack of this thread with the kernel. */
+void thread_install_stack(struct thread *thread);
+
+/* Masks every asynchronous signal; the mask that was there goes to *saved. Ordinary context. */
+void signals_mask(u64 *saved);
+void signals_restore(const u64 *saved);
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * The trap: a faulting access to a window becomes an access to a device.
+ * Stages: fault -> decode -> route -> device -> complete -> log. See pipeline.c.
+ */
+#ifndef MMIOSHIM_TRAP_TRAP_H
+#define MMIOSHIM_TRAP_TRAP_H
+
+#include <signal.h>
+#include <ucontext.h>
+
+#include "bus/bus.h"
+#include "cpu/cpu.h"
+#include "memory/view.h"
+#include "trap/thread.h"
+
+#define TRAP_DEVICES 8 /* most devices that one instruction's operand can touch: 64 bytes of one-byte windows do not count */
+
+/* One trapped instruction on its way; on the stack of the handler. */
+struct trap {
+    struct thread *thread;
+    siginfo_t *info;
+    ucontext_t *uc;
+    /* fault */
+    u64 fault_addr;
+    bool fault_write;
+    /* decode */
+    struct cpu_state state;
+    const struct cpu_insn *insn;
+    /* route and device: of the access under way */
+    struct bus_device *locked[TRAP_DEVICES]; /* ascending; held from begin to end */
+    unsigned nlocked;
+    bool bracketed; /* between begin and end of a read-modify-write */
+    struct bus_device *wait; /* whose host end is to be waited for */
+    bool refused;   /* MMIOSHIM_UNASSIGNED=fault */
+    unsigned accesses;
+    /* complete */
+    enum cpu_outcome outcome;
+    struct cpu_result result;
+};
+
+enum trap_answer { TRAP_HANDLED, TRAP_DECLINED, TRAP_FAILED };
+
+/* Bring-up: what every trap needs. Ordinary context, once. */
+void trap_start(struct bus *bus, const struct view *view);
+/* The handler of SIGSEGV and its kin (signals_fault of trap/signals.h). */
+bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc);
+/* The stages, strung together. */
+enum trap_answer trap_run(struct trap *trap);
+
+/* route.c: the memory that the instruction sees. */
+extern const struct cpu_bus trap_bus;
+/* Does an address of the program lie in a page that we trap? *machine gets the machine address. */
+bool trap_concerns(u64 addr, u64 *machine);
+/* Interrupt lines, program end and reset that devices asked for. */
+void trap_requests(struct trap *trap);
+/* Makes the program end with a status as soon as the handler returns. */
+void trap_end_program(ucontext_t *uc, int status);
+/* What is known of a fault that will end the program, for [FAULT]. */
+void trap_diagnose(u64 addr, struct fmt *out);
+
+/*
+ * An access that no instruction makes: a system call's buffer, /dev/mem's read
+ * and write. Each is one event of `width` bytes. False: nobody is there and
+ * MMIOSHIM_UNASSIGNED=fault. Ordinary context.
+ */
+bool trap_access(u64 machine_addr, void *data, unsigned width, bool write);
+
+#endif

@@ -1,0 +1,93 @@
+#!/bin/sh
+# Runs every test, and ends with the line "N passed, N failed, N skipped". Called by `make test` after the build.
+#   tests/run.sh [unit|static|cases|fuzz|bats|FILE.bats]...
+set -u
+cd "$(dirname "$0")/.."
+CC=${CC:-cc}
+B=build/tests
+mkdir -p "$B"
+log=$B/log
+: > "$log"
+
+# TAP of one test program or file: shown where something fails, counted always.
+collect() {
+    name=$1
+    shift
+    "$@" > "$B/out" 2>&1
+    status=$?
+    passed=$(grep -c '^ok ' "$B/out")
+    skipped=$(grep -c '^ok .*# skip' "$B/out")
+    failed=$(grep -c '^not ok ' "$B/out")
+    plan=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$B/out" | head -n 1)
+    # A program that dies, or says less than it planned, has failed.
+    if [ "$failed" = 0 ] && { [ "$status" != 0 ] || [ "${plan:-none}" != "$passed" ]; }; then
+        failed=1
+    fi
+    echo "$((passed - skipped)) $failed $skipped" >> "$log"
+    if [ "$failed" != 0 ]; then
+        echo "--- $name (exit status $status)"
+        cat "$B/out"
+    else
+        grep '^ok .*# skip' "$B/out" | sed "s|^|    $name: |"
+    fi
+    echo "$name: $((passed - skipped)) passed, $failed failed, $skipped skipped"
+}
+
+# A command that passes or fails as a whole.
+check() {
+    name=$1
+    shift
+    if "$@" > "$B/out" 2>&1; then
+        echo "1 0 0" >> "$log"
+        echo "$name: 1 passed, 0 failed, 0 skipped"
+    else
+        echo "0 1 0" >> "$log"
+        echo "--- $name"
+        cat "$B/out"
+        echo "$name: 0 passed, 1 failed, 0 skipped"
+    fi
+}
+
+unit() {
+    check "unit tests build" make -s -j2 -f tests/unit/Makefile CC="$CC" all
+    for source in tests/unit/*.c; do
+        program=$B/unit/$(basename "$source" .c)
+        [ -x "$program" ] && collect "unit $(basename "$source" .c)" "$program"
+    done
+}
+
+static() {
+    for script in tests/static/*.sh; do
+        check "static $(basename "$script" .sh)" sh "$script"
+    done
+}
+
+cases() {
+    check "cases decode" sh tests/cases/decode.sh
+}
+
+fuzz() {
+    check "fuzzers build" make -s -j2 -f tests/fuzz/Makefile CC="$CC" all
+    check "fuzz fdt" "$B/fuzz/fuzz_fdt" "${FUZZ_RUNS:-20000}" 1 tests/fuzz/corpus-fdt/*
+    check "fuzz dirtyfile" "$B/fuzz/fuzz_dirtyfile" "${FUZZ_RUNS:-20000}" 1
+}
+
+bats_files() {
+    [ -e "$1" ] || return 0
+    check "guests build" make -s -j2 -f tests/guests/Makefile CC="$CC" all
+    for file in "$@"; do
+        collect "bats $(basename "$file" .bats)" bats --tap "$file"
+    done
+}
+
+[ $# -gt 0 ] || set -- unit static cases fuzz bats
+for what in "$@"; do
+    case $what in
+    unit | static | cases | fuzz) $what ;;
+    bats) bats_files tests/*.bats ;;
+    *.bats) bats_files "$what" ;;
+    *) echo "tests/run.sh: $what: allowed: unit static cases fuzz bats FILE.bats" >&2 && exit 2 ;;
+    esac
+done
+
+awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f != 0 || p == 0 }' "$log"

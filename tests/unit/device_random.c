@@ -1,0 +1,189 @@
+/* Every model survives any sequence of accesses, and keeps the rules that hold for all models. */
+#include "device_mock.h"
+
+enum { ACCESSES = 1000000, CHECK_SNAPSHOT = 5000 };
+
+static struct mock m;
+static u64 seed;
+
+static u64 rnd(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed;
+}
+
+/* What the outside does: input comes, the host end is busy, time passes, the worker runs, resets. */
+static void outside(void)
+{
+    switch (rnd() % 16) {
+    case 0:
+        m.nreceived = 0;
+        m.ninput = (unsigned)(rnd() % sizeof(m.input));
+        break;
+    case 1:
+        m.busy = !m.busy;
+        break;
+    case 2:
+        m.wall += rnd() >> (rnd() % 64);
+        break;
+    case 3:
+        if (m.dev.class->service)
+            m.dev.class->service(&m.dev);
+        break;
+    case 4:
+        if (rnd() % 64 == 0)
+            m.dev.class->reset(&m.dev, rnd() % 2 ? MMIOSHIM_RESET_COLD : MMIOSHIM_RESET_WARM);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Refused accesses, and those that wait, change nothing and ask nothing of the host. */
+static void access_once(u8 *copy)
+{
+    const struct mmioshim_class *class = m.dev.class;
+    unsigned width = rnd() % 2 ? 1 : 1u << rnd() % 4;
+    u64 span = rnd() % 4 && class->min_size >= 8 ? MIN(2 * class->min_size, m.dev.size) : m.dev.size;
+    u64 offset = rnd() % span, value = rnd();
+    unsigned asked = m.irq_calls + m.nsent + m.receives + m.ends + m.resets;
+    bool write = rnd() % 2;
+    enum mmioshim_status status;
+
+    if (width > m.dev.size - offset)
+        return;
+    memcpy(copy, m.dev.state, m.state_size);
+    status = write ? wr_status(&m, offset, width, value) : rd_status(&m, offset, width, &value);
+    CHECK(status <= MMIOSHIM_WAIT);
+    CHECK(write || width == 8 || value >> 8 * width == 0);
+    CHECK(write || (status != MMIOSHIM_WAIT && status != MMIOSHIM_READ_ONLY));
+    CHECK(!write || status != MMIOSHIM_WRITE_ONLY);
+    if (status == MMIOSHIM_NO_REGISTER || status == MMIOSHIM_BAD_WIDTH || status == MMIOSHIM_WAIT) {
+        CHECK_EQ(m.irq_calls + m.nsent + m.receives + m.ends + m.resets, asked);
+        CHECK(memcmp(copy, m.dev.state, m.state_size) == 0);
+    }
+}
+
+/* What was saved loads into the same; what was damaged is refused without a trace, or taken and lived with. */
+static void snapshot(u8 *copy)
+{
+    const struct mmioshim_class *class = m.dev.class;
+    u8 blob[4096];
+    long size;
+
+    if (!class->save || !class->load)
+        return;
+    size = class->save(&m.dev, blob, sizeof(blob));
+    memcpy(copy, m.dev.state, m.state_size);
+    CHECK(size > 0 && class->load(&m.dev, class->version, blob, (size_t)size) == 0);
+    CHECK(m.dev.class->service || memcmp(copy, m.dev.state, m.state_size) == 0);
+    memcpy(copy, m.dev.state, m.state_size);
+    for (unsigned n = 1 + rnd() % 4; n > 0; n--)
+        blob[rnd() % (u64)size] ^= (u8)(1u << rnd() % 8);
+    if (class->load(&m.dev, class->version, blob, (size_t)size))
+        CHECK(memcmp(copy, m.dev.state, m.state_size) == 0);
+}
+
+static void storm(const struct mmioshim_class *class, u64 size, const struct mock_property *node)
+{
+    u8 *copy;
+
+    seed = 0x9e3779b97f4a7c15;
+    CHECK(mock_create(&m, class, size, node) == NULL);
+    copy = calloc(1, m.state_size + 1);
+    for (unsigned i = 0; i < ACCESSES && !unit_failures; i++) {
+        outside();
+        access_once(copy);
+        if (i % CHECK_SNAPSHOT == 0)
+            snapshot(copy);
+    }
+    free(copy);
+}
+
+/* What holds for the UART after every access. */
+static void check_uart(unsigned shift)
+{
+    static const u8 causes[] = {0x06, 0x04, 0x0c, 0x02, 0x00, 0x01};
+    u64 iir = rd(&m, 2u << shift, 1), found = 0;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(causes); i++)
+        found += (iir & 0x3f) == causes[i];
+    CHECK_EQ(found, 1);
+    CHECK((iir & 0xc0) == 0 || (iir & 0xc0) == 0xc0);
+    CHECK_EQ(rd(&m, 5u << shift, 1) & 0x60, 0x60);
+    class_ns16550a.service(&m.dev);
+    CHECK_EQ(m.line[0], rd(&m, 2u << shift, 1) != (iir & 0xc0) + 1);
+}
+
+static void uart_storm(unsigned shift, const struct mock_property *node)
+{
+    u8 *copy;
+
+    seed = 0x2545f4914f6cdd1d + shift;
+    CHECK(mock_create(&m, &class_ns16550a, 0x100, node) == NULL);
+    copy = calloc(1, m.state_size);
+    for (unsigned i = 0; i < ACCESSES && !unit_failures; i++) {
+        outside();
+        access_once(copy);
+        if (i % 3 == 0)
+            check_uart(shift);
+        if (i % CHECK_SNAPSHOT == 0)
+            snapshot(copy);
+    }
+    CHECK(m.nsent > 1000 && m.receives > 1000 && m.irq_changes > 1000);
+    free(copy);
+}
+
+TEST(unimplemented)
+{
+    storm(&class_unimplemented, 0x1000, NULL);
+}
+
+TEST(ns16550a)
+{
+    uart_storm(0, NULL);
+}
+
+TEST(ns16550a_wide)
+{
+    static const struct mock_property node[] = {CELL("reg-shift", 2), CELL("reg-io-width", 4), END};
+
+    uart_storm(2, node);
+}
+
+TEST(ns16550a_at_an_offset)
+{
+    static const struct mock_property node[] = {
+        CELL("reg-shift", 1), CELL("reg-offset", 5), CELL("fifo-size", 256), END,
+    };
+
+    storm(&class_ns16550a, 0x40, node);
+}
+
+TEST(goldfish_rtc)
+{
+    storm(&class_goldfish_rtc, 0x1000, NULL);
+    CHECK(m.irq_changes > 100 && m.wakes > 100);
+}
+
+TEST(sifive_test)
+{
+    storm(&class_sifive_test, 0x1000, NULL);
+}
+
+TEST(virtio_mmio)
+{
+    storm(&class_virtio_mmio, 0x200, NULL);
+}
+
+TEST(scratch)
+{
+    storm(&class_scratch, 77, NULL);
+}
+
+TEST(every_class_is_stormed)
+{
+    CHECK_EQ(device_class_count, 6);
+}
