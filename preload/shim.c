@@ -65,26 +65,32 @@ static u64 activity(void)
     return c->accesses + dirty_count(machine.arena) + c->lint + machine.arena->next_stack;
 }
 
+static void save_bitmap(void)
+{
+    char text[512];
+    struct fmt f = FMT_INIT(text);
+    long ret;
+
+    if (!dirty_path || dirty_mode() == DIRTY_OFF)
+        return;
+    ret = dirty_save(&machine, dirty_path);
+    if (ret == 0)
+        return;
+    fmt_printf(&f, "MMIOSHIM_DIRTY=%s: cannot be written: %s", dirty_path, errname(ret));
+    say(fmt_end(&f));
+}
+
 static void last_one(struct thread *t, bool touched)
 {
     u64 now = activity();
-    long ret;
 
-    if (dirty_path && dirty_mode() != DIRTY_OFF) {
-        ret = dirty_save(&machine, dirty_path);
-        if (ret < 0) {
-            char text[512];
-            struct fmt f = FMT_INIT(text);
-
-            fmt_printf(&f, "MMIOSHIM_DIRTY=%s: cannot be written: %s", dirty_path, errname(ret));
-            say(fmt_end(&f));
-        }
-    }
+    save_bitmap();
     touched = touched || now != machine.arena->finished;
-    log_finish(t, touched);
+    log_finish(t, touched, touched);
     if (touched)
         machine.arena->killed = 0;
     machine.arena->finished = activity();
+    bus_stop(&bus);
     if (!touched)
         debug(PROC, 1, "nothing touched the machine");
 }
@@ -93,14 +99,20 @@ static void last_one(struct thread *t, bool touched)
 static void leave(void)
 {
     struct thread *t = thread_self();
+    struct member_rest rest;
+    u64 before;
 
     if (!t || __atomic_exchange_n(&finished, true, __ATOMIC_ACQ_REL))
         return;
+    before = dirty_count(machine.arena);
     dirty_collect();
-    if (member_leave(machine.arena, &t->self))
+    if (dirty_count(machine.arena) != before)
+        log_touch(t);
+    rest = member_leave(machine.arena, &t->self);
+    if (rest.none)
         last_one(t, log_touched());
     else
-        log_finish(t, false);
+        log_finish(t, false, rest.untouched);
 }
 
 static void finish(void)
@@ -111,7 +123,6 @@ static void finish(void)
     leave();
     signals_restore(&mask);
     if (option_choice(&options, OPT_LINT) == 2 && log_lint_count()) {
-        bus_stop(&bus);
         /* Buffered output of the program is its own; glibc flushes it after us when it ends by exit(). */
         fflush(NULL);
         sys_exit_group(1);

@@ -8,8 +8,8 @@
 
 static int table[FD_COUNT]; /* descriptor + 1; 0: none */
 
-/* Where ours begin: below the limit, and below 1024 so that the kernel's table stays small. */
-static int floor_of_ours(void)
+/* Below the limit, and below 1024 so that the kernel's table stays small. */
+int fds_floor(void)
 {
     struct rlimit limit = {0, 0};
     u64 top = 1024;
@@ -21,7 +21,7 @@ static int floor_of_ours(void)
 
 static int move_high(int fd, int not_this)
 {
-    int from = floor_of_ours();
+    int from = fds_floor();
     long high = sys_fcntl(fd, F_DUPFD_CLOEXEC, from);
 
     if (high < 0)
@@ -84,13 +84,18 @@ void fds_yield(int fd)
     }
 }
 
+static bool shared[FD_COUNT] = {[FD_ARENA] = true, [FD_RAM] = true, [FD_MEM] = true};
+
+void fds_share(enum fd_use use)
+{
+    shared[use] = true;
+}
+
 void fds_inherit(bool inherit)
 {
-    static const enum fd_use inherited[] = {FD_ARENA, FD_RAM, FD_MEM};
-
-    for (unsigned i = 0; i < ARRAY_SIZE(inherited); i++)
-        if (fds_get(inherited[i]) >= 0)
-            sys_fcntl(fds_get(inherited[i]), F_SETFD, inherit ? 0 : FD_CLOEXEC);
+    for (unsigned i = 0; i < FD_COUNT; i++)
+        if (shared[i] && fds_get(i) >= 0)
+            sys_fcntl(fds_get(i), F_SETFD, inherit ? 0 : FD_CLOEXEC);
 }
 
 int fds_next(int from)

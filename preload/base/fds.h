@@ -28,8 +28,12 @@ void fds_close(enum fd_use use);
 bool fds_ours(int fd);
 /* The program wants this number (dup2): moves ours elsewhere. */
 void fds_yield(int fd);
+/* A descriptor that a new program must inherit too, beside those of the machine. */
+void fds_share(enum fd_use use);
 /* Clears or sets close-on-exec on what a new program must inherit. */
 void fds_inherit(bool inherit);
+/* Where ours begin: what was inherited of ours lies at or a little above this number. */
+int fds_floor(void);
 /* Lowest number of ours that is >= from, or -1: for close_range. */
 int fds_next(int from);
 

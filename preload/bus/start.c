@@ -4,6 +4,7 @@
 #include "base/fds.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "bus/ends.h"
 #include "bus/host.h"
 #include "config/options.h"
 #include "devices/classes.h"
@@ -87,13 +88,21 @@ static bool attachment(const char *attach, const char *node, struct fmt *spec)
     }
 }
 
-/* Is the kind of a specification ("file:x") among those that the class takes? */
-static bool class_takes(const struct mmioshim_class *class, const char *spec)
+/* Length of the kind in "file:x,append". */
+static size_t kind_length(const char *spec)
 {
     size_t n = 0;
 
     while (spec[n] && spec[n] != ':' && spec[n] != ',')
         n++;
+    return n;
+}
+
+/* Is the kind of a specification ("file:x") among those that the class takes? */
+static bool class_takes(const struct mmioshim_class *class, const char *spec)
+{
+    size_t n = kind_length(spec);
+
     for (const char *const *kind = class->backends; kind && *kind; kind++)
         if (strlen(*kind) == n && strncmp(*kind, spec, n) == 0)
             return true;
@@ -113,27 +122,50 @@ static int refuse(const struct bus_device *d, const char *spec, struct fmt *erro
     return -1;
 }
 
-/* Descriptors of a host end move out of the program's way. */
-static void hide(struct backend *b, u32 *used)
+/* Descriptors of a host end move out of the program's way. A pty is handed on to what is executed. */
+static void hide(struct bus_device *d, u32 *used)
 {
+    struct backend *b = &d->backend;
     int *fds[] = {&b->in, &b->out};
+    bool one = b->out == b->in;
+    u32 number;
 
     if (!b->owns)
         return;
-    for (unsigned i = 0; i < 2; i++) {
-        if (i == 1 && b->out == b->in)
-            break;
-        if (*fds[i] > 2 && *used < FD_BACKENDS) {
-            int moved = fds_adopt(FD_BACKEND + (*used)++, *fds[i]);
+    for (unsigned i = 0; i < (one ? 1 : 2); i++) {
+        enum fd_use use = FD_BACKEND + *used;
 
-            if (i == 0 && b->out == b->in)
-                b->out = moved;
-            *fds[i] = moved;
+        if (*fds[i] <= 2 || *used == FD_BACKENDS)
+            continue;
+        ++*used;
+        *fds[i] = fds_adopt(use, *fds[i]);
+        if (b->ops->adopt && ends_pty_number(*fds[i], &number)) {
+            fds_share(use);
+            d->shared->pty = number + 1;
         }
     }
+    if (one)
+        b->out = b->in;
 }
 
-static int open_backend(struct bus_device *d, const char *attach, bool first, u32 *used, struct fmt *error)
+/* The end that another process of the machine opened; false: it cannot be had. */
+static bool adopt_end(struct bus *bus, struct bus_device *d, const char *spec)
+{
+    const struct backend_ops *ops = backend_kind(spec, kind_length(spec));
+    char text[128];
+    struct fmt error = FMT_INIT(text);
+    int fd;
+
+    if (!bus->machine->joined || !ops || !ops->adopt || !d->shared->pty)
+        return false;
+    fd = ends_find_pty(bus->machine, d->shared->pty - 1);
+    if (fd < 0 || ops->adopt(&d->backend, fd, &error) < 0)
+        return false;
+    d->backend.ops = ops;
+    return true;
+}
+
+static int open_backend(struct bus *bus, struct bus_device *d, const char *attach, u32 *used, struct fmt *error)
 {
     char text[512];
     struct fmt spec = FMT_INIT(text);
@@ -143,10 +175,11 @@ static int open_backend(struct bus_device *d, const char *attach, bool first, u3
         return refuse(d, text, error);
     if (!given && !d->dev.class->backends)
         return 0;
-    d->backend.first = first;
-    if (backend_open(&d->backend, given ? text : d->dev.class->backends[0], error) < 0)
+    d->backend.first = !bus->machine->joined;
+    if (!adopt_end(bus, d, given ? text : d->dev.class->backends[0]) &&
+        backend_open(&d->backend, given ? text : d->dev.class->backends[0], error) < 0)
         return -1;
-    hide(&d->backend, used);
+    hide(d, used);
     return 0;
 }
 
@@ -216,7 +249,7 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
     if (check_nodes(bus, attach, error) < 0)
         return -1;
     for (u32 i = 0; i < n; i++)
-        if (open_backend(&bus->devices[i], attach, !machine->joined, &used, error) < 0)
+        if (open_backend(bus, &bus->devices[i], attach, &used, error) < 0)
             return -1;
     return 0;
 }
@@ -224,6 +257,5 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
 void bus_stop(struct bus *bus)
 {
     for (u32 i = 0; i < bus->ndevices; i++)
-        if (bus->devices[i].backend.ops && bus->devices[i].backend.ops->close)
-            bus->devices[i].backend.ops->close(&bus->devices[i].backend);
+        backend_close(&bus->devices[i].backend);
 }

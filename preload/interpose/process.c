@@ -95,6 +95,7 @@ static struct exec_state before_exec(char *const envp[])
         signals_restore(&s.mask);
         signals_before_exec();
     } else {
+        member_expect(interpose_machine->arena, !s.leaves);
         signals_restore(&s.mask);
     }
     return s;
@@ -113,6 +114,8 @@ static int exec_failed(const struct exec_state *s, int ret)
         signals_mask(&mask);
         hooks.exec_failed(s->leaves);
         signals_restore(&mask);
+    } else {
+        member_expect(interpose_machine->arena, -(int)!s->leaves);
     }
     errno = saved;
     return ret;
@@ -200,7 +203,10 @@ static int spawn(int (*real)(pid_t *, const char *, const posix_spawn_file_actio
         return real(pid, path, actions, attributes, argv, envp);
     /* The child copies the descriptor table; should another thread exec meanwhile, it too inherits them, which is harmless. */
     fds_inherit(preloads_us(envp));
+    member_expect(interpose_machine->arena, preloads_us(envp));
     ret = real(pid, path, actions, attributes, argv, envp);
+    if (ret)
+        member_expect(interpose_machine->arena, -(int)preloads_us(envp));
     fds_inherit(false);
     return ret;
 }
@@ -225,8 +231,10 @@ static u64 fork_mask;
 
 static void fork_prepare(void)
 {
-    if (sys_getpid() == self)
-        signals_mask(&fork_mask);
+    if (sys_getpid() != self)
+        return;
+    signals_mask(&fork_mask);
+    member_expect(interpose_machine->arena, 1);
 }
 
 static void fork_parent(void)
@@ -254,11 +262,14 @@ EXPORT pid_t _Fork(void)
     if (!interpose_machine)
         return REAL(_Fork)();
     signals_mask(&mask);
+    member_expect(interpose_machine->arena, 1);
     pid = REAL(_Fork)();
     if (pid == 0) {
         fork_mask = mask;
         fork_child();
     } else {
+        if (pid < 0)
+            member_expect(interpose_machine->arena, -1);
         signals_restore(&mask);
     }
     return pid;

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/errname.h"
 #include "base/fds.h"
@@ -43,6 +44,25 @@ bool machine_ram_offset(const struct machine_desc *desc, u64 addr, u64 *offset)
     return false;
 }
 
+u64 machine_dirty_start(const struct machine_desc *desc, u32 bank)
+{
+    u64 bits = 0;
+
+    for (u32 i = 0; i < bank; i++)
+        bits += (desc->banks[i].range.size / PAGE_SIZE + 63) & ~(u64)63;
+    return bits;
+}
+
+bool machine_dirty_bit(const struct machine_desc *desc, u64 addr, u64 *bit)
+{
+    for (u32 i = 0; i < desc->nbanks; i++)
+        if (range_has(desc->banks[i].range, addr)) {
+            *bit = machine_dirty_start(desc, i) + (addr - desc->banks[i].range.base) / PAGE_SIZE;
+            return true;
+        }
+    return false;
+}
+
 static u64 align64(u64 value)
 {
     return (value + 63) & ~(u64)63;
@@ -55,7 +75,7 @@ static u64 lay_out(struct arena *arena, const struct machine_desc *desc, const s
     u64 members = at;
     u64 devices = members + page_up(ARENA_MEMBERS * sizeof(struct arena_member));
     u64 dirty = devices + page_up(desc->nwindows * sizeof(struct arena_device));
-    u64 fdt = dirty + page_up((ram_bytes(desc) / PAGE_SIZE + 7) / 8 + 8);
+    u64 fdt = dirty + page_up(machine_dirty_start(desc, desc->nbanks) / 8);
     struct arena_device *table = NULL;
 
     at = fdt + page_up(desc->fdt_size);
@@ -67,6 +87,7 @@ static u64 lay_out(struct arena *arena, const struct machine_desc *desc, const s
         arena->fdt_size = desc->fdt_size;
         arena->ndevices = desc->nwindows;
         arena->pages = ram_bytes(desc) / PAGE_SIZE;
+        arena->dirty_bits = machine_dirty_start(desc, desc->nbanks);
         memcpy(arena_at(arena, fdt), desc->fdt, desc->fdt_size);
         table = arena_devices(arena);
     }
@@ -299,7 +320,7 @@ static int attach_named(struct machine *m, struct machine_desc *desc, const char
             ret = copy_desc(m, desc, error) ? 0 : -1;
     }
     /* A machine that could not be made leaves nothing for the next one to stumble over. */
-    if (ret < 0 && m->arena && !m->joined)
+    if (ret < 0 && m->arena && !m->joined && st.st_size == 0)
         sys(SYS_ftruncate, m->arena_fd, 0);
     sys_close(dir); /* and its lock */
     return ret;
@@ -371,6 +392,8 @@ void member_join(struct arena *arena, const struct lock_self *self, u32 flags)
     if (!mine || mine->start != self->start) {
         if (reap(arena) == 0)
             arena->session++;
+        if (arena->pending)
+            arena->pending--;
         mine = member_find(arena, 0);
         if (mine)
             *mine = (struct arena_member){.pid = self->pid, .start = self->start};
@@ -388,19 +411,55 @@ void member_flag(struct arena *arena, const struct lock_self *self, u32 flags)
         __atomic_fetch_or(&mine->flags, flags, __ATOMIC_RELAXED);
 }
 
-bool member_leave(struct arena *arena, const struct lock_self *self)
+void member_expect(struct arena *arena, int children)
 {
+    __atomic_fetch_add(&arena->pending, (u32)children, __ATOMIC_RELAXED);
+}
+
+/*
+ * Nobody is left but children that are being made: gives them a moment to join. One that never will (a static
+ * program, a failed fork) is given up. Lock held, and let go meanwhile.
+ */
+static unsigned await_children(struct arena *arena, const struct lock_self *self)
+{
+    struct timespec moment = {.tv_nsec = 1000 * 1000};
+    unsigned alive = reap(arena);
+
+    for (int tries = 0; !alive && arena->pending && tries < 100; tries++) {
+        lock_release(&arena->members_lock, self);
+        sys(SYS_nanosleep, &moment, NULL);
+        lock_take(&arena->members_lock, self);
+        alive = reap(arena);
+    }
+    if (!alive)
+        arena->pending = 0;
+    return alive;
+}
+
+static bool anybody_touched(struct arena *arena)
+{
+    const struct arena_member *m = members(arena);
+
+    for (u32 i = 0; i < ARENA_MEMBERS; i++)
+        if (m[i].pid && (m[i].flags & MEMBER_TOUCHED))
+            return true;
+    return false;
+}
+
+struct member_rest member_leave(struct arena *arena, const struct lock_self *self)
+{
+    struct member_rest rest = {false, false};
     struct arena_member *mine;
-    bool last = false;
 
     lock_take(&arena->members_lock, self);
     mine = member_find(arena, self->pid);
     if (mine) {
         *mine = (struct arena_member){0};
-        last = reap(arena) == 0;
+        rest.none = await_children(arena, self) == 0;
+        rest.untouched = !anybody_touched(arena);
     }
     lock_release(&arena->members_lock, self);
-    return last;
+    return rest;
 }
 
 unsigned member_count(struct arena *arena)

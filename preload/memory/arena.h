@@ -36,7 +36,7 @@ struct arena_device {
     struct lock lock;
     u16 class;   /* number in devices.def */
     u16 window;  /* index into the description's windows */
-    u32 reserved;
+    u32 pty;     /* number + 1 of the pty that is its host end, 0: none */
     u64 state;   /* offset in the arena */
     u64 state_size;
     u64 lines;   /* interrupt lines that are high, bit per line */
@@ -72,6 +72,7 @@ struct arena {
     u32 next_stack;
     u32 pid_ordinals, tid_ordinals;
     struct arena_counters counters;
+    u32 pending;  /* children that were made and have not joined yet */
     u64 killed;   /* members that died without reporting their pages, since the last [DIRTY] */
     u64 finished; /* accesses at the last [EXIT]: a machine nobody touched since writes none */
     u64 wall_offset; /* reserved for virtual time */
@@ -79,7 +80,8 @@ struct arena {
     struct arena_log logs[ARENA_LOGS];
     u64 members; /* offsets of the tables */
     u64 devices;
-    u64 dirty; /* bitmap, bit per page of RAM, banks one after another */
+    u64 dirty; /* bitmap, bit per page of RAM; each bank begins at a multiple of 64 bits */
+    u64 dirty_bits;
     u64 fdt;
     u64 fdt_size;
     char map[256]; /* MMIOSHIM_MAP as given, made absolute */
@@ -127,17 +129,26 @@ struct arena_plan {
  */
 int machine_attach(struct machine *machine, struct machine_desc *desc, const char *name, const char *map, bool map_given,
                    const struct arena_plan *plan, struct fmt *error);
-/* Offset of a RAM address in the RAM file and in the dirty bitmap (times PAGE_SIZE); false: no RAM. */
+/* Offset of a RAM address in the RAM file; false: no RAM. */
 bool machine_ram_offset(const struct machine_desc *desc, u64 addr, u64 *offset);
+/* First bit of a bank in the dirty bitmap, a multiple of 64; for the number of banks: bits of the whole bitmap. */
+u64 machine_dirty_start(const struct machine_desc *desc, u32 bank);
+/* Bit of the page that holds a RAM address; false: no RAM. */
+bool machine_dirty_bit(const struct machine_desc *desc, u64 addr, u64 *bit);
 
 /* Enters this process, or refreshes its entry (exec keeps pid and start time). Ordinary or child of fork. */
 void member_join(struct arena *arena, const struct lock_self *self, u32 flags);
 void member_flag(struct arena *arena, const struct lock_self *self, u32 flags);
 /*
- * Takes this process out. True: no living process is left, so the caller writes
- * [DIRTY] and [EXIT]. Members that were killed are counted in arena->killed.
+ * Takes this process out. Members that were killed are counted in arena->killed.
  */
-bool member_leave(struct arena *arena, const struct lock_self *self);
+struct member_rest {
+    bool none;      /* no living process is left: the caller writes [DIRTY] and [EXIT] */
+    bool untouched; /* none of those that are left touched the machine */
+};
+struct member_rest member_leave(struct arena *arena, const struct lock_self *self);
+/* A child is about to be made that will join (or, negative, was not made): who leaves meanwhile waits for it a moment. */
+void member_expect(struct arena *arena, int children);
 /* Living members, called under no lock by tools. */
 unsigned member_count(struct arena *arena);
 

@@ -35,11 +35,12 @@ enum dirty_mode dirty_mode(void)
 
 void dirty_mark(u64 addr, u64 len)
 {
-    u64 first, page;
+    u64 first, last, page;
 
-    if (!machine || mode == DIRTY_OFF || !len || !machine_ram_offset(machine->desc, addr, &first))
+    if (!machine || mode == DIRTY_OFF || !len || !machine_dirty_bit(machine->desc, addr, &first))
         return;
-    for (page = first / PAGE_SIZE; page <= (first + (len - 1)) / PAGE_SIZE && page < machine->arena->pages; page++) {
+    last = first + ((addr & ~PAGE_MASK) + (len - 1)) / PAGE_SIZE;
+    for (page = first; page <= last && page < machine->arena->dirty_bits; page++) {
         u64 *word = &arena_dirty(machine->arena)[page / 64];
         u64 bit = (u64)1 << (page % 64);
 
@@ -53,7 +54,7 @@ u64 dirty_count(const struct arena *arena)
     const u64 *words = arena_dirty((struct arena *)(uintptr_t)arena);
     u64 n = 0;
 
-    for (u64 i = 0; i < (arena->pages + 63) / 64; i++)
+    for (u64 i = 0; i < arena->dirty_bits / 64; i++)
         n += (u64)__builtin_popcountll(words[i]);
     return n;
 }
@@ -65,10 +66,11 @@ static bool bit_at(const struct arena *arena, u64 page)
 
 u64 dirty_ranges(const struct machine_desc *desc, struct arena *arena, struct range *out, u64 most)
 {
-    u64 n = 0, page = 0;
+    u64 n = 0;
 
     for (u32 b = 0; b < desc->nbanks; b++) {
         struct range bank = desc->banks[b].range;
+        u64 page = machine_dirty_start(desc, b);
         struct range *open = NULL;
         struct range spare;
 
@@ -311,7 +313,7 @@ void dirty_clear(void)
         return;
     if (mode == DIRTY_UFFD)
         every_piece(clear_piece);
-    memset(arena_dirty(machine->arena), 0, (machine->arena->pages + 7) / 8);
+    memset(arena_dirty(machine->arena), 0, machine->arena->dirty_bits / 8);
     if (mode == DIRTY_MPROTECT) {
         faults = 0;
         every_piece(protect);
@@ -320,17 +322,17 @@ void dirty_clear(void)
 
 int dirty_test(u64 addr)
 {
-    u64 offset;
+    u64 bit;
     struct alias a;
 
     if (!machine || mode == DIRTY_OFF)
         return -1;
     if (alias_find(addr, &a))
         addr = a.machine + (addr - a.range.base);
-    if (view_find(view, addr).kind != VIEW_RAM || !machine_ram_offset(machine->desc, addr, &offset))
+    if (view_find(view, addr).kind != VIEW_RAM || !machine_dirty_bit(machine->desc, addr, &bit))
         return -1;
     dirty_collect();
-    return bit_at(machine->arena, offset / PAGE_SIZE);
+    return bit_at(machine->arena, bit);
 }
 
 int dirty_start(const struct machine *m, const struct view *v, enum dirty_mode wanted, struct fmt *error)

@@ -91,14 +91,12 @@ long dirty_save(const struct machine *machine, const char *path)
     const u8 *bitmaps[MACHINE_BANKS];
     static char temporary[4096 + 32];
     struct fmt f = FMT_INIT(temporary);
-    u64 page = 0;
     long ret, fd;
     int out;
 
     for (u32 i = 0; i < desc->nbanks; i++) {
         banks[i] = (struct trace_bank){desc->banks[i].name, desc->banks[i].range};
-        bitmaps[i] = (const u8 *)arena_dirty(machine->arena) + page / 8;
-        page += desc->banks[i].range.size / PAGE_SIZE;
+        bitmaps[i] = (const u8 *)arena_dirty(machine->arena) + machine_dirty_start(desc, i) / 8;
     }
     fmt_printf(&f, "%s.%d.tmp", path, sys_getpid());
     fd = sys_open(fmt_end(&f), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

@@ -161,16 +161,13 @@ static void scan_members(struct arena *arena, const struct machine_desc *desc, b
         char text[40];
         struct fmt f = FMT_INIT(text);
         struct scanner s = {arena, -1, clear};
-        u64 page = 0;
 
         if (!m[i].pid || !(m[i].flags & MEMBER_SCANNED) || !process_alive(m[i].pid, m[i].start))
             continue;
         fmt_printf(&f, "/proc/%u/pagemap", m[i].pid);
         s.pagemap = open(fmt_end(&f), O_RDONLY | O_CLOEXEC);
-        for (u32 b = 0; b < desc->nbanks && s.pagemap >= 0; b++) {
-            scan_bank(&s, desc->banks[b].range, page);
-            page += desc->banks[b].range.size / PAGE_SIZE;
-        }
+        for (u32 b = 0; b < desc->nbanks && s.pagemap >= 0; b++)
+            scan_bank(&s, desc->banks[b].range, machine_dirty_start(desc, b));
         if (s.pagemap >= 0)
             close(s.pagemap);
     }
@@ -181,7 +178,6 @@ int machine_dir_dirty(const char *name, void (*each)(const struct trace_bank *ba
 {
     struct machine_desc *desc = new_desc();
     struct arena *arena = desc ? open_machine(name, desc, error) : NULL;
-    u64 page = 0;
 
     if (!arena) {
         free(desc);
@@ -191,8 +187,7 @@ int machine_dir_dirty(const char *name, void (*each)(const struct trace_bank *ba
     for (u32 b = 0; b < desc->nbanks; b++) {
         struct trace_bank bank = {desc->banks[b].name, desc->banks[b].range};
 
-        each(&bank, (const u8 *)arena_dirty(arena) + page / 8, bank.range.size / PAGE_SIZE, ctx);
-        page += bank.range.size / PAGE_SIZE;
+        each(&bank, (const u8 *)arena_dirty(arena) + machine_dirty_start(desc, b) / 8, bank.range.size / PAGE_SIZE, ctx);
     }
     munmap(arena, arena->size);
     free(desc);
@@ -247,7 +242,7 @@ int machine_dir_reset(const char *name, struct fmt *error)
     for (u32 i = 0; i < arena->ndevices && i < desc->nwindows; i++)
         reset_device(arena, desc, i, &self);
     scan_members(arena, desc, true);
-    memset(arena_dirty(arena), 0, (arena->pages + 7) / 8);
+    memset(arena_dirty(arena), 0, arena->dirty_bits / 8);
     munmap(arena, arena->size);
     free(desc);
     return 0;

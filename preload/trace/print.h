@@ -36,6 +36,11 @@ struct trace_names {
     void (*pc)(void *context, u64 pc, struct fmt *out);
     /* Frame i of a stack, "uart_putc+0x1c (driver)"; NULL behind the last. */
     const char *(*frame)(void *context, u32 stack, unsigned i);
+    /*
+     * The lines of a whole stack as trace_print_stack() makes them, kept by somebody who prints it often; NULL: not
+     * kept. May itself be NULL.
+     */
+    const char *(*stack)(void *context, u32 stack, size_t *length);
     /* Appends the instruction disassembled, or its bytes where no disassembler is at hand. */
     void (*insn)(void *context, const struct trace_record *record, struct fmt *out);
 };
@@ -49,6 +54,9 @@ void trace_print_text(struct fmt *out, const struct trace_record *record, const 
 void trace_print_json(struct fmt *out, const struct trace_record *record, const struct trace_names *names,
                       unsigned show);
 void trace_print_json_stack(struct fmt *out, u32 stack, const struct trace_names *names);
+
+/* The lines of a call stack as text shows them, frame by frame. */
+void trace_print_stack(struct fmt *out, u32 stack, const struct trace_names *names);
 
 /* Lines of the [MEM] block. */
 void trace_print_bank(struct fmt *out, const struct trace_bank *bank, bool json);

@@ -220,7 +220,7 @@ static void put_extras(struct fmt *out, const struct trace_record *record, const
     }
 }
 
-static void put_stack(struct fmt *out, u32 stack, const struct trace_names *names)
+void trace_print_stack(struct fmt *out, u32 stack, const struct trace_names *names)
 {
     for (unsigned i = 0; stack && names->frame && i < TRACE_FRAMES; i++) {
         const char *frame = names->frame(names->context, stack, i);
@@ -231,6 +231,17 @@ static void put_stack(struct fmt *out, u32 stack, const struct trace_names *name
         put_line(out, frame);
         fmt_char(out, '\n');
     }
+}
+
+static void put_stack(struct fmt *out, u32 stack, const struct trace_names *names)
+{
+    size_t length = 0;
+    const char *kept = stack && names->stack ? names->stack(names->context, stack, &length) : NULL;
+
+    if (kept)
+        fmt_mem(out, kept, length);
+    else
+        trace_print_stack(out, stack, names);
 }
 
 static bool put_event(struct fmt *out, const struct trace_record *record, const struct trace_names *names)

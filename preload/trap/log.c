@@ -1,35 +1,22 @@
 #include "trap/log.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/errname.h"
-#include "base/fds.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "memory/dirty.h"
 #include "trap/backtrace.h"
+#include "trap/bump.h"
+#include "trap/sink.h"
 #include "base/trapsafe.h"
 
-enum log_kind { LOG_NONE, LOG_STDERR, LOG_FILE };
-
 static struct bus *bus;
-static enum log_kind kind;
-static bool json, per_process, lint_on, torn, dead, header_done, touched;
+static bool json, lint_on, header_done, touched;
 static unsigned show, max_frames;
 static struct trace_filter filter;
-static u64 stderr_dev, stderr_ino;
-static char path_name[256]; /* with %p: the name within its directory */
 static struct arena_counters mine;
 static u16 pid_ordinal; /* of this process, 0: not yet given */
-
-bool log_wanted(void)
-{
-    return kind != LOG_NONE;
-}
 
 bool log_touched(void)
 {
@@ -39,98 +26,6 @@ bool log_touched(void)
 u64 log_lint_count(void)
 {
     return mine.lint;
-}
-
-/* --- where lines go --- */
-
-static bool same_stderr(void)
-{
-    struct stat st = {0};
-
-    return sys_fstat(2, &st) == 0 && st.st_dev == stderr_dev && st.st_ino == stderr_ino;
-}
-
-/* Opens the %p log of this process: late, because a process that never touches the machine writes nothing. */
-static int open_own(void)
-{
-    char name[300];
-    struct fmt f = FMT_INIT(name);
-    long fd;
-
-    for (const char *p = path_name; *p; p++) {
-        if (p[0] == '%' && p[1] == 'p') {
-            fmt_dec(&f, (u64)sys_getpid());
-            p++;
-        } else {
-            fmt_char(&f, *p);
-        }
-    }
-    fd = sys(SYS_openat, fds_get(FD_LOG_DIR), fmt_end(&f), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
-    return fd < 0 ? (int)fd : fds_adopt(FD_LOG, (int)fd);
-}
-
-static int log_fd(void)
-{
-    if (dead)
-        return -1;
-    if (kind == LOG_STDERR) {
-        dead = !same_stderr();
-        return dead ? -1 : 2;
-    }
-    if (per_process && fds_get(FD_LOG) < 0)
-        open_own();
-    return fds_get(FD_LOG);
-}
-
-/*
- * A write to a pipe without a reader raises SIGPIPE, one beyond RLIMIT_FSIZE
- * SIGXFSZ. Neither must reach the program: they are masked now, so they wait,
- * and are taken away. The log is not written again, so that this happens once.
- */
-static void log_is_over(int sig)
-{
-    u64 set = (u64)1 << (sig - 1);
-    struct timespec none = {0, 0};
-
-    sys(SYS_rt_sigtimedwait, &set, NULL, &none, sizeof(set));
-    dead = true;
-}
-
-/* Writes whole lines. False: they are lost, all or their end. */
-static bool put(const char *text, size_t len)
-{
-    int fd = log_fd();
-    size_t done = 0;
-
-    if (fd < 0)
-        return false;
-    if (torn && sys_write(fd, "\n", 1) == 1)
-        torn = false;
-    while (done < len) {
-        long n = sys_write(fd, text + done, len - done);
-
-        if (n == -EINTR)
-            continue;
-        if (n == -EAGAIN) {
-            /* The program made the description non-blocking: wait for it, as a blocking write would. */
-            struct {
-                int fd;
-                short events, revents;
-            } p = {fd, 4 /* POLLOUT */, 0};
-
-            sys(SYS_poll, &p, 1, -1);
-            continue;
-        }
-        if (n == -EPIPE || n == -EFBIG) {
-            log_is_over(n == -EPIPE ? SIGPIPE : SIGXFSZ);
-            break;
-        }
-        if (n <= 0)
-            break;
-        done += (size_t)n;
-    }
-    torn = torn || (done > 0 && done < len);
-    return done == len;
 }
 
 /* --- names for the printers --- */
@@ -150,12 +45,43 @@ static const char *name_frame(void *context, u32 stack, unsigned i)
 static void name_insn(void *context, const struct trace_record *r, struct fmt *out)
 {
     (void)context;
-    cpu_disassemble(r->insn, r->insn_len, r->pc, out);
+    /* Address 0: operands relative to rip are shown as such, and the transcript is the same from run to run. */
+    cpu_disassemble(r->insn, r->insn_len, 0, out);
 }
+
+static const char *name_stack(void *context, u32 stack, size_t *length);
 
 static struct trace_names names(void)
 {
-    return (struct trace_names){bus->names, bus->ndevices, NULL, name_pc, name_frame, name_insn};
+    return (struct trace_names){bus->names, bus->ndevices, NULL, name_pc, name_frame, name_stack, name_insn};
+}
+
+/* Stacks as they were last printed, by id. Under the log's lock; one that is pushed out is rendered again. */
+static struct kept_stack {
+    u32 id;
+    u32 length;
+    const char *text;
+} kept_stacks[1024];
+
+static const char *name_stack(void *context, u32 stack, size_t *length)
+{
+    struct kept_stack *k = &kept_stacks[stack % ARRAY_SIZE(kept_stacks)];
+    static char buf[16384];
+    struct fmt f = FMT_INIT(buf);
+    struct trace_names n = names();
+    char *text;
+
+    (void)context;
+    if (k->id != stack || !k->text) {
+        trace_print_stack(&f, stack, &n);
+        text = f.full ? NULL : bump_alloc(f.len + 1);
+        if (!text)
+            return NULL;
+        memcpy(text, buf, f.len);
+        *k = (struct kept_stack){stack, (u32)f.len, text};
+    }
+    *length = k->length;
+    return k->text;
 }
 
 /* --- the [MEM] block --- */
@@ -173,50 +99,19 @@ static void print_map(struct fmt *out)
         trace_print_window(out, &bus->names[i], json);
 }
 
-/* Is this the first time that the machine writes to this file? Log lock held. */
-static bool first_for_file(int fd)
-{
-    struct arena *arena = bus->machine->arena;
-    struct stat st = {0};
-    u64 session = kind == LOG_STDERR ? arena->session : 0;
-    struct arena_log *slot = NULL;
-
-    if (sys_fstat(fd, &st) < 0)
-        return false;
-    for (u32 i = 0; i < ARENA_LOGS; i++) {
-        struct arena_log *l = &arena->logs[i];
-
-        if (!l->ino && !l->dev && !slot)
-            slot = l;
-        if (l->dev == st.st_dev && l->ino == st.st_ino) {
-            /* Same identity but emptied, or a new life of the machine on a terminal: begin again. */
-            if (l->session == session && !(S_ISREG(st.st_mode) && kind == LOG_FILE && st.st_size == 0))
-                return false;
-            slot = l;
-            break;
-        }
-    }
-    if (slot)
-        *slot = (struct arena_log){st.st_dev, st.st_ino, session};
-    return true;
-}
-
 static void header(void)
 {
     static char text[1 << 20];
     struct fmt f = FMT_INIT(text);
-    int fd;
+    bool first;
 
-    if (header_done)
-        return;
-    fd = log_fd();
-    if (fd < 0)
+    if (header_done || !sink_first(&first))
         return;
     header_done = true;
-    if (!first_for_file(fd))
+    if (!first)
         return;
     print_map(&f);
-    put(text, f.len);
+    sink_put(text, f.len);
 }
 
 /* --- records --- */
@@ -254,7 +149,7 @@ static void lose(u64 n)
     mine.lost += n;
 }
 
-static void touch(struct thread *t)
+void log_touch(struct thread *t)
 {
     if (likely(touched))
         return;
@@ -317,7 +212,7 @@ static void write_access(struct thread *t, struct trace_record *rec, const struc
     print(&f, rec);
     if (note->rule && lint_on)
         print_lint(&f, rec, note);
-    if (!put(t->text, f.len))
+    if (!sink_put(t->text, f.len))
         lose(1);
 }
 
@@ -336,11 +231,11 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
     bool wanted;
 
     stack.count = 0;
-    touch(t);
+    log_touch(t);
     rec->type = TRACE_MMIO;
     if (note->rule && lint_on)
         count_lint();
-    if (kind == LOG_NONE) {
+    if (!sink_wanted()) {
         __atomic_add_fetch(&arena->next_seq, 1, __ATOMIC_RELAXED);
         count(rec);
         return;
@@ -365,10 +260,10 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
     struct arena *arena = bus->machine->arena;
     struct fmt f = FMT_INIT(t->text);
 
-    touch(t);
+    log_touch(t);
     if (rec->type == TRACE_LINT && lint_on)
         count_lint();
-    if (kind == LOG_NONE || (rec->type == TRACE_LINT && !lint_on))
+    if (!sink_wanted() || (rec->type == TRACE_LINT && !lint_on))
         return;
     fill_who(t, rec);
     if (text)
@@ -376,7 +271,7 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
     lock_take(&arena->log_lock, &t->self);
     header();
     print(&f, rec);
-    if (!put(t->text, f.len))
+    if (!sink_put(t->text, f.len))
         lose(1);
     lock_release(&arena->log_lock, &t->self);
 }
@@ -408,7 +303,7 @@ static void write_dirty(void)
     dirty_ranges(bus->machine->desc, arena, ranges, n);
     dirty_note(&note);
     trace_print_dirty(&f, dirty_mode_name(), pages, arena->pages, ranges, n, note.len ? note_text : NULL, json);
-    put(f.buf, f.len);
+    sink_put(f.buf, f.len);
     sys_munmap(ranges, (n + 1) * sizeof(*ranges));
     sys_munmap(f.buf, f.cap);
 }
@@ -420,20 +315,20 @@ static void write_exit(const struct arena_counters *c)
     struct trace_totals totals = {c->accesses, c->reads, c->writes, c->lint, c->lost};
 
     trace_print_exit(&f, &totals, json);
-    put(text, f.len);
+    sink_put(text, f.len);
 }
 
-void log_finish(struct thread *t, bool last)
+void log_finish(struct thread *t, bool last, bool last_to_touch)
 {
     struct arena *arena = bus->machine->arena;
 
-    if (kind == LOG_NONE || !(last || (per_process && touched)))
+    if (!sink_wanted() || !(sink_per_process() ? touched : last))
         return;
     lock_take(&arena->log_lock, &t->self);
     header();
-    if (last && dirty_mode() != DIRTY_OFF)
+    if (last_to_touch && dirty_mode() != DIRTY_OFF)
         write_dirty();
-    write_exit(per_process ? &mine : &arena->counters);
+    write_exit(sink_per_process() ? &mine : &arena->counters);
     lock_release(&arena->log_lock, &t->self);
 }
 
@@ -441,83 +336,15 @@ void log_after_fork(void)
 {
     pid_ordinal = 0;
     touched = false;
-    torn = false;
-    if (!per_process)
+    sink_after_fork();
+    if (!sink_per_process())
         return;
     mine = (struct arena_counters){0};
     header_done = false;
-    fds_close(FD_LOG);
     backtrace_renumber();
 }
 
 /* --- bring-up --- */
-
-static bool has_pid(const char *path)
-{
-    const char *percent = path;
-
-    while ((percent = strchr(percent, '%'))) {
-        if (percent[1] == 'p')
-            return true;
-        percent++;
-    }
-    return false;
-}
-
-/* Splits at the last slash, and keeps the directory open: the program may change its own, or its root. */
-static long open_directory(const char *path)
-{
-    char dir[256];
-    struct fmt f = FMT_INIT(dir);
-    struct fmt name = FMT_INIT(path_name);
-    const char *slash = strrchr(path, '/');
-    long fd;
-
-    fmt_mem(&f, slash ? path : ".", slash ? MAX((size_t)(slash - path), (size_t)1) : 1);
-    fmt_str(&name, slash ? slash + 1 : path);
-    fmt_end(&name);
-    fd = sys_open(fmt_end(&f), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    return fd < 0 ? fd : fds_adopt(FD_LOG_DIR, (int)fd);
-}
-
-static long open_file(const char *path)
-{
-    struct stat st = {0};
-    long fd = sys_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
-
-    if (fd < 0)
-        return fd;
-    fd = fds_adopt(FD_LOG, (int)fd);
-    if (fd >= 0 && sys_fstat((int)fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size && first_for_file((int)fd)) {
-        /* An old transcript. The identity is noted with the [MEM] block, so take the note back. */
-        struct arena *arena = bus->machine->arena;
-
-        sys(SYS_ftruncate, fd, 0);
-        for (u32 i = 0; i < ARENA_LOGS; i++)
-            if (arena->logs[i].dev == st.st_dev && arena->logs[i].ino == st.st_ino)
-                arena->logs[i] = (struct arena_log){0};
-    }
-    return fd;
-}
-
-static long open_log(const char *path)
-{
-    struct stat st = {0};
-
-    if (strcmp(path, "none") == 0)
-        return 0;
-    if (strcmp(path, "-") == 0) {
-        if (sys_fstat(2, &st) < 0)
-            return 0; /* the program was started without standard error */
-        stderr_dev = st.st_dev;
-        stderr_ino = st.st_ino;
-        kind = LOG_STDERR;
-        return 0;
-    }
-    kind = LOG_FILE;
-    per_process = has_pid(path);
-    return per_process ? open_directory(path) : open_file(path);
-}
 
 int log_start(struct bus *b, const struct options *options, struct fmt *error)
 {
@@ -533,10 +360,14 @@ int log_start(struct bus *b, const struct options *options, struct fmt *error)
     lint_on = option_choice(options, OPT_LINT) != 1;
     trace_filter_parse(&filter, options->value[OPT_LOG_FILTER], &why);
     lock_take(&b->machine->arena->log_lock, &t->self);
-    got = open_log(path);
+    got = sink_open(b->machine->arena, path, b->machine->joined);
     lock_release(&b->machine->arena->log_lock, &t->self);
     if (got >= 0)
         return 0;
+    if (b->machine->joined) { /* a descendant goes on, though it may have lost its rights, or its root */
+        sink_give_up();
+        return 0;
+    }
     fmt_printf(error, "MMIOSHIM_LOG=%s: cannot be written: %s; allowed: a path (%%p = pid), -, none", path, errname(got));
     return -1;
 }

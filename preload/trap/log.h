@@ -13,8 +13,6 @@
 
 /* Opens the log. 0, or -1 with one line. Ordinary context. */
 int log_start(struct bus *bus, const struct options *options, struct fmt *error);
-/* Is anything written at all? Then records need instruction bytes, time and stack. */
-bool log_wanted(void);
 /* In the child of fork: with %p the child's log is its own. */
 void log_after_fork(void);
 
@@ -26,8 +24,13 @@ void log_access(struct thread *thread, struct trace_record *rec, const struct cp
                 const struct cpu_insn *insn, const struct bus_note *note);
 /* Any other event: IRQ, DMA, MARK, LINT, FAULT. text may be NULL. Any context, signals masked. */
 void log_event(struct thread *thread, struct trace_record *rec, const char *text);
-/* The process ends. last: nobody else is left, so [DIRTY] and [EXIT] are written. Any context, signals masked. */
-void log_finish(struct thread *thread, bool last);
+/*
+ * The process ends. last: nobody else is left, so [DIRTY] and [EXIT] are written. A log of this process alone gets
+ * its [EXIT] if the process took part, and [DIRTY] if, of those that did, it is the last. Any context, signals masked.
+ */
+void log_finish(struct thread *thread, bool last, bool last_to_touch);
+/* This process takes part. */
+void log_touch(struct thread *thread);
 /* Did this process take part in the machine (an access, a mark)? */
 bool log_touched(void);
 u64 log_lint_count(void);

@@ -169,7 +169,7 @@ static enum trap_answer stage_complete(struct trap *t)
     case CPU_REFUSED:
         break;
     }
-    refuse(t, t->insn->refusal ? t->insn->refusal : "not emulated");
+    refuse(t, t->result.refusal ? t->result.refusal : "not emulated");
     return TRAP_DECLINED;
 }
 
