@@ -330,12 +330,14 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     options_read(&options, envp, &error);
     if (!thread_self() || attach(&error) < 0 || build_view(&error) < 0)
         refuse(&error);
+    fmt_printf(&error, "MMIOSHIM_MAP=%s: ", machine.arena->map);
     if (ram_map(&machine, &view, &error) < 0) {
         if (!machine.joined)
             refuse(&error);
         say(fmt_end(&error));
         return;
     }
+    error.len = 0;
     libc_init(argc, argv, envp);
     if (bring_up(&error) < 0)
         refuse(&error);

@@ -2,7 +2,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <time.h>
+
+void sys_drain(int signal)
+{
+    u64 set = (u64)1 << (signal - 1);
+    struct timespec none = {0, 0};
+
+    sys(SYS_rt_sigtimedwait, &set, NULL, &none, sizeof(set));
+}
 
 long sys_write_all(int fd, const void *buf, size_t n)
 {
@@ -13,6 +23,10 @@ long sys_write_all(int fd, const void *buf, size_t n)
 
         if (done == -EINTR)
             continue;
+        if (done == -EFBIG)
+            sys_drain(SIGXFSZ);
+        if (done == -EPIPE)
+            sys_drain(SIGPIPE);
         if (done < 0)
             return done;
         if (done == 0)

@@ -114,6 +114,11 @@ static inline void __attribute__((noreturn)) sys_exit_group(int status)
         sys(SYS_exit_group, status);
 }
 
+/*
+ * Takes back the signal that a failed system call of ours raised (SIGPIPE, SIGXFSZ), so that it never reaches the
+ * program. The signal must be masked.
+ */
+void sys_drain(int signal);
 /* Writes all of it, going on after partial writes and EINTR. 0 or -errno. */
 long sys_write_all(int fd, const void *buf, size_t n);
 /* Reads up to n bytes of a file from its start, going on until end of file. Bytes read or -errno. */

@@ -175,10 +175,14 @@ static int open_backend(struct bus *bus, struct bus_device *d, const char *attac
         return refuse(d, text, error);
     if (!given && !d->dev.class->backends)
         return 0;
+    if (!given)
+        fmt_str(&spec, d->dev.class->backends[0]);
+    fmt_end(&spec);
     d->backend.first = !bus->machine->joined;
-    if (!adopt_end(bus, d, given ? text : d->dev.class->backends[0]) &&
-        backend_open(&d->backend, given ? text : d->dev.class->backends[0], error) < 0)
+    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", d->dev.name, text);
+    if (!adopt_end(bus, d, text) && backend_open(&d->backend, text, error) < 0)
         return -1;
+    error->len = 0;
     hide(d, used);
     return 0;
 }
@@ -203,7 +207,9 @@ static int check_nodes(const struct bus *bus, const char *attach, struct fmt *er
             found = strcmp(bus->devices[i].dev.name, piece) == 0;
         if (found)
             continue;
-        fmt_printf(error, "MMIOSHIM_ATTACH: no node %s in the map; nodes with host ends:", piece);
+        if (equals)
+            *equals = '=';
+        fmt_printf(error, "MMIOSHIM_ATTACH=%s: no such node in the map; allowed:", piece);
         for (u32 i = 0; i < bus->ndevices; i++)
             if (bus->devices[i].dev.class->backends)
                 fmt_printf(error, " %s", bus->devices[i].dev.name);

@@ -22,7 +22,7 @@ bool files_is_mem(int fd)
     const struct machine *m = interpose_machine;
     struct stat st = {0};
 
-    return m && fd >= 0 && sys_fstat(fd, &st) == 0 && st.st_ino == m->arena->mem_ino && st.st_dev == m->arena->mem_dev;
+    return m && fd >= 0 && m->arena->mem_opened && sys_fstat(fd, &st) == 0 && st.st_ino == m->arena->mem_ino && st.st_dev == m->arena->mem_dev;
 }
 
 /* Does a path name /dev/mem? Also with doubled or dotted components, and relative to a directory. */
@@ -75,6 +75,7 @@ static int open_mem(int flags)
     if (flags & O_DIRECTORY)
         return (int)interpose_result(-ENOTDIR);
     fmt_printf(&f, "/proc/self/fd/%d", interpose_machine->mem_fd);
+    __atomic_store_n(&interpose_machine->arena->mem_opened, 1, __ATOMIC_RELAXED);
     flags &= O_ACCMODE | O_CLOEXEC | O_NONBLOCK | O_SYNC | O_DSYNC | O_PATH;
     return (int)interpose_result(sys_open(fmt_end(&f), flags, 0));
 }

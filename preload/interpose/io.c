@@ -1,4 +1,6 @@
 /*
+ * read, write and their kin. On /dev/mem they are accesses of the machine.
+ *
  * System calls that write into the program's memory, where dirty pages are
  * tracked by mprotect: the kernel cannot write into a protected page (EFAULT),
  * so the buffer is opened first. All of its pages count as written, also those
@@ -8,6 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "interpose/files.h"
 #include "interpose/interpose.h"
 #include "memory/dirty.h"
 #include "trap/thread.h"
@@ -33,20 +36,45 @@ static void open_vector(const struct iovec *vector, int count)
 
 EXPORT ssize_t read(int fd, void *buf, size_t n)
 {
+    if (unlikely(files_is_mem(fd)))
+        return files_mem_stream(fd, buf, n, false);
     open_buffer(buf, n);
     return REAL(read)(fd, buf, n);
 }
 
 EXPORT ssize_t pread(int fd, void *buf, size_t n, off_t offset)
 {
+    if (unlikely(files_is_mem(fd)))
+        return files_mem_move(buf, n, (u64)offset, false);
     open_buffer(buf, n);
     return REAL(pread)(fd, buf, n, offset);
 }
 
 EXPORT ssize_t pread64(int fd, void *buf, size_t n, off64_t offset)
 {
+    if (unlikely(files_is_mem(fd)))
+        return files_mem_move(buf, n, (u64)offset, false);
     open_buffer(buf, n);
     return REAL(pread64)(fd, buf, n, offset);
+}
+
+EXPORT ssize_t write(int fd, const void *buf, size_t n)
+{
+    if (unlikely(files_is_mem(fd)))
+        return files_mem_stream(fd, (void *)(uintptr_t)buf, n, true);
+    return REAL(write)(fd, buf, n);
+}
+
+EXPORT ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
+{
+    if (unlikely(files_is_mem(fd)))
+        return files_mem_move((void *)(uintptr_t)buf, n, (u64)offset, true);
+    return REAL(pwrite)(fd, buf, n, offset);
+}
+
+EXPORT ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t offset)
+{
+    return pwrite(fd, buf, n, offset);
 }
 
 EXPORT ssize_t readv(int fd, const struct iovec *vector, int count)
@@ -88,6 +116,8 @@ ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
 
 EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t size)
 {
+    if (n <= size && unlikely(files_is_mem(fd)))
+        return files_mem_stream(fd, buf, n, false);
     open_buffer(buf, n);
     return REAL(__read_chk)(fd, buf, n, size);
 }

@@ -30,13 +30,15 @@ static void *map_mem(void *addr, size_t length, int prot, int flags, int fd, u64
     return got == -1 ? MAP_FAILED : (void *)got;
 }
 
+/* Before aliases go: what was written through them is known only as long as they are mapped. */
 static void forget(void *addr, size_t length)
 {
     u64 mask;
 
-    if (!interpose_machine)
+    if (!interpose_machine || ((u64)addr & ~PAGE_MASK) || !alias_overlaps((struct range){(u64)addr, page_up(length)}))
         return;
     signals_mask(&mask);
+    dirty_collect();
     alias_forget((u64)addr, length);
     signals_restore(&mask);
 }
@@ -60,11 +62,8 @@ EXPORT void *mmap64(void *addr, size_t length, int prot, int flags, int fd, off6
 
 EXPORT int munmap(void *addr, size_t length)
 {
-    int ret = REAL(munmap)(addr, length);
-
-    if (ret == 0)
-        forget(addr, length);
-    return ret;
+    forget(addr, length);
+    return REAL(munmap)(addr, length);
 }
 
 /* Trapped pages stay without access, whatever the program asks for; what it asked for is remembered for aliases. */

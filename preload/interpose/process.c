@@ -4,6 +4,7 @@
  * and forkpty() too. vfork is never wrapped.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -82,9 +83,15 @@ static bool preloads_us(char *const envp[])
     return false;
 }
 
-static struct exec_state before_exec(char *const envp[])
+/* Will an exec of this path come to something, as far as can be told? A bare name is looked up by execvp later. */
+static bool executable(const char *path)
 {
-    struct exec_state s = {.own = sys_getpid() == self, .leaves = !preloads_us(envp)};
+    return !path || !strchr(path, '/') || sys(SYS_faccessat, AT_FDCWD, path, X_OK) == 0;
+}
+
+static struct exec_state before_exec(const char *path, char *const envp[])
+{
+    struct exec_state s = {.own = sys_getpid() == self, .leaves = !preloads_us(envp) && executable(path)};
 
     if (!interpose_machine)
         return s;
@@ -121,38 +128,38 @@ static int exec_failed(const struct exec_state *s, int ret)
     return ret;
 }
 
-#define EXEC(envp, call) \
-    struct exec_state s = before_exec(envp); \
+#define EXEC(path, envp, call) \
+    struct exec_state s = before_exec(path, envp); \
     return exec_failed(&s, call)
 
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(execve)(path, argv, envp));
+    EXEC(path, envp, REAL(execve)(path, argv, envp));
 }
 
 EXPORT int execv(const char *path, char *const argv[])
 {
-    EXEC(environ, REAL(execv)(path, argv));
+    EXEC(path, environ, REAL(execv)(path, argv));
 }
 
 EXPORT int execvp(const char *file, char *const argv[])
 {
-    EXEC(environ, REAL(execvp)(file, argv));
+    EXEC(file, environ, REAL(execvp)(file, argv));
 }
 
 EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(execvpe)(file, argv, envp));
+    EXEC(file, envp, REAL(execvpe)(file, argv, envp));
 }
 
 EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(fexecve)(fd, argv, envp));
+    EXEC(NULL, envp, REAL(fexecve)(fd, argv, envp));
 }
 
 EXPORT int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-    EXEC(envp, REAL(execveat)(dir, path, argv, envp, flags));
+    EXEC(NULL, envp, REAL(execveat)(dir, path, argv, envp, flags));
 }
 
 /* Counts the arguments up to NULL, and copies them into an array of the caller's frame. */

@@ -230,6 +230,8 @@ void alias_ram_pieces(void (*each)(void *context, struct range piece, u64 machin
 
 bool alias_overlaps(struct range range)
 {
+    if (!range.size)
+        return false;
     for (u32 i = 0; i < count; i++)
         if (range_overlaps(table[i].range, range))
             return true;

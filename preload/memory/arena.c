@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -19,6 +20,18 @@ static int fail(struct fmt *error, const char *what, const char *where, long cod
 {
     fmt_printf(error, "%s %s: %s", what, where, errname(code));
     return -1;
+}
+
+/* machine_load, whose message begins with the map. */
+static int load_map(struct machine_desc *desc, const char *map, struct fmt *error)
+{
+    size_t before = error->len;
+
+    fmt_str(error, "MMIOSHIM_MAP=");
+    if (machine_load(desc, map, error) < 0)
+        return -1;
+    error->len = before;
+    return 0;
 }
 
 static u64 ram_bytes(const struct machine_desc *desc)
@@ -125,6 +138,20 @@ static void *map_arena(int fd, u64 size)
     return p;
 }
 
+/* A file that would be longer than RLIMIT_FSIZE raises SIGXFSZ, which is not the program's. */
+static long resize(int fd, u64 size)
+{
+    u64 signal = (u64)1 << (SIGXFSZ - 1), before = 0;
+    long ret;
+
+    sys(SYS_rt_sigprocmask, SIG_BLOCK, &signal, &before, sizeof(signal));
+    ret = sys(SYS_ftruncate, fd, size);
+    if (ret == -EFBIG)
+        sys_drain(SIGXFSZ);
+    sys(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
+    return ret;
+}
+
 /* Fills the three files of a new machine. */
 static int make(struct machine *m, const struct machine_desc *desc, const char *name, const char *map,
                 const struct arena_plan *plan, struct fmt *error)
@@ -133,9 +160,17 @@ static int make(struct machine *m, const struct machine_desc *desc, const char *
     struct arena *arena;
     long ret;
 
-    ret = sys(SYS_ftruncate, m->arena_fd, size);
+    ret = resize(m->arena_fd, size);
     if (ret == 0)
-        ret = sys(SYS_ftruncate, m->ram_fd, ram_bytes(desc));
+        ret = resize(m->ram_fd, ram_bytes(desc));
+    /* Programs ask for the size of a file before they map it; 8 TiB is what file systems of a named machine hold. */
+    if (ret == 0 && resize(m->mem_fd, (u64)1 << (*name ? 43 : 52)) < 0)
+        ret = resize(m->mem_fd, 0);
+    if (ret == -EFBIG) {
+        fmt_printf(error, "MMIOSHIM_MAP=%s: RAM of %lu kB does not fit: the size of files is limited (ulimit -f)", map,
+                   ram_bytes(desc) / 1024);
+        return -1;
+    }
     if (ret < 0)
         return fail(error, "machine", "cannot reserve its memory", ret);
     arena = map_arena(m->arena_fd, size);
@@ -205,7 +240,7 @@ static int join_found(struct machine *m, const struct found_machine *found, stru
     if (map_given && strcmp(arena->map, map) != 0) {
         static struct machine_desc other;
 
-        if (machine_load(&other, map, error) < 0)
+        if (load_map(&other, map, error) < 0)
             return -1;
         if (other.hash != arena->map_hash) {
             sys_munmap(arena, arena->size);
@@ -240,7 +275,7 @@ static int attach_unnamed(struct machine *m, struct machine_desc *desc, const ch
             return ret;
         find_drop(&found);
     }
-    if (machine_load(desc, map, error) < 0)
+    if (load_map(desc, map, error) < 0)
         return -1;
     m->arena_fd = memfd("mmioshim-arena");
     m->ram_fd = memfd("mmioshim-ram");
@@ -305,7 +340,7 @@ static int attach_named(struct machine *m, struct machine_desc *desc, const char
     if (m->arena_fd < 0 || m->ram_fd < 0 || m->mem_fd < 0) {
         fail(error, "machine", name, MIN(MIN(m->arena_fd, m->ram_fd), m->mem_fd));
     } else if (sys_fstat(m->arena_fd, &st) == 0 && st.st_size == 0) {
-        if (machine_load(desc, map, error) == 0)
+        if (load_map(desc, map, error) == 0)
             ret = make(m, desc, name, map, plan, error);
     } else {
         m->arena = arena_open(m->arena_fd, &why);
@@ -314,7 +349,7 @@ static int attach_named(struct machine *m, struct machine_desc *desc, const char
                        name);
         else if (!map_given || strcmp(m->arena->map, map) == 0)
             ret = copy_desc(m, desc, error) ? 0 : -1;
-        else if (machine_load(desc, map, error) == 0 && desc->hash != m->arena->map_hash)
+        else if (load_map(desc, map, error) == 0 && desc->hash != m->arena->map_hash)
             fmt_printf(error, "machine %s: was made with another map: %s, not %s", name, m->arena->map, map);
         else if (desc->hash == m->arena->map_hash)
             ret = copy_desc(m, desc, error) ? 0 : -1;

@@ -72,6 +72,7 @@ struct arena {
     u32 next_stack;
     u32 pid_ordinals, tid_ordinals;
     struct arena_counters counters;
+    u32 mem_opened; /* somebody opened /dev/mem: reads and writes look whether they go there */
     u32 pending;  /* children that were made and have not joined yet */
     u64 killed;   /* members that died without reporting their pages, since the last [DIRTY] */
     u64 finished; /* accesses at the last [EXIT]: a machine nobody touched since writes none */

@@ -158,6 +158,8 @@ static void map_piece(void *context, struct range piece, u64 file_offset)
     got = map_at(m, piece, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->machine->ram_fd, file_offset);
     if (got < 0)
         explain(m, "RAM", bank_name(m->machine->desc, piece.base), piece, got);
+    else /* a core dump would bring every page of it to life */
+        sys(SYS_madvise, piece.base, piece.size, MADV_DONTDUMP);
 }
 
 /* Remembers RAM in a trapped page, with a second mapping of it. */

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/fds.h"
 #include "base/mem.h"
@@ -68,20 +67,6 @@ static int sink_fd(void)
     return fds_get(FD_LOG);
 }
 
-/*
- * A write to a pipe without a reader raises SIGPIPE, one beyond RLIMIT_FSIZE
- * SIGXFSZ. Neither must reach the program: they are masked now, so they wait,
- * and are taken away. The log is not written again, so that this happens once.
- */
-static void log_is_over(int sig)
-{
-    u64 set = (u64)1 << (sig - 1);
-    struct timespec none = {0, 0};
-
-    sys(SYS_rt_sigtimedwait, &set, NULL, &none, sizeof(set));
-    dead = true;
-}
-
 bool sink_put(const char *text, size_t len)
 {
     int fd = sink_fd();
@@ -107,8 +92,8 @@ bool sink_put(const char *text, size_t len)
             continue;
         }
         if (n == -EPIPE || n == -EFBIG) {
-            log_is_over(n == -EPIPE ? SIGPIPE : SIGXFSZ);
-            break;
+            sys_drain(n == -EPIPE ? SIGPIPE : SIGXFSZ);
+            dead = true; /* nothing more can follow, and this happens once */
         }
         if (n <= 0)
             break;

@@ -1,0 +1,9 @@
+// flags: -static
+/* No loader, hence no preloaded library. */
+#include <stdio.h>
+
+int main(void)
+{
+    puts("ran");
+    return 0;
+}
