@@ -27,6 +27,8 @@ setup() {
 }
 
 @test "run: 127 when the program is not there, 126 when it cannot be executed, one line" {
+    # Directories of PATH that may not be searched would make it 126, as for execvp(3).
+    PATH=/usr/bin:/bin
     run -127 --separate-stderr "$CMD" run no-such-program
     assert_equal "$output" ""
     assert_equal "${#stderr_lines[@]}" 1

@@ -241,7 +241,7 @@ void bus_reset(struct bus *bus, const struct lock_self *self)
 
         bus_lock(d, self);
         if (d->dev.class->reset)
-            d->dev.class->reset(&d->dev, MMIOSHIM_RESET_WARM);
+            d->dev.class->reset(&d->dev, MMIOSHIM_RESET_COLD);
         bus_unlock(d, self);
     }
 }

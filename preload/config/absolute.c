@@ -141,6 +141,8 @@ bool option_absolute(enum option_id id, const char *value, const char *cwd, stru
 {
     struct fmt before = *out;
 
+    if (option_says_none(id, value))
+        return false;
     if (put_value(id, out, value, cwd))
         return true;
     *out = before;

@@ -257,6 +257,11 @@ static int unknown_variable(const char *assignment, size_t name, struct fmt *err
     return -1;
 }
 
+bool option_says_none(enum option_id id, const char *value)
+{
+    return (option_rows[id].type == OPTION_LOAD || option_rows[id].type == OPTION_DEBUG) && strcmp(value, "none") == 0;
+}
+
 static int read_variable(struct options *options, const char *assignment, struct fmt *error)
 {
     size_t name = 0;
@@ -266,13 +271,13 @@ static int read_variable(struct options *options, const char *assignment, struct
         name++;
     if (strncmp(assignment, PREFIX, sizeof(PREFIX) - 1) != 0 || !assignment[name])
         return 0;
-    if (name == sizeof(OPTION_HANDOVER) - 1 && strncmp(assignment, OPTION_HANDOVER, name) == 0)
-        return 0;
     id = find_variable(assignment, name);
     if (id == OPT_COUNT)
         return unknown_variable(assignment, name, error);
     /* the first of two counts, as for getenv(3) */
     if (!assignment[name + 1] || options->given[id])
+        return 0;
+    if (option_says_none((enum option_id)id, assignment + name + 1))
         return 0;
     options->value[id] = assignment + name + 1;
     options->given[id] = true;

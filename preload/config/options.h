@@ -33,12 +33,6 @@ struct option_row {
 
 extern const struct option_row option_rows[OPT_COUNT];
 
-/*
- * The one MMIOSHIM_ name that is no option: how the library hands the machine
- * to its children. options_read passes it by.
- */
-#define OPTION_HANDOVER "MMIOSHIM__HANDOVER"
-
 struct options {
     const char *value[OPT_COUNT]; /* as given, or the default; never NULL */
     bool given[OPT_COUNT];
@@ -51,6 +45,8 @@ struct options {
  * An empty value counts as not given.
  */
 int options_read(struct options *options, char *const envp[], struct fmt *error);
+/* Is it the word "none", where nothing is the default (LOAD, DEBUG)? Such a value counts as not given. */
+bool option_says_none(enum option_id id, const char *value);
 /* Checks one value as options_read does. Files are not looked at: whoever opens them says what is wrong. */
 int option_check(enum option_id id, const char *value, struct fmt *error);
 /* Appends a user's text to a message so that it stays one line: control characters as '?', at most 120 bytes. */

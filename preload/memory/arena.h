@@ -68,6 +68,7 @@ struct arena {
     u64 map_version; /* odd while windows change */
     struct lock members_lock;
     struct lock log_lock;
+    u32 log_writing; /* the holder of log_lock has taken a number and not yet written its line */
     u64 next_seq;  /* last event number given */
     u32 next_stack;
     u32 pid_ordinals, tid_ordinals;

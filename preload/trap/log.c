@@ -84,6 +84,31 @@ static const char *name_stack(void *context, u32 stack, size_t *length)
     return k->text;
 }
 
+/* --- the log's lock --- */
+
+static void lose(u64 n)
+{
+    __atomic_fetch_add(&bus->machine->arena->counters.lost, n, __ATOMIC_RELAXED);
+    mine.lost += n;
+}
+
+/* A holder that was killed between taking a number and writing the line took that event with it. */
+static void take_log(struct thread *t)
+{
+    struct arena *arena = bus->machine->arena;
+
+    lock_take(&arena->log_lock, &t->self);
+    if (unlikely(arena->log_writing)) {
+        lose(1);
+        arena->log_writing = 0;
+    }
+}
+
+static void release_log(struct thread *t)
+{
+    lock_release(&bus->machine->arena->log_lock, &t->self);
+}
+
 /* --- the [MEM] block --- */
 
 static void print_map(struct fmt *out)
@@ -141,12 +166,6 @@ static void print(struct fmt *f, const struct trace_record *rec)
         trace_print_json(f, rec, &n, show);
     else
         trace_print_text(f, rec, &n, show);
-}
-
-static void lose(u64 n)
-{
-    __atomic_fetch_add(&bus->machine->arena->counters.lost, n, __ATOMIC_RELAXED);
-    mine.lost += n;
 }
 
 void log_touch(struct thread *t)
@@ -247,17 +266,18 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
     wanted = trace_filter_match(&filter, rec, &n);
     if (wanted && max_frames)
         stack.count = backtrace_capture(state, stack.frames, max_frames);
-    lock_take(&arena->log_lock, &t->self);
+    take_log(t);
+    arena->log_writing = wanted;
     rec->seq = ++arena->next_seq;
     count(rec);
     if (wanted)
         write_access(t, rec, note, &stack);
-    lock_release(&arena->log_lock, &t->self);
+    arena->log_writing = 0;
+    release_log(t);
 }
 
 void log_event(struct thread *t, struct trace_record *rec, const char *text)
 {
-    struct arena *arena = bus->machine->arena;
     struct fmt f = FMT_INIT(t->text);
 
     log_touch(t);
@@ -268,12 +288,12 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
     fill_who(t, rec);
     if (text)
         copy_text(rec, text, strlen(text));
-    lock_take(&arena->log_lock, &t->self);
+    take_log(t);
     header();
     print(&f, rec);
     if (!sink_put(t->text, f.len))
         lose(1);
-    lock_release(&arena->log_lock, &t->self);
+    release_log(t);
 }
 
 /* --- the end --- */
@@ -324,12 +344,12 @@ void log_finish(struct thread *t, bool last, bool last_to_touch)
 
     if (!sink_wanted() || !(sink_per_process() ? touched : last))
         return;
-    lock_take(&arena->log_lock, &t->self);
+    take_log(t);
     header();
     if (last_to_touch && dirty_mode() != DIRTY_OFF)
         write_dirty();
     write_exit(sink_per_process() ? &mine : &arena->counters);
-    lock_release(&arena->log_lock, &t->self);
+    release_log(t);
 }
 
 void log_after_fork(void)
@@ -359,9 +379,9 @@ int log_start(struct bus *b, const struct options *options, struct fmt *error)
     max_frames = (unsigned)option_number(options, OPT_BACKTRACE);
     lint_on = option_choice(options, OPT_LINT) != 1;
     trace_filter_parse(&filter, options->value[OPT_LOG_FILTER], &why);
-    lock_take(&b->machine->arena->log_lock, &t->self);
+    take_log(t);
     got = sink_open(b->machine->arena, path, b->machine->joined);
-    lock_release(&b->machine->arena->log_lock, &t->self);
+    release_log(t);
     if (got >= 0)
         return 0;
     if (b->machine->joined) { /* a descendant goes on, though it may have lost its rights, or its root */

@@ -65,9 +65,12 @@ TEST(values)
     char *const env[] = {(char[]){"MMIOSHIM_MAP=virt-low"}, (char[]){"MMIOSHIM_LINT=error"},
                          (char[]){"MMIOSHIM_BACKTRACE=0x10"}, (char[]){"MMIOSHIM_LOG_SHOW=insn,time"},
                          (char[]){"MMIOSHIM_LOG="}, (char[]){"MMIOSHIM_MAP=virt"},
-                         (char[]){OPTION_HANDOVER "=3,4"}, NULL};
+                         (char[]){"MMIOSHIM_LOAD=none"}, (char[]){"MMIOSHIM_DEBUG=none"}, NULL};
 
     CHECK_STR(read_env(&o, env), "");
+    CHECK(!o.given[OPT_LOAD]);
+    CHECK_STR(o.value[OPT_LOAD], "");
+    CHECK(!o.given[OPT_DEBUG]);
     CHECK_STR(o.value[OPT_MAP], "virt-low");
     CHECK(o.given[OPT_MAP]);
     CHECK_EQ(option_choice(&o, OPT_LINT), 2);
@@ -82,7 +85,7 @@ TEST(unknown_variable)
     struct options o;
     char *const env[] = {(char[]){"MMIOSHIM_FOO=1"}, NULL};
     char *const prefix[] = {(char[]){"MMIOSHIM_MA=1"}, NULL};
-    char *const longer[] = {(char[]){OPTION_HANDOVER "X=1"}, NULL};
+    char *const longer[] = {(char[]){"MMIOSHIM_MAPX=1"}, NULL};
     const char *message = read_env(&o, env);
 
     CHECK(strstr(message, "MMIOSHIM_FOO=1: unknown variable; known: MMIOSHIM_MAP MMIOSHIM_ATTACH ") == message);
