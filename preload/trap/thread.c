@@ -29,12 +29,12 @@ static bool ended(u32 tid)
     return sys(SYS_tgkill, process_id, tid, 0) == -ESRCH;
 }
 
-/* Takes over a slot of a thread that is gone, looking at a few of them. */
+/* Takes over a slot of a thread that is gone, looking at some of them: what they cost stays bounded. */
 static struct thread *recycle(u32 tid)
 {
     u32 n = __atomic_load_n(&nslots, __ATOMIC_ACQUIRE);
 
-    for (u32 i = 0; i < MIN(n, 8u); i++) {
+    for (u32 i = 0; i < MIN(n, 64u); i++) {
         struct thread *t = __atomic_load_n(&slots[__atomic_fetch_add(&hand, 1, __ATOMIC_RELAXED) % n], __ATOMIC_ACQUIRE);
         u32 owner = t ? __atomic_load_n(&t->self.tid, __ATOMIC_RELAXED) : tid;
 
