@@ -60,9 +60,9 @@ static __attribute__((noreturn)) void refuse(struct fmt *error)
 /* Changes whenever somebody did something to the machine. */
 static u64 activity(void)
 {
-    const struct arena_counters *c = &machine.arena->counters;
+    struct arena_counters c = machine_totals(machine.arena);
 
-    return c->accesses + dirty_count(machine.arena) + c->lint + machine.arena->next_stack;
+    return c.accesses + dirty_count(machine.arena) + c.lint + machine.arena->next_stack;
 }
 
 static void save_bitmap(void)

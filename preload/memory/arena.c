@@ -381,6 +381,20 @@ int machine_attach(struct machine *machine, struct machine_desc *desc, const cha
     return 0;
 }
 
+struct arena_counters machine_totals(struct arena *arena)
+{
+    struct arena_counters totals = arena->counters;
+
+    for (u32 i = 0; i < arena->ndevices; i++) {
+        const struct arena_device *d = &arena_devices(arena)[i];
+
+        totals.reads += d->reads;
+        totals.writes += d->writes;
+    }
+    totals.accesses = totals.reads + totals.writes;
+    return totals;
+}
+
 /* --- members --- */
 
 static struct arena_member *members(struct arena *arena)

@@ -40,6 +40,7 @@ struct arena_device {
     u64 state;   /* offset in the arena */
     u64 state_size;
     u64 lines;   /* interrupt lines that are high, bit per line */
+    u64 reads, writes; /* accesses, counted under the lock */
 };
 
 /* A log that has its [MEM] block. */
@@ -151,6 +152,8 @@ struct member_rest {
 struct member_rest member_leave(struct arena *arena, const struct lock_self *self);
 /* A child is about to be made that will join (or, negative, was not made): who leaves meanwhile waits for it a moment. */
 void member_expect(struct arena *arena, int children);
+/* What happened on the machine so far: accesses that no device had, and those of all devices. */
+struct arena_counters machine_totals(struct arena *arena);
 /* Living members, called under no lock by tools. */
 unsigned member_count(struct arena *arena);
 

@@ -176,17 +176,18 @@ void log_touch(struct thread *t)
     member_flag(bus->machine->arena, &t->self, MEMBER_TOUCHED);
 }
 
+/* The device's lock is held, so its counters need no atomics; a hole has no device, and no lock. */
 static void count(const struct trace_record *rec)
 {
-    struct arena_counters *c = &bus->machine->arena->counters;
+    struct arena *arena = bus->machine->arena;
+    bool write = rec->op == TRACE_WRITE;
 
-    __atomic_fetch_add(&c->accesses, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_add(rec->op == TRACE_WRITE ? &c->writes : &c->reads, 1, __ATOMIC_RELAXED);
-    mine.accesses++;
-    if (rec->op == TRACE_WRITE)
-        mine.writes++;
+    if (rec->device != TRACE_NONE)
+        ++*(write ? &arena_devices(arena)[rec->device].writes : &arena_devices(arena)[rec->device].reads);
     else
-        mine.reads++;
+        __atomic_fetch_add(write ? &arena->counters.writes : &arena->counters.reads, 1, __ATOMIC_RELAXED);
+    ++*(write ? &mine.writes : &mine.reads);
+    mine.accesses++;
 }
 
 static void copy_text(struct trace_record *rec, const char *text, size_t len)
@@ -254,9 +255,9 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
     rec->type = TRACE_MMIO;
     if (note->rule && lint_on)
         count_lint();
+    count(rec);
     if (!sink_wanted()) {
         __atomic_add_fetch(&arena->next_seq, 1, __ATOMIC_RELAXED);
-        count(rec);
         return;
     }
     fill_who(t, rec);
@@ -269,7 +270,6 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
     take_log(t);
     arena->log_writing = wanted;
     rec->seq = ++arena->next_seq;
-    count(rec);
     if (wanted)
         write_access(t, rec, note, &stack);
     arena->log_writing = 0;
@@ -341,6 +341,7 @@ static void write_exit(const struct arena_counters *c)
 void log_finish(struct thread *t, bool last, bool last_to_touch)
 {
     struct arena *arena = bus->machine->arena;
+    struct arena_counters totals;
 
     if (!sink_wanted() || !(sink_per_process() ? touched : last))
         return;
@@ -348,7 +349,8 @@ void log_finish(struct thread *t, bool last, bool last_to_touch)
     header();
     if (last_to_touch && dirty_mode() != DIRTY_OFF)
         write_dirty();
-    write_exit(sink_per_process() ? &mine : &arena->counters);
+    totals = machine_totals(arena);
+    write_exit(sink_per_process() ? &mine : &totals);
     release_log(t);
 }
 

@@ -61,6 +61,12 @@ static struct segment next_segment(u64 addr, unsigned n)
     return s;
 }
 
+/* Offset within the device: a window that others cut up knows where its piece began. */
+static u64 device_offset(const struct segment *s)
+{
+    return s->machine - s->span.range.base + bus->machine->desc->windows[s->span.index].offset;
+}
+
 /* --- locks --- */
 
 static void lock_device(struct trap *t, struct bus_device *d)
@@ -81,15 +87,15 @@ static void unlock_devices(struct trap *t)
 }
 
 /* Windows lie in ascending order, and so do the segments of an access that wraps nowhere: locks are taken in order. */
-static void lock_all(struct trap *t, u64 addr, unsigned n)
+static void lock_all(struct trap *t, struct segment s, unsigned n)
 {
-    while (n) {
-        struct segment s = next_segment(addr, n);
-
+    for (;;) {
         if (s.trapped && s.span.kind == VIEW_WINDOW)
             lock_device(t, &bus->devices[s.span.index]);
-        addr += s.length;
+        if (s.length == n)
+            return;
         n -= s.length;
+        s = next_segment(s.addr + s.length, n);
     }
 }
 
@@ -97,7 +103,7 @@ static void route_begin(void *context, u64 addr, unsigned n)
 {
     struct trap *t = context;
 
-    lock_all(t, addr, n);
+    lock_all(t, next_segment(addr, n), n);
     t->bracketed = true;
 }
 
@@ -126,7 +132,7 @@ static void note_first(struct access *a, const struct segment *s, const struct b
     a->note = *note;
     a->rec.addr = s->machine;
     a->rec.device = s->span.kind == VIEW_WINDOW ? (u16)s->span.index : TRACE_NONE;
-    a->rec.offset = s->span.kind == VIEW_WINDOW ? s->machine - s->span.range.base + s->span.offset : s->machine;
+    a->rec.offset = s->span.kind == VIEW_WINDOW ? device_offset(s) : s->machine;
     a->rec.reg = note->reg;
     a->rec.element = note->element;
     if (note->unassigned)
@@ -166,7 +172,7 @@ static bool segment_access(struct access *a, const struct segment *s, void *data
         note.fault = !bus_nobody(bus, write ? (u8[64]){0} : data, s->length);
     } else {
         d = &bus->devices[s->span.index];
-        if (bus_access(bus, d, s->machine - s->span.range.base, data, s->length, write, &note) == MMIOSHIM_WAIT) {
+        if (bus_access(bus, d, device_offset(s), data, s->length, write, &note) == MMIOSHIM_WAIT) {
             t->wait = d;
             return false;
         }
@@ -187,6 +193,7 @@ static void log_it(struct access *a, const u8 *data, unsigned n, bool write)
 
 static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write)
 {
+    struct segment s = next_segment(addr, n);
     struct access a;
     bool reached = true;
 
@@ -195,16 +202,17 @@ static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write)
     memset(&a.rec, 0, offsetof(struct trace_record, insn));
     t->wait = NULL;
     if (!t->bracketed)
-        lock_all(t, addr, n);
-    for (unsigned done = 0; done < n && reached;) {
-        struct segment s = next_segment(addr + done, n - done);
-
+        lock_all(t, s, n);
+    for (unsigned done = 0;;) {
         reached = segment_access(&a, &s, data + done, write);
         if (!reached) {
             t->result.fault_addr = addr + done;
             t->result.fault_write = write;
         }
         done += s.length;
+        if (done == n || !reached)
+            break;
+        s = next_segment(addr + done, n - done);
     }
     if (a.logged)
         log_it(&a, data, n, write);
