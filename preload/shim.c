@@ -36,7 +36,6 @@ static struct view view;
 static struct bus bus;
 static char *dirty_path;
 static bool finished;
-static u32 finish_owner;
 
 static void say(const char *text)
 {
@@ -90,20 +89,19 @@ static void last_one(struct thread *t, bool touched)
     if (touched)
         machine.arena->killed = 0;
     machine.arena->finished = activity();
-    bus_stop(&bus);
     if (!touched)
         debug(PROC, 1, "nothing touched the machine");
 }
 
-/* This process leaves the machine: its pages are collected, and the last one writes [DIRTY] and [EXIT]. */
-static void leave(void)
+/* This process leaves the machine: its pages are collected, and the last one (true) writes [DIRTY] and [EXIT]. */
+static bool leave(void)
 {
     struct thread *t = thread_self();
     struct member_rest rest;
     u64 before;
 
     if (!t || __atomic_exchange_n(&finished, true, __ATOMIC_ACQ_REL))
-        return;
+        return false;
     before = dirty_count(machine.arena);
     dirty_collect();
     if (dirty_count(machine.arena) != before)
@@ -113,18 +111,26 @@ static void leave(void)
         last_one(t, log_touched());
     else
         log_finish(t, false, rest.untouched);
+    return rest.none;
 }
 
-static void finish(void)
+static void dying(void)
+{
+    leave();
+}
+
+static void finish(bool flush)
 {
     u64 mask;
 
     signals_mask(&mask);
-    leave();
+    if (leave())
+        bus_stop(&bus); /* not before an exec, which may fail: descriptors close by themselves there */
     signals_restore(&mask);
     if (option_choice(&options, OPT_LINT) == 2 && log_lint_count()) {
         /* Buffered output of the program is its own; glibc flushes it after us when it ends by exit(). */
-        fflush(NULL);
+        if (flush)
+            fflush(NULL);
         sys_exit_group(1);
     }
 }
@@ -155,7 +161,6 @@ static void child(void)
     struct fmt error = FMT_INIT(text);
 
     finished = false;
-    finish_owner = (u32)sys_getpid();
     cpu_after_fork();
     alias_after_fork();
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
@@ -195,6 +200,17 @@ static int build_view(struct fmt *error)
     }
     view_build(&view, &desc, storage, machine.arena->map_version);
     return 0;
+}
+
+/* Whatever this process held before exec, it holds no more. */
+static void forget_locks(void)
+{
+    const struct lock_self *self = &thread_self()->self;
+
+    lock_forget(&machine.arena->members_lock, self);
+    lock_forget(&machine.arena->log_lock, self);
+    for (u32 i = 0; i < machine.arena->ndevices; i++)
+        lock_forget(&arena_devices(machine.arena)[i].lock, self);
 }
 
 /* What can fail, in order. */
@@ -330,6 +346,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     options_read(&options, envp, &error);
     if (!thread_self() || attach(&error) < 0 || build_view(&error) < 0)
         refuse(&error);
+    forget_locks();
     fmt_printf(&error, "MMIOSHIM_MAP=%s: ", machine.arena->map);
     if (ram_map(&machine, &view, &error) < 0) {
         if (!machine.joined)
@@ -344,7 +361,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     member_join(machine.arena, &thread_self()->self, member_flags());
     remember_dirty_path();
     announce();
-    signals_start(trap_signal, leave);
+    signals_start(trap_signal, dying);
     process_begin(&hooks);
     interpose_start(&machine, &view);
     debug(PROC, 2, "%s the machine %s", machine.joined ? "joined" : "made", machine.arena->map);

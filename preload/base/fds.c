@@ -7,6 +7,8 @@
 #include "base/sys.h"
 
 static int table[FD_COUNT]; /* descriptor + 1; 0: none */
+static int owner;           /* process whose descriptors these are */
+static int inheriting;      /* how many calls want them inherited now */
 
 /* Below the limit, and below 1024 so that the kernel's table stays small. */
 int fds_floor(void)
@@ -74,6 +76,13 @@ bool fds_ours(int fd)
 
 void fds_yield(int fd)
 {
+    if (!fds_ours(fd))
+        return;
+    if (sys_getpid() != owner) {
+        /* A vfork child: the table is its parent's. A copy that is inherited is found again by what it is. */
+        sys_fcntl(fd, F_DUPFD, fds_floor());
+        return;
+    }
     for (unsigned i = 0; i < FD_COUNT; i++) {
         int high;
 
@@ -91,8 +100,18 @@ void fds_share(enum fd_use use)
     shared[use] = true;
 }
 
+void fds_own(void)
+{
+    owner = sys_getpid();
+    inheriting = 0;
+}
+
 void fds_inherit(bool inherit)
 {
+    /* The count is the owner's; a vfork child that execs would leave its share behind in it. */
+    if (sys_getpid() == owner &&
+        __atomic_fetch_add(&inheriting, inherit ? 1 : -1, __ATOMIC_RELAXED) != (inherit ? 0 : 1))
+        return;
     for (unsigned i = 0; i < FD_COUNT; i++)
         if (shared[i] && fds_get(i) >= 0)
             sys_fcntl(fds_get(i), F_SETFD, inherit ? 0 : FD_CLOEXEC);

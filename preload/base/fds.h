@@ -30,7 +30,12 @@ bool fds_ours(int fd);
 void fds_yield(int fd);
 /* A descriptor that a new program must inherit too, beside those of the machine. */
 void fds_share(enum fd_use use);
-/* Clears or sets close-on-exec on what a new program must inherit. */
+/* These descriptors are this process's: at start, and in the child of fork. */
+void fds_own(void);
+/*
+ * Clears close-on-exec on what a new program must inherit, and sets it again: calls nest. A vfork child has a
+ * descriptor table of its own, and does it for itself.
+ */
 void fds_inherit(bool inherit);
 /* Where ours begin: what was inherited of ours lies at or a little above this number. */
 int fds_floor(void);

@@ -16,8 +16,22 @@ static long futex(u32 *word, int op, u32 value, const struct timespec *timeout)
     return sys(SYS_futex, word, op, value, timeout);
 }
 
-/* State letter and start time; proc(5): the name in parentheses may itself hold parentheses. */
-static bool read_stat(u32 pid, char *state, u64 *start)
+struct stat_line {
+    char state;
+    u64 threads;
+    u64 start; /* clock ticks after boot */
+};
+
+static const char *read_number(const char *p, u64 *value)
+{
+    *value = 0;
+    while (*p >= '0' && *p <= '9')
+        *value = *value * 10 + (u64)(*p++ - '0');
+    return p;
+}
+
+/* Fields 3, 20 and 22 of proc(5)'s stat: the name in parentheses may itself hold parentheses. */
+static bool read_stat(u32 pid, struct stat_line *line)
 {
     char path[32];
     char text[1024];
@@ -35,36 +49,46 @@ static bool read_stat(u32 pid, char *state, u64 *start)
     p = strrchr(text, ')');
     if (!p || p[1] != ' ')
         return false;
-    *state = p[2];
+    line->state = p[2];
     p += 2;
     for (int field = 3; field < 22; field++) {
         p = strchr(p, ' ');
         if (!p)
             return false;
         p++;
+        if (field + 1 == 20)
+            read_number(p, &line->threads);
     }
-    *start = 0;
-    while (*p >= '0' && *p <= '9')
-        *start = *start * 10 + (u64)(*p++ - '0');
+    read_number(p, &line->start);
     return true;
 }
 
 u64 process_start(u32 pid)
 {
-    char state;
-    u64 start;
+    struct stat_line line = {0};
 
-    return read_stat(pid, &state, &start) ? start : 0;
+    return read_stat(pid, &line) ? line.start : 0;
 }
 
 bool process_alive(u32 pid, u64 start)
 {
-    char state;
-    u64 now;
+    struct stat_line line = {0};
 
-    if (!read_stat(pid, &state, &now))
+    if (!read_stat(pid, &line))
         return sys(SYS_kill, pid, 0) != -ESRCH;
-    return state != 'Z' && state != 'X' && (start == 0 || now == start);
+    /* The first thread may have ended by pthread_exit, and the process lives on. */
+    return ((line.state != 'Z' && line.state != 'X') || line.threads > 1) && (start == 0 || line.start == start);
+}
+
+void lock_forget(struct lock *lock, const struct lock_self *self)
+{
+    u32 seen = __atomic_load_n(&lock->owner, __ATOMIC_ACQUIRE);
+    u32 pid = __atomic_load_n(&lock->pid, __ATOMIC_RELAXED);
+
+    if ((seen & ~WAITERS) != self->tid || (pid && pid != self->pid))
+        return;
+    if (__atomic_compare_exchange_n(&lock->owner, &seen, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED) && (seen & WAITERS))
+        futex(&lock->owner, FUTEX_WAKE, 1, NULL);
 }
 
 /* Did the holder die? Called after a while of waiting, never on the fast path. */

@@ -27,6 +27,11 @@ struct lock_self {
 /* Returns true when the previous holder died with the lock: what it protects may be half written. */
 bool lock_take(struct lock *lock, const struct lock_self *self);
 void lock_release(struct lock *lock, const struct lock_self *self);
+/*
+ * Frees a lock that this very thread seems to hold, when it cannot: right after exec, which keeps pid and start time
+ * and gives the first thread's id to the one that called it.
+ */
+void lock_forget(struct lock *lock, const struct lock_self *self);
 static inline bool lock_held(const struct lock *lock, const struct lock_self *self)
 {
     return (__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) & 0x7fffffffu) == self->tid;

@@ -1,5 +1,6 @@
 #include "bus/bus.h"
 
+#include "base/fds.h"
 #include "base/mem.h"
 #include "bus/host.h"
 #include "base/trapsafe.h"
@@ -226,9 +227,18 @@ enum mmioshim_status bus_access(struct bus *bus, struct bus_device *device, u64 
     return status;
 }
 
+struct backend *bus_end(struct bus_device *device)
+{
+    if (device->end_use[0])
+        device->backend.in = fds_get(device->end_use[0]);
+    if (device->end_use[1])
+        device->backend.out = fds_get(device->end_use[1]);
+    return &device->backend;
+}
+
 void bus_wait(struct bus_device *device, int timeout_ms)
 {
-    struct backend *b = &device->backend;
+    struct backend *b = bus_end(device);
 
     if (b->ops)
         b->ops->poll(b, BACKEND_OUT, timeout_ms);

@@ -16,7 +16,8 @@ enum unassigned { UNASSIGNED_ONES, UNASSIGNED_ZERO, UNASSIGNED_FAULT };
 struct bus_device {
     struct mmioshim_device dev;
     struct arena_device *shared;
-    struct backend backend; /* ops NULL: none */
+    struct backend backend; /* ops NULL: none. Reached through bus_end() */
+    u16 end_use[2];         /* under which use (base/fds.h) its descriptors in and out are kept; 0: not kept */
     u32 line[8];            /* interrupt numbers of its lines, from the device tree */
 };
 
@@ -60,6 +61,9 @@ void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *des
 int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassigned, const char *attach, struct fmt *error);
 /* Closes the host ends that this process opened. Ordinary context. */
 void bus_stop(struct bus *bus);
+
+/* The host end of a device: its descriptors may have had to move. Any context. */
+struct backend *bus_end(struct bus_device *device);
 
 void bus_lock(struct bus_device *device, const struct lock_self *self);
 void bus_unlock(struct bus_device *device, const struct lock_self *self);

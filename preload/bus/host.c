@@ -69,7 +69,7 @@ static bool host_dma_write(struct mmioshim_device *dev, u64 addr, const void *bu
 
 static bool host_char_send(struct mmioshim_device *dev, u8 byte)
 {
-    struct backend *b = &bus_device_of(dev)->backend;
+    struct backend *b = bus_end(bus_device_of(dev));
 
     /* A host end that is gone for good swallows what comes, as a cable that is not plugged in. */
     return !b->ops || b->ops->write(b, &byte, 1) != -EAGAIN;
@@ -77,7 +77,7 @@ static bool host_char_send(struct mmioshim_device *dev, u8 byte)
 
 static int host_char_receive(struct mmioshim_device *dev)
 {
-    struct backend *b = &bus_device_of(dev)->backend;
+    struct backend *b = bus_end(bus_device_of(dev));
     u8 byte;
 
     return b->ops && b->ops->read(b, &byte, 1) == 1 ? byte : -1;
@@ -85,14 +85,14 @@ static int host_char_receive(struct mmioshim_device *dev)
 
 static bool host_char_pending(struct mmioshim_device *dev)
 {
-    struct backend *b = &bus_device_of(dev)->backend;
+    struct backend *b = bus_end(bus_device_of(dev));
 
     return b->ops && (b->ops->poll(b, BACKEND_IN, 0) & BACKEND_IN);
 }
 
 static bool host_char_room(struct mmioshim_device *dev)
 {
-    struct backend *b = &bus_device_of(dev)->backend;
+    struct backend *b = bus_end(bus_device_of(dev));
 
     return !b->ops || (b->ops->poll(b, BACKEND_OUT, 0) & BACKEND_OUT);
 }

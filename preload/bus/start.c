@@ -145,13 +145,16 @@ static void hide(struct bus_device *d, u32 *used)
             continue;
         ++*used;
         *fds[i] = fds_adopt(use, *fds[i]);
+        d->end_use[i] = (u16)use;
         if (b->ops->adopt && ends_pty_number(*fds[i], &number)) {
             fds_share(use);
             d->shared->pty = number + 1;
         }
     }
-    if (one)
+    if (one) {
         b->out = b->in;
+        d->end_use[1] = d->end_use[0];
+    }
 }
 
 /* The end that another process of the machine opened; false: it cannot be had. */

@@ -69,15 +69,19 @@ static int open_mem(int flags)
 {
     char path[40];
     struct fmt f = FMT_INIT(path);
+    long fd;
 
     if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
         return (int)interpose_result(-EEXIST);
     if (flags & O_DIRECTORY)
         return (int)interpose_result(-ENOTDIR);
-    fmt_printf(&f, "/proc/self/fd/%d", interpose_machine->mem_fd);
+    fmt_printf(&f, "/proc/self/fd/%d", fds_get(FD_MEM));
     __atomic_store_n(&interpose_machine->arena->mem_opened, 1, __ATOMIC_RELAXED);
     flags &= O_ACCMODE | O_CLOEXEC | O_NONBLOCK | O_SYNC | O_DSYNC | O_PATH;
-    return (int)interpose_result(sys_open(fmt_end(&f), flags, 0));
+    fd = sys_open(fmt_end(&f), flags, 0);
+    if (fd == -ENOENT) /* no /proc here: a descriptor that shares its offset is better than none */
+        fd = sys_fcntl(fds_get(FD_MEM), flags & O_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
+    return (int)interpose_result(fd);
 }
 
 #define MODE(flags) \

@@ -38,7 +38,7 @@ long interpose_result(long ret);
 struct process_hooks {
     void (*before_exec)(bool leaves); /* leaves: the new program will not load us */
     void (*exec_failed)(bool left);
-    void (*finish)(void);      /* the process ends now; may be called more than once */
+    void (*finish)(bool flush); /* the process ends now; may be called more than once. flush: exit() would */
     void (*child)(void);       /* in the child of fork */
 };
 void process_begin(const struct process_hooks *hooks);

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "interpose/interpose.h"
+#include "interpose/program.h"
 #include "trap/backtrace.h"
 #include "trap/signals.h"
 #include "trap/thread.h"
@@ -25,21 +27,28 @@ static int self; /* pid; a vfork child has another one, and owns nothing of what
 
 /* --- exit --- */
 
-static void finish(void)
+static void finish(bool flush)
 {
     if (interpose_machine && sys_getpid() == self)
-        hooks.finish();
+        hooks.finish(flush);
 }
 
 static void at_exit(void *unused)
 {
     (void)unused;
-    finish();
+    finish(true);
+}
+
+/* quick_exit flushes nothing. */
+static void end_quickly(void *unused)
+{
+    (void)unused;
+    finish(false);
 }
 
 EXPORT void _exit(int status)
 {
-    finish();
+    finish(false);
     sys_exit_group(status);
 }
 
@@ -91,12 +100,13 @@ static bool executable(const char *path)
 
 static struct exec_state before_exec(const char *path, char *const envp[])
 {
-    struct exec_state s = {.own = sys_getpid() == self, .leaves = !preloads_us(envp) && executable(path)};
+    struct exec_state s = {.own = sys_getpid() == self, .leaves = (!preloads_us(envp) || !program_takes_libraries(path)) && executable(path)};
 
     if (!interpose_machine)
         return s;
     signals_mask(&s.mask);
-    fds_inherit(!s.leaves);
+    if (!s.leaves)
+        fds_inherit(true);
     if (s.own) {
         hooks.before_exec(s.leaves);
         signals_restore(&s.mask);
@@ -115,7 +125,8 @@ static int exec_failed(const struct exec_state *s, int ret)
 
     if (!interpose_machine)
         return ret;
-    fds_inherit(false);
+    if (!s->leaves)
+        fds_inherit(false);
     if (s->own) {
         signals_exec_failed();
         signals_mask(&mask);
@@ -204,16 +215,17 @@ static int spawn(int (*real)(pid_t *, const char *, const posix_spawn_file_actio
                  pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                  const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
+    bool ours = preloads_us(envp) && program_takes_libraries(path);
     int ret;
 
-    if (!interpose_machine)
+    if (!interpose_machine || !ours)
         return real(pid, path, actions, attributes, argv, envp);
     /* The child copies the descriptor table; should another thread exec meanwhile, it too inherits them, which is harmless. */
-    fds_inherit(preloads_us(envp));
-    member_expect(interpose_machine->arena, preloads_us(envp));
+    fds_inherit(true);
+    member_expect(interpose_machine->arena, 1);
     ret = real(pid, path, actions, attributes, argv, envp);
     if (ret)
-        member_expect(interpose_machine->arena, -(int)preloads_us(envp));
+        member_expect(interpose_machine->arena, -1);
     fds_inherit(false);
     return ret;
 }
@@ -232,9 +244,45 @@ EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const po
     return spawn(REAL(posix_spawnp), pid, file, actions, attributes, argv, envp);
 }
 
+/* libc makes these children past posix_spawn's PLT entry. */
+static bool begin_shell(void)
+{
+    if (!interpose_machine || !preloads_us(environ))
+        return false;
+    fds_inherit(true);
+    member_expect(interpose_machine->arena, 1);
+    return true;
+}
+
+EXPORT int system(const char *command)
+{
+    bool began = command && begin_shell();
+    int ret = REAL(system)(command);
+    int saved = errno;
+
+    if (began)
+        fds_inherit(false);
+    errno = saved;
+    return ret;
+}
+
+EXPORT FILE *popen(const char *command, const char *mode)
+{
+    bool began = begin_shell();
+    FILE *stream = REAL(popen)(command, mode);
+    int saved = errno;
+
+    if (began && !stream)
+        member_expect(interpose_machine->arena, -1);
+    if (began)
+        fds_inherit(false);
+    errno = saved;
+    return stream;
+}
+
 /* --- fork --- */
 
-static u64 fork_mask;
+static __thread u64 fork_mask; /* two threads may fork at once */
 
 static void fork_prepare(void)
 {
@@ -253,6 +301,7 @@ static void fork_parent(void)
 static void fork_child(void)
 {
     self = sys_getpid();
+    fds_own();
     thread_after_fork();
     signals_after_fork();
     hooks.child();
@@ -305,8 +354,9 @@ void process_begin(const struct process_hooks *given)
 {
     hooks = *given;
     self = sys_getpid();
+    fds_own();
     /* Registered before anything of the program, and for no DSO: runs after everything of the program. */
     __cxa_atexit(at_exit, NULL, NULL);
-    __cxa_at_quick_exit((void (*)(void *))at_exit, NULL);
+    __cxa_at_quick_exit(end_quickly, NULL);
     __register_atfork(fork_prepare, fork_parent, fork_child, NULL);
 }

@@ -13,6 +13,7 @@
 #include "base/fds.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "devices/classes.h"
 #include "memory/find.h"
 #include "memory/named.h"
 
@@ -220,10 +221,49 @@ struct arena *arena_open(int fd, const char **why)
     return NULL;
 }
 
+static bool inside(const struct arena *arena, u64 offset, u64 bytes)
+{
+    return offset >= sizeof(*arena) && range_contains((struct range){0, arena->size}, offset, bytes);
+}
+
+static bool device_sound(struct arena *arena, const struct machine_desc *desc, u32 i)
+{
+    const struct arena_device *d = &arena_devices(arena)[i];
+    const struct mmioshim_class *class = class_by_number(d->class);
+    u64 window = desc->windows[i].offset + desc->windows[i].range.size;
+    u64 needs = class->state_for ? class->state_for(window) : class->state_size;
+
+    return d->window == i && class_number(class) == d->class && d->state_size >= needs &&
+           inside(arena, d->state, d->state_size);
+}
+
+/* Files of a named machine may be damaged: nothing in the arena is believed before this. */
+bool arena_sound(struct arena *arena, const struct machine_desc *desc)
+{
+    if (arena->ndevices != desc->nwindows || arena->dirty_bits != machine_dirty_start(desc, desc->nbanks) ||
+        arena->pages != ram_bytes(desc) / PAGE_SIZE ||
+        !inside(arena, arena->members, ARENA_MEMBERS * sizeof(struct arena_member)) ||
+        !inside(arena, arena->devices, arena->ndevices * sizeof(struct arena_device)) ||
+        !inside(arena, arena->dirty, arena->dirty_bits / 8))
+        return false;
+    for (u32 i = 0; i < arena->ndevices; i++)
+        if (!device_sound(arena, desc, i))
+            return false;
+    return true;
+}
+
 static bool copy_desc(struct machine *m, struct machine_desc *desc, struct fmt *error)
 {
+    struct stat st = {0};
+
     m->joined = true;
-    return machine_parse(desc, arena_at(m->arena, m->arena->fdt), m->arena->fdt_size, error) == 0;
+    if (machine_parse(desc, arena_at(m->arena, m->arena->fdt), m->arena->fdt_size, error) < 0)
+        return false;
+    if (arena_sound(m->arena, desc) && sys_fstat(m->ram_fd, &st) == 0 && (u64)st.st_size >= ram_bytes(desc))
+        return true;
+    fmt_printf(error, "machine %s: its files are damaged; `mmioshim machine rm %s` removes it", m->arena->name,
+               m->arena->name);
+    return false;
 }
 
 /* --- unnamed machines --- */
@@ -402,6 +442,21 @@ static struct arena_member *members(struct arena *arena)
     return arena_at(arena, arena->members);
 }
 
+static u64 own_namespace(void)
+{
+    static u64 known;
+    struct stat st = {0};
+    long fd;
+
+    if (known)
+        return known;
+    fd = sys_open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC, 0);
+    known = fd >= 0 && sys_fstat((int)fd, &st) == 0 ? st.st_ino : 1;
+    if (fd >= 0)
+        sys_close((int)fd);
+    return known;
+}
+
 /* Drops entries of processes that ended without leaving. Returns how many are left. Lock held. */
 static unsigned reap(struct arena *arena)
 {
@@ -411,7 +466,8 @@ static unsigned reap(struct arena *arena)
     for (u32 i = 0; i < ARENA_MEMBERS; i++) {
         if (!m[i].pid)
             continue;
-        if (process_alive(m[i].pid, m[i].start)) {
+        /* Processes of another pid namespace cannot be asked after: they are believed to live. */
+        if (m[i].namespace != own_namespace() || process_alive(m[i].pid, m[i].start)) {
             alive++;
             continue;
         }
@@ -427,7 +483,7 @@ static struct arena_member *member_find(struct arena *arena, u32 pid)
     struct arena_member *m = members(arena);
 
     for (u32 i = 0; i < ARENA_MEMBERS; i++)
-        if (m[i].pid == pid)
+        if (m[i].pid == pid && (!pid || m[i].namespace == own_namespace()))
             return &m[i];
     return NULL;
 }
@@ -445,7 +501,7 @@ void member_join(struct arena *arena, const struct lock_self *self, u32 flags)
             arena->pending--;
         mine = member_find(arena, 0);
         if (mine)
-            *mine = (struct arena_member){.pid = self->pid, .start = self->start};
+            *mine = (struct arena_member){.pid = self->pid, .start = self->start, .namespace = own_namespace()};
     }
     if (mine)
         mine->flags |= flags;

@@ -30,6 +30,7 @@ struct arena_member {
     u32 pid;
     u32 flags;
     u64 start; /* start time of the process */
+    u64 namespace; /* its pid namespace: numbers mean nothing elsewhere */
 };
 
 struct arena_device {

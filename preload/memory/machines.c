@@ -32,6 +32,10 @@ static struct arena *open_machine(const char *name, struct machine_desc *desc, s
         fmt_printf(error, "machine %s: its state %s", name, why);
     else if (machine_parse(desc, arena_at(arena, arena->fdt), arena->fdt_size, error) < 0)
         arena = NULL;
+    else if (!arena_sound(arena, desc)) {
+        fmt_printf(error, "machine %s: its files are damaged", name);
+        arena = NULL;
+    }
     if (fd >= 0)
         close(fd);
     close(dir);

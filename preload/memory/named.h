@@ -13,4 +13,7 @@ int named_open(const char *name, bool create, struct fmt *error);
 /* Maps the state that an open file holds. NULL with *why. */
 struct arena *arena_open(int fd, const char **why);
 
+/* Do the tables lie where they must, and do the devices fit the map? */
+bool arena_sound(struct arena *arena, const struct machine_desc *desc);
+
 #endif

@@ -136,7 +136,7 @@ static void header(void)
     if (!first)
         return;
     print_map(&f);
-    sink_put(text, f.len);
+    sink_put(text, f.len, thread_self()->blocked);
 }
 
 /* --- records --- */
@@ -232,7 +232,7 @@ static void write_access(struct thread *t, struct trace_record *rec, const struc
     print(&f, rec);
     if (note->rule && lint_on)
         print_lint(&f, rec, note);
-    if (!sink_put(t->text, f.len))
+    if (!sink_put(t->text, f.len, t->blocked))
         lose(1);
 }
 
@@ -291,7 +291,7 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
     take_log(t);
     header();
     print(&f, rec);
-    if (!sink_put(t->text, f.len))
+    if (!sink_put(t->text, f.len, t->blocked))
         lose(1);
     release_log(t);
 }
@@ -323,7 +323,7 @@ static void write_dirty(void)
     dirty_ranges(bus->machine->desc, arena, ranges, n);
     dirty_note(&note);
     trace_print_dirty(&f, dirty_mode_name(), pages, arena->pages, ranges, n, note.len ? note_text : NULL, json);
-    sink_put(f.buf, f.len);
+    sink_put(f.buf, f.len, thread_self()->blocked);
     sys_munmap(ranges, (n + 1) * sizeof(*ranges));
     sys_munmap(f.buf, f.cap);
 }
@@ -335,7 +335,7 @@ static void write_exit(const struct arena_counters *c)
     struct trace_totals totals = {c->accesses, c->reads, c->writes, c->lint, c->lost};
 
     trace_print_exit(&f, &totals, json);
-    sink_put(text, f.len);
+    sink_put(text, f.len, thread_self()->blocked);
 }
 
 void log_finish(struct thread *t, bool last, bool last_to_touch)
@@ -359,9 +359,9 @@ void log_after_fork(void)
     pid_ordinal = 0;
     touched = false;
     sink_after_fork();
+    mine = (struct arena_counters){0};
     if (!sink_per_process())
         return;
-    mine = (struct arena_counters){0};
     header_done = false;
     backtrace_renumber();
 }

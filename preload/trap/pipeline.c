@@ -252,6 +252,7 @@ bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc)
     t.thread = thread_self();
     if (!t.thread)
         return false;
+    memcpy(&t.thread->blocked, &uc->uc_sigmask, sizeof(t.thread->blocked));
     if (trap_run(&t) == TRAP_HANDLED)
         return true;
     report_fault(&t);

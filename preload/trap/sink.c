@@ -14,7 +14,7 @@ enum log_kind { LOG_NONE, LOG_STDERR, LOG_FILE };
 
 static struct arena *arena;
 static enum log_kind kind;
-static bool per_process, torn, dead;
+static bool per_process, torn, dead, regular;
 static u64 stderr_dev, stderr_ino;
 static char path_name[256]; /* with %p: the name within its directory */
 
@@ -67,30 +67,50 @@ static int sink_fd(void)
     return fds_get(FD_LOG);
 }
 
-bool sink_put(const char *text, size_t len)
+/* Has somebody asked the program to end, and waits for us? Signals are masked while the log is written. */
+static bool asked_to_end(u64 blocked)
+{
+    u64 ends = (u64)1 << (SIGHUP - 1) | (u64)1 << (SIGINT - 1) | (u64)1 << (SIGQUIT - 1) | (u64)1 << (SIGTERM - 1);
+    u64 pending = 0;
+
+    sys(SYS_rt_sigpending, &pending, sizeof(pending));
+    return pending & ends & ~blocked;
+}
+
+/*
+ * Waits until a pipe or terminal takes more. False: its reader does not come on, and the program was asked to end:
+ * that must not wait for a log. Nothing to wait for with files.
+ */
+static bool wait_for_room(int fd, u64 blocked)
+{
+    struct {
+        int fd;
+        short events, revents;
+    } p = {fd, 4 /* POLLOUT */, 0};
+
+    if (regular)
+        return true;
+    while (sys(SYS_poll, &p, 1, 50) == 0)
+        if (asked_to_end(blocked))
+            return false;
+    return true;
+}
+
+bool sink_put(const char *text, size_t len, u64 blocked)
 {
     int fd = sink_fd();
     size_t done = 0;
 
-    if (fd < 0)
+    if (fd < 0 || !wait_for_room(fd, blocked))
         return false;
     if (torn && sys_write(fd, "\n", 1) == 1)
         torn = false;
-    while (done < len) {
-        long n = sys_write(fd, text + done, len - done);
+    while (done < len && wait_for_room(fd, blocked)) {
+        /* A pipe that is ready takes PIPE_BUF bytes without blocking (pipe(7)). */
+        long n = sys_write(fd, text + done, regular ? len - done : MIN(len - done, (size_t)4096));
 
-        if (n == -EINTR)
+        if (n == -EINTR || n == -EAGAIN)
             continue;
-        if (n == -EAGAIN) {
-            /* The program made the description non-blocking: wait for it, as a blocking write would. */
-            struct {
-                int fd;
-                short events, revents;
-            } p = {fd, 4 /* POLLOUT */, 0};
-
-            sys(SYS_poll, &p, 1, -1);
-            continue;
-        }
         if (n == -EPIPE || n == -EFBIG) {
             sys_drain(n == -EPIPE ? SIGPIPE : SIGXFSZ);
             dead = true; /* nothing more can follow, and this happens once */
@@ -213,6 +233,7 @@ static long open_file(const char *path, bool joined)
         return fd;
     fd = fds_adopt(FD_LOG, (int)fd);
     fds_share(FD_LOG);
+    regular = fd >= 0 && sys_fstat((int)fd, &st) == 0 && S_ISREG(st.st_mode);
     if (fd >= 0 && sys_fstat((int)fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size && first_for_file((int)fd)) {
         /* An old transcript. The identity is noted with the [MEM] block, so take the note back. */
         sys(SYS_ftruncate, fd, 0);
@@ -233,6 +254,7 @@ long sink_open(struct arena *a, const char *path, bool joined)
     if (strcmp(path, "-") == 0) {
         if (sys_fstat(2, &st) < 0)
             return 0; /* the program was started without standard error */
+        regular = S_ISREG(st.st_mode);
         stderr_dev = st.st_dev;
         stderr_ino = st.st_ino;
         kind = LOG_STDERR;
@@ -240,5 +262,6 @@ long sink_open(struct arena *a, const char *path, bool joined)
     }
     kind = LOG_FILE;
     per_process = has_pid(path);
+    regular = per_process;
     return per_process ? open_directory(path) : open_file(path, joined);
 }

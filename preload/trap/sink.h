@@ -15,8 +15,11 @@ void sink_give_up(void);
 bool sink_wanted(void);
 /* %p: every process writes to a file of its own. */
 bool sink_per_process(void);
-/* Writes whole lines. False: they are lost, all or their end. Trap context. */
-bool sink_put(const char *text, size_t len);
+/*
+ * Writes whole lines. False: they are lost, all or their end. blocked: signals that the program itself has blocked.
+ * Trap context.
+ */
+bool sink_put(const char *text, size_t len, u64 blocked);
 /* Is this the first time that the machine writes to this file? False: there is no file to write to (yet). */
 bool sink_first(bool *first);
 /* In the child of fork. */

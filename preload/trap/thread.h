@@ -18,6 +18,7 @@ struct thread {
     void *stack;                  /* of THREAD_STACK bytes, a guard page below */
     /* The program's view. */
     bool segv_blocked;
+    u64 blocked; /* signals that were blocked when the access trapped */
     stack_t altstack;
     /* pthread_create: what the new thread runs. */
     void *(*start)(void *);
