@@ -24,6 +24,7 @@
 #include "trap/backtrace.h"
 #include "trap/log.h"
 #include "trap/signals.h"
+#include "trap/sink.h"
 #include "trap/thread.h"
 #include "trap/trap.h"
 
@@ -116,6 +117,7 @@ static bool leave(void)
 
 static void dying(void)
 {
+    sink_hurry();
     leave();
 }
 

@@ -430,3 +430,25 @@ ends() { # STATUS WORD...
     run bash -c "LD_PRELOAD=$LIB MMIOSHIM_LOG=/dev/full $POKE w1:0x10000000=0x41 exit:3 > /dev/full"
     assert_failure 3
 }
+
+@test "a reader that does not come on: SIGTERM ends the program all the same" {
+    mkfifo "$BATS_TEST_TMPDIR/fifo"
+    sleep 5 < "$BATS_TEST_TMPDIR/fifo" 3>&- &
+    sleeper=$!
+    shim_exec "$GUESTS/c_process" spin 2> "$BATS_TEST_TMPDIR/fifo" 3>&- &
+    pid=$!
+    sleep 0.5
+    kill -0 $pid
+    kill -TERM $pid
+    run timeout 3 tail --pid=$pid -f /dev/null
+    assert_success
+    run wait $pid
+    kill $sleeper
+}
+
+@test "MMIOSHIM_LINT=error: exit status 1, and buffered output only once" {
+    run --separate-stderr shim MMIOSHIM_LINT=error MMIOSHIM_LOG=none "$POKE" r8:0x10001000
+    assert_failure 1
+    run --separate-stderr shim MMIOSHIM_LINT=error MMIOSHIM_LOG=none "$POKE" r4:0x10001000
+    assert_success
+}

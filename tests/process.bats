@@ -147,3 +147,44 @@ END
     assert_count 1 '^\[EXIT\] 2 accesses'
     assert_ended
 }
+
+# --- corners ---
+
+@test "exec by a second thread in the middle of accesses: the new program does not wait for itself" {
+    logged MMIOSHIM_BACKTRACE=0 timeout 20 "$GUESTS/c_process" exec-thread 25
+    assert_success
+    assert_ended
+}
+
+@test "the first thread ends by pthread_exit: the process lives, and ends the transcript itself" {
+    logged MMIOSHIM_BACKTRACE=0 "$GUESTS/c_process" main-ends
+    assert_success
+    assert_count 4 'SCR write1'
+    assert_count 1 '^\[EXIT\] 4 accesses \(0 reads, 4 writes\), 0 lint, 0 lost$'
+    assert_count 0 killed
+    assert_ended
+}
+
+@test "the shell of popen() finds the machine although its parent is gone" {
+    for i in 1 2 3 4 5 6; do
+        rm -f "$BATS_TEST_TMPDIR/out"
+        logged "$GUESTS/c_process" popen-orphan "$BATS_TEST_TMPDIR/out"
+        await "$BATS_TEST_TMPDIR/out"
+        assert_equal "$(cat "$BATS_TEST_TMPDIR/out")" 0x5A
+    done
+}
+
+@test "descriptors of ours make way for those of the program" {
+    logged MMIOSHIM_BACKTRACE=0 "$GUESTS/c_process" dup-over
+    assert_success
+    assert_output 7
+    assert_count 2 '^\[MMIO\]'
+    assert_ended
+}
+
+@test "exec of a static program leaves the machine, and nobody was killed" {
+    logged sh -c "busybox devmem 0x10000007 8 1; $GUESTS/a_static; exec $GUESTS/a_static"
+    assert_count 1 '^\[MMIO\]'
+    assert_count 0 killed
+    assert_ended
+}

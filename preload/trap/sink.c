@@ -14,7 +14,7 @@ enum log_kind { LOG_NONE, LOG_STDERR, LOG_FILE };
 
 static struct arena *arena;
 static enum log_kind kind;
-static bool per_process, torn, dead, regular;
+static bool per_process, torn, dead, regular, hurried;
 static u64 stderr_dev, stderr_ino;
 static char path_name[256]; /* with %p: the name within its directory */
 
@@ -91,7 +91,7 @@ static bool wait_for_room(int fd, u64 blocked)
     if (regular)
         return true;
     while (sys(SYS_poll, &p, 1, 50) == 0)
-        if (asked_to_end(blocked))
+        if (hurried || asked_to_end(blocked))
             return false;
     return true;
 }
@@ -156,6 +156,11 @@ bool sink_first(bool *first)
 
     *first = fd >= 0 && first_for_file(fd);
     return fd >= 0;
+}
+
+void sink_hurry(void)
+{
+    hurried = true;
 }
 
 void sink_give_up(void)

@@ -9,6 +9,8 @@
 
 /* Opens what MMIOSHIM_LOG says. joined: this process did not make the machine. 0 or more, or -errno. Ordinary context. */
 long sink_open(struct arena *arena, const char *path, bool joined);
+/* The process is dying of a signal: from now on a reader that does not come on is not waited for. */
+void sink_hurry(void);
 /* What was to be opened cannot be: every line is lost, and counted. */
 void sink_give_up(void);
 /* Is anything written at all? */
