@@ -178,3 +178,103 @@ END
     rm -f core*
     [ "$kb" -lt 65536 ] || fail "the core takes $kb kB"
 }
+
+# --- corners: c_signals prints what happens, and must print the same without the library ---
+
+# corner ACTION...: `same` with the other guest
+corner() {
+    S=$GUESTS/c_signals
+    same "$@"
+}
+
+@test "what a vfork child does to its signals is not done to its parent's" {
+    corner vfork
+    assert_output "$(printf 'altstack kept 1\nsegv blocked 0\nhandled on the stack 10\nhandled 12\nhandled on the stack 11')"
+    assert_equal "$status" 143
+    assert_count 3 '^\[MMIO\]'
+    assert_ended
+}
+
+@test "a child of the system call clone has actions of its own" {
+    corner clone
+    assert_line 'status 1280'
+    assert_line 'handled 10'
+}
+
+@test "a SIGSEGV handler that faults runs once, and the fault in it is the one reported" {
+    for how in plain onstack masked other nested; do
+        corner faulting $how
+        assert_equal "$status" 139
+        assert_line 'blocked 1'
+        assert_count 1 '^\[FAULT\] write4 0x8 '
+        assert_ended
+    done
+}
+
+@test "a SIGSEGV handler is entered again with SA_NODEFER, after unblocking, and after a jump out of it" {
+    corner faulting no-defer
+    assert_equal "$status" 7
+    assert_equal "$(grep -c '^handled 11$' <<< "$output")" 100
+    corner faulting unblocked
+    assert_equal "$status" 7
+    corner faulting jumps
+    assert_success
+    assert_line 'at the end 0'
+    assert_count 3 '^\[MMIO\]'
+    assert_count 0 '^\[FAULT\]'
+}
+
+@test "SA_RESETHAND: the handler is gone after its one run, and the second signal has its default" {
+    for case in 15:143 17:0 11:139 5:133; do
+        corner one-shot "${case%:*}"
+        assert_line 'default 1'
+        assert_equal "$status" "${case#*:}"
+        assert_count 1 '^\[MMIO\]'
+        assert_ended
+    done
+}
+
+@test "siginterrupt before and after signal(): the call returns EINTR" {
+    corner interrupt
+    assert_line 'before signal -4'
+    assert_line 'after signal -4'
+}
+
+@test "a SIGSEGV sent while it is blocked waits: sigpending, sigwait and its kin, unblocking, fork, exec" {
+    corner pending
+    assert_equal "$status" 139
+    assert_line 'pending 1'
+    assert_line 'sigwaitinfo 11'
+    assert_ended
+    corner pending exec
+    assert_success
+    assert_line 'blocked 1'
+    corner sent-inside
+    assert_success
+    assert_line 'calls 2'
+}
+
+@test "threads of the program and of libc's timers never share what belongs to one thread" {
+    S=$GUESTS/c_signals
+    quiet - slots
+}
+
+@test "two threads set the same action; a thread of C11 inherits the mask" {
+    corner race
+    assert_output 'handled 10'
+    corner c11
+    assert_output 'blocked 1'
+}
+
+@test "the first process of a pid namespace does not die of signals that it does not handle" {
+    [ "$("$GUESTS/c_signals" init > /dev/null 2>&1 || echo $?)" != 77 ] || skip "no user namespaces here"
+    corner init
+    assert_output "$(printf 'pid 1\nhandled 15\nchild 15\nstatus 11')"
+    log=$BATS_TEST_TMPDIR/first
+    run --separate-stderr unshare --user --map-root-user --pid --fork \
+        env LD_PRELOAD="$LIB" MMIOSHIM_LOG="$log" MMIOSHIM_BACKTRACE=0 "$GUESTS/c_signals" init 1
+    assert_output "$(printf 'pid 1\nhandled 15\nchild 15')"
+    assert_failure 139
+    assert_count 1 '^\[EXIT\] 3 accesses'
+    assert_ended
+}

@@ -56,7 +56,7 @@ EXPORT int sigaction(int sig, const struct sigaction *restrict act, struct sigac
     return (int)interpose_result(ret);
 }
 
-static sighandler_t set_handler(int sig, sighandler_t handler, int flags)
+static sighandler_t set_handler(int sig, sighandler_t handler, int flags, u64 mask)
 {
     struct sigaction act = {.sa_handler = handler, .sa_flags = flags}, old;
 
@@ -64,16 +64,37 @@ static sighandler_t set_handler(int sig, sighandler_t handler, int flags)
         errno = EINVAL;
         return SIG_ERR;
     }
-    sigemptyset(&act.sa_mask);
-    if (flags & SA_RESTART)
-        sigaddset(&act.sa_mask, sig); /* as glibc's signal() does; the program may read it back */
+    memcpy(&act.sa_mask, &mask, 8);
     return sigaction(sig, &act, &old) < 0 ? SIG_ERR : old.sa_handler;
 }
 
-/* BSD semantics: the call restarts, the handler stays (signal(2)). */
+static u64 interrupting; /* siginterrupt(): signals whose handlers signal() sets interrupt calls */
+
+/* BSD semantics: the call restarts, the handler stays (signal(2)). The mask is glibc's; the program may read it back. */
 EXPORT sighandler_t signal(int sig, sighandler_t handler)
 {
-    return interpose_machine ? set_handler(sig, handler, SA_RESTART) : REAL(signal)(sig, handler);
+    u64 mask = sig >= 1 && sig < SIGNALS ? signal_bit(sig) : 0;
+    int flags = __atomic_load_n(&interrupting, __ATOMIC_RELAXED) & mask ? 0 : SA_RESTART;
+
+    return interpose_machine ? set_handler(sig, handler, flags, mask) : REAL(signal)(sig, handler);
+}
+
+EXPORT int siginterrupt(int sig, int interrupt)
+{
+    struct sigaction act;
+
+    if (!interpose_machine)
+        return ((int (*)(int, int))interpose_find("siginterrupt"))(sig, interrupt); /* its declaration says: deprecated */
+    if (sigaction(sig, NULL, &act) < 0)
+        return -1;
+    if (interrupt) {
+        __atomic_fetch_or(&interrupting, signal_bit(sig), __ATOMIC_RELAXED);
+        act.sa_flags &= ~SA_RESTART;
+    } else {
+        __atomic_fetch_and(&interrupting, ~signal_bit(sig), __ATOMIC_RELAXED);
+        act.sa_flags |= SA_RESTART;
+    }
+    return sigaction(sig, &act, NULL);
 }
 
 sighandler_t bsd_signal(int sig, sighandler_t handler);
@@ -91,7 +112,7 @@ EXPORT sighandler_t ssignal(int sig, sighandler_t handler)
 /* System V semantics: one shot, and not blocked meanwhile. */
 EXPORT sighandler_t sysv_signal(int sig, sighandler_t handler)
 {
-    return interpose_machine ? set_handler(sig, handler, (int)SA_RESETHAND | SA_NODEFER)
+    return interpose_machine ? set_handler(sig, handler, (int)SA_RESETHAND | SA_NODEFER | SA_INTERRUPT, 0)
                              : REAL(sysv_signal)(sig, handler);
 }
 
@@ -123,7 +144,7 @@ EXPORT int sigrelse(int sig)
 
 EXPORT int sigignore(int sig)
 {
-    return set_handler(sig, SIG_IGN, 0) == SIG_ERR ? -1 : 0;
+    return set_handler(sig, SIG_IGN, 0, 0) == SIG_ERR ? -1 : 0;
 }
 
 EXPORT sighandler_t sigset(int sig, sighandler_t handler)
@@ -143,7 +164,7 @@ EXPORT sighandler_t sigset(int sig, sighandler_t handler)
             return SIG_ERR;
         return before & signal_bit(sig) ? SIG_HOLD : act.sa_handler;
     }
-    old = set_handler(sig, handler, 0);
+    old = set_handler(sig, handler, 0, 0);
     if (old == SIG_ERR || change_mask(SIG_UNBLOCK, sig) < 0)
         return SIG_ERR;
     return before & signal_bit(sig) ? SIG_HOLD : old;
@@ -181,6 +202,53 @@ EXPORT int pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *rest
     ret = sigprocmask(how, set, old) < 0 ? errno : 0;
     errno = saved;
     return ret;
+}
+
+EXPORT int sigpending(sigset_t *set)
+{
+    int ret = REAL(sigpending)(set);
+
+    if (ret == 0 && interpose_machine && signals_segv_pending())
+        sigaddset(set, SIGSEGV);
+    return ret;
+}
+
+/* Does a wait for one of these signals end at once? SIGSEGV comes before others in the kernel's order, too. */
+static bool waited(const sigset_t *set, siginfo_t *info)
+{
+    return interpose_machine && sigismember(set, SIGSEGV) == 1 && signals_take_segv(info);
+}
+
+EXPORT int sigwait(const sigset_t *restrict set, int *restrict sig)
+{
+    siginfo_t info;
+
+    if (!waited(set, &info))
+        return REAL(sigwait)(set, sig);
+    *sig = SIGSEGV;
+    return 0;
+}
+
+EXPORT int sigwaitinfo(const sigset_t *restrict set, siginfo_t *restrict info)
+{
+    siginfo_t found;
+
+    if (!waited(set, &found))
+        return REAL(sigwaitinfo)(set, info);
+    if (info)
+        *info = found;
+    return SIGSEGV;
+}
+
+EXPORT int sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info, const struct timespec *restrict timeout)
+{
+    siginfo_t found;
+
+    if (!waited(set, &found))
+        return REAL(sigtimedwait)(set, info, timeout);
+    if (info)
+        *info = found;
+    return SIGSEGV;
 }
 
 /* A mask for the time of a call, without what must not be blocked; NULL stays NULL. */

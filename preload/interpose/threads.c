@@ -42,13 +42,15 @@ static void *run_c11(void *argument)
 
 EXPORT int thrd_create(thrd_t *thread, thrd_start_t start, void *argument)
 {
-    struct thread *t = interpose_machine ? thread_reserve() : NULL;
+    struct thread *creator = interpose_machine ? thread_self() : NULL;
+    struct thread *t = creator ? thread_reserve() : NULL;
     int ret;
 
     if (!t)
         return REAL(thrd_create)(thread, start, argument);
     t->start = (void *(*)(void *))(void *)start;
     t->argument = argument;
+    t->segv_blocked = creator->segv_blocked;
     ret = REAL(thrd_create)(thread, (thrd_start_t)(void *)run_c11, t);
     if (ret != thrd_success)
         thread_unreserve(t);

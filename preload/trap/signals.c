@@ -1,6 +1,7 @@
 #include "trap/signals.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
@@ -9,6 +10,15 @@
 #include "base/trapsafe.h"
 
 #define SA_RESTORER_ 0x04000000u
+#define SEGV         signal_bit(SIGSEGV)
+/*
+ * The kernel's mask never holds SIGSEGV. While a handler runs that has it blocked, SIGCANCEL of glibc stands in for
+ * it: whatever saves, restores or inherits the mask (sigreturn, siglongjmp, swapcontext, handlers of other signals)
+ * takes this along, as it would SIGSEGV. Programs cannot block it themselves. The price: a cancellation that finds the
+ * thread in such a handler waits for the handler's end. What a program blocks outside handlers, often for the whole
+ * life of a thread, is therefore kept in its struct thread (segv_blocked).
+ */
+#define HELD signal_bit(32)
 #define SYNCHRONOUS                                                                                              \
     (signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) | signal_bit(SIGILL) | signal_bit(SIGTRAP))
 
@@ -17,6 +27,9 @@ static u32 versions[SIGNALS];                 /* odd while an action changes */
 static signals_fault fault_handler;
 static signals_dying dying_handler;
 static u32 owner; /* process that may settle the machine's affairs: not a vfork child */
+static u32 *home;  /* process whose memory this is; wiped in a copy that was made behind our back (clone) */
+static u32 writer; /* lock of the table and what the kernel has */
+static struct pending process_segv; /* sent to the process, found a thread that blocks it */
 
 static bool synchronous(int sig)
 {
@@ -32,6 +45,23 @@ static bool default_ends(int sig)
         if (harmless[i] == sig)
             return false;
     return sig != 32 && sig != 33; /* glibc's own: cancellation and set-id */
+}
+
+static bool is_owner(void)
+{
+    return (u32)sys_getpid() == owner;
+}
+
+/* False in a vfork child: what it sees is its parent's. */
+static bool own_memory(void)
+{
+    u32 pid = (u32)sys_getpid();
+
+    if (!home)
+        return pid == owner;
+    if (!*home)
+        *home = pid;
+    return *home == pid;
 }
 
 static long set_kernel(int sig, const struct kernel_action *act, struct kernel_action *old)
@@ -61,12 +91,79 @@ static void put_action(int sig, const struct kernel_action *act)
     __atomic_store_n(&versions[sig], versions[sig] + 1, __ATOMIC_RELEASE);
 }
 
+/* Is SIGSEGV blocked, as the program believes, where the fault under way happened? */
+static bool segv_blocked(const struct thread *t)
+{
+    return t && (t->segv_blocked || t->segv_held);
+}
+
 bool signals_handled(int sig)
 {
     struct kernel_action a = get_action(sig);
+
+    return a.handler > (u64)SIG_IGN && !(sig == SIGSEGV && segv_blocked(thread_self()));
+}
+
+/* --- a SIGSEGV that was sent while the program blocks it --- */
+
+/* Standard signals do not queue: the first one stays. */
+static void keep(struct pending *p, const siginfo_t *info)
+{
+    u32 empty = 0;
+
+    if (!__atomic_compare_exchange_n(&p->state, &empty, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        return;
+    p->info = *info;
+    __atomic_store_n(&p->state, 2, __ATOMIC_RELEASE);
+}
+
+static bool take(struct pending *p, siginfo_t *info)
+{
+    u32 full = 2;
+
+    if (!__atomic_compare_exchange_n(&p->state, &full, 3, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        return false;
+    *info = p->info;
+    __atomic_store_n(&p->state, 0, __ATOMIC_RELEASE);
+    return true;
+}
+
+static void keep_segv(struct thread *t, const siginfo_t *info)
+{
+    if (own_memory())
+        keep(info->si_code == SI_TKILL ? &t->segv_pending : &process_segv, info);
+}
+
+static bool any_segv(const struct thread *t)
+{
+    return __atomic_load_n(&t->segv_pending.state, __ATOMIC_RELAXED) | __atomic_load_n(&process_segv.state, __ATOMIC_RELAXED);
+}
+
+bool signals_segv_pending(void)
+{
     struct thread *t = thread_self();
 
-    return a.handler > (u64)SIG_IGN && !(sig == SIGSEGV && t && t->segv_blocked);
+    return t && any_segv(t) && own_memory();
+}
+
+bool signals_take_segv(siginfo_t *info)
+{
+    struct thread *t = thread_self();
+
+    return signals_segv_pending() && (take(&t->segv_pending, info) || take(&process_segv, info));
+}
+
+static void send(int sig, const siginfo_t *info)
+{
+    sys(SYS_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, info);
+}
+
+static void send_segv(void)
+{
+    siginfo_t info;
+
+    while (signals_take_segv(&info))
+        send(SIGSEGV, &info);
 }
 
 /* --- handlers of ours --- */
@@ -82,6 +179,21 @@ static u64 mask_of(const ucontext_t *uc)
 
     memcpy(&mask, &uc->uc_sigmask, 8);
     return mask;
+}
+
+/* The kernel's mask for one of the program, in a handler. */
+static u64 held_mask(u64 mask)
+{
+    return signals_safe_mask(mask) | (mask & SEGV ? HELD : 0);
+}
+
+/* One shot: the kernel takes the handler away, and leaves the rest of the action. */
+static void reset_handler(int sig, const struct kernel_action *a)
+{
+    struct kernel_action none = *a;
+
+    none.handler = (u64)SIG_DFL;
+    signals_action(sig, &none, NULL);
 }
 
 /* Runs the program's handler next, as the kernel would have. False: no room for its frame. */
@@ -102,20 +214,12 @@ static bool run_handler(int sig, const struct kernel_action *a, const siginfo_t 
         plan.top = (u64)t->altstack.ss_sp + t->altstack.ss_size;
     if (!(a->flags & SA_NODEFER))
         plan.mask |= signal_bit(sig);
-    plan.mask = signals_safe_mask(plan.mask);
+    plan.mask = held_mask(plan.mask);
     if (!sigframe_push(&plan, info, uc))
         return false;
-    if (a->flags & SA_RESETHAND) {
-        struct kernel_action none = {0};
-
-        signals_action(sig, &none, NULL);
-    }
+    if (a->flags & SA_RESETHAND)
+        reset_handler(sig, a);
     return true;
-}
-
-static bool is_owner(void)
-{
-    return (u32)sys_getpid() == owner;
 }
 
 /* The default action: the instruction faults again, or the signal comes again, and nobody is there to catch it. */
@@ -129,51 +233,65 @@ static void die(int sig, const siginfo_t *info, bool again)
     if (again) {
         /* Blocked until the frame's own mask returns: it is taken where the program was, with its registers in the core. */
         sys(SYS_rt_sigprocmask, SIG_BLOCK, &(u64){signal_bit(sig)}, NULL, 8);
-        sys(SYS_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, info);
+        send(sig, info);
     }
 }
 
 void signals_deliver(int sig, siginfo_t *info, ucontext_t *uc)
 {
     struct kernel_action a = get_action(sig);
+    struct thread *t = thread_self();
     bool sent = info->si_code <= 0; /* kill, tgkill, sigqueue: no instruction that would fault again */
 
-    if (sent && a.handler == (u64)SIG_IGN)
+    if (sent && sig == SIGSEGV && segv_blocked(t)) {
+        keep_segv(t, info);
+        return;
+    }
+    if (sent && (a.handler == (u64)SIG_IGN || (a.handler == (u64)SIG_DFL && owner == 1)))
         return;
     if (signals_handled(sig) && run_handler(sig, &a, info, uc))
         return;
     die(sig, info, sent || (sig == SIGTRAP && info->si_code > 0));
 }
 
+/* What was kept for a handler's end: the handler was left without a call of ours. Taken where the program is. */
+static void send_late(struct thread *t)
+{
+    if (likely(!any_segv(t)) || segv_blocked(t))
+        return;
+    sys(SYS_rt_sigprocmask, SIG_BLOCK, &(u64){SEGV}, NULL, 8);
+    send_segv();
+}
+
 static void fault_entry(int sig, siginfo_t *info, void *context)
 {
+    struct thread *t = thread_self();
+    bool outer = t && t->segv_held; /* this one may interrupt the handling of another, and go on in it */
+
+    if (t)
+        t->segv_held = mask_of(context) & HELD;
     if (!fault_handler(sig, info, context))
         signals_deliver(sig, info, context);
+    else if (t)
+        send_late(t);
+    if (t)
+        t->segv_held = outer;
 }
 
-/* A signal whose default ends the program. */
-static void fatal_entry(int sig, siginfo_t *info, void *context)
+/*
+ * A signal whose default ends the program, or a handler that is not simply the kernel's to call: one that wants the
+ * alternate stack (the kernel put us on ours), one for one shot (the table must know that it is gone).
+ */
+static void action_entry(int sig, siginfo_t *info, void *context)
 {
     struct kernel_action a = get_action(sig);
 
-    (void)context;
-    if (a.handler == (u64)SIG_IGN)
-        return;
-    if (a.handler != (u64)SIG_DFL)
-        run_handler(sig, &a, info, context); /* the program set a handler just now */
-    else
+    if (a.handler > (u64)SIG_IGN) {
+        if (!run_handler(sig, &a, info, context))
+            die(SIGSEGV, info, true); /* as the kernel: no room for the frame */
+    } else if (a.handler == (u64)SIG_DFL && default_ends(sig) && owner != 1) {
         die(sig, info, true);
-}
-
-/* A handler of the program that wants the alternate stack: the kernel put us on ours. */
-static void onstack_entry(int sig, siginfo_t *info, void *context)
-{
-    struct kernel_action a = get_action(sig);
-
-    if (a.handler <= (u64)SIG_IGN)
-        return;
-    if (!run_handler(sig, &a, info, context))
-        die(SIGSEGV, info, true); /* as the kernel: no room for the frame */
+    }
 }
 
 static struct kernel_action ours(void (*entry)(int, siginfo_t *, void *), u64 flags, u64 mask)
@@ -184,48 +302,82 @@ static struct kernel_action ours(void (*entry)(int, siginfo_t *, void *), u64 fl
 /* What the kernel must have for the program's action. */
 static struct kernel_action kernel_form(int sig, const struct kernel_action *a)
 {
+    bool handler = a->handler > (u64)SIG_IGN;
     struct kernel_action k = *a;
 
-    if (synchronous(sig))
-        return ours(fault_entry, SA_NODEFER, ~SYNCHRONOUS);
+    if (synchronous(sig)) /* a sent one that is blocked or ignored interrupts no call */
+        return ours(fault_entry, SA_NODEFER | (handler ? a->flags & SA_RESTART : SA_RESTART), ~SYNCHRONOUS);
+    /* The kernel gives the first process of a pid namespace no signal that it does not handle. */
     if (a->handler == (u64)SIG_DFL)
-        return default_ends(sig) ? ours(fatal_entry, 0, ~SYNCHRONOUS) : k;
-    if (a->handler == (u64)SIG_IGN)
+        return default_ends(sig) && owner != 1 ? ours(action_entry, 0, ~SYNCHRONOUS) : k;
+    if (!handler)
         return k;
-    if (a->flags & SA_ONSTACK)
-        return ours(onstack_entry, a->flags & (SA_RESTART | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT), ~SYNCHRONOUS);
-    k.mask = signals_safe_mask(k.mask);
+    if (a->flags & (SA_ONSTACK | SA_RESETHAND))
+        return ours(action_entry, a->flags & (SA_RESTART | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT), ~SYNCHRONOUS);
+    k.mask = held_mask(k.mask);
     return k;
+}
+
+/* The same for a vfork child: entries of ours would look into its parent's table. */
+static struct kernel_action child_form(int sig, const struct kernel_action *a)
+{
+    struct kernel_action k = *a;
+
+    if (a->handler <= (u64)SIG_IGN)
+        return k;
+    if (synchronous(sig))
+        return kernel_form(sig, a);
+    k.flags &= ~(u64)SA_ONSTACK; /* the kernel's idea of the alternate stack is ours */
+    k.mask = held_mask(k.mask);
+    return k;
+}
+
+/* Both together: two threads that set the same action leave the same one in the table and in the kernel. */
+static long set_both(int sig, const struct kernel_action *act)
+{
+    struct kernel_action kernel = kernel_form(sig, act);
+    long ret;
+
+    while (__atomic_exchange_n(&writer, 1, __ATOMIC_ACQUIRE))
+        sys(SYS_sched_yield);
+    /* The table first: whoever finds our entry in the kernel finds the program's action there. */
+    put_action(sig, act);
+    ret = set_kernel(sig, &kernel, NULL);
+    __atomic_store_n(&writer, 0, __ATOMIC_RELEASE);
+    return ret;
 }
 
 long signals_action(int sig, const struct kernel_action *act, struct kernel_action *old)
 {
-    struct kernel_action kernel;
-    u64 saved;
+    struct kernel_action given, was;
+    u64 all = ~(u64)0, saved;
     long ret = 0;
 
     if (sig < 1 || sig >= SIGNALS || (act && (sig == SIGKILL || sig == SIGSTOP)))
         return -EINVAL;
-    signals_mask(&saved);
-    if (old)
-        *old = get_action(sig);
     if (act) {
-        struct kernel_action given = *act;
-
+        given = *act;
         given.mask &= ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP)); /* as the kernel: they cannot be blocked */
-        kernel = kernel_form(sig, &given);
-        /* The table first: whoever finds our entry in the kernel finds the program's action there. */
-        put_action(sig, &given);
-        ret = set_kernel(sig, &kernel, NULL);
+    }
+    /* Everything, also SIGSEGV, which may be sent: its handler would wait for the table. Only memory of ours meanwhile. */
+    sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &saved, 8);
+    was = get_action(sig);
+    if (act && own_memory()) {
+        ret = set_both(sig, &given);
+    } else if (act) {
+        given = child_form(sig, &given);
+        ret = set_kernel(sig, &given, NULL);
     }
     signals_restore(&saved);
+    if (old)
+        *old = was;
     return ret;
 }
 
 long signals_altstack(const stack_t *stack, stack_t *old, u64 sp)
 {
     struct thread *t = thread_self();
-    stack_t now = t->altstack;
+    stack_t now = t->altstack, next = {.ss_flags = SS_DISABLE};
 
     if (old) {
         *old = now;
@@ -238,79 +390,135 @@ long signals_altstack(const stack_t *stack, stack_t *old, u64 sp)
         return -EPERM;
     if (stack->ss_flags & ~(int)(SS_DISABLE | SS_ONSTACK | (1u << 31) /* SS_AUTODISARM */))
         return -EINVAL;
-    if (stack->ss_flags & SS_DISABLE) {
-        t->altstack = (stack_t){.ss_flags = SS_DISABLE};
-        return 0;
+    if (!(stack->ss_flags & SS_DISABLE)) {
+        if (stack->ss_size < 2048) /* MINSIGSTKSZ of the kernel's ABI */
+            return -ENOMEM;
+        next = *stack;
+        next.ss_flags &= (int)(1u << 31);
     }
-    if (stack->ss_size < 2048) /* MINSIGSTKSZ of the kernel's ABI */
-        return -ENOMEM;
-    t->altstack = *stack;
-    t->altstack.ss_flags &= (int)(1u << 31);
+    if (own_memory())
+        t->altstack = next;
     return 0;
+}
+
+/* --- masks --- */
+
+static u64 kernel_mask(void)
+{
+    u64 mask = 0;
+
+    sys(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, 8);
+    return mask;
+}
+
+/* The mask as the program believes it to be. */
+static u64 program_mask(const struct thread *t, u64 kernel)
+{
+    return (kernel & ~HELD) | (t->segv_blocked || kernel & HELD ? SEGV : 0);
+}
+
+/* Blocks or unblocks SIGSEGV in the program's view; what of that is the kernel's business is returned. */
+static u64 view_segv(struct thread *t, u64 kernel, bool block)
+{
+    u64 here = (u64)__builtin_frame_address(0);
+    bool was = t->segv_blocked || kernel & HELD;
+
+    if (block && was)
+        return kernel & HELD;
+    if (!own_memory())
+        return 0;
+    if (!block && kernel & HELD)
+        t->segv_open = here;
+    if (block && here - t->segv_open + 0x8000 < 0x10000) {
+        t->segv_open = 0;
+        return HELD; /* most likely still in the handler that unblocked it: it ends with that */
+    }
+    t->segv_blocked = block;
+    return 0;
+}
+
+static u64 combine(int how, u64 mask, u64 set)
+{
+    return how == SIG_BLOCK ? mask | set : how == SIG_UNBLOCK ? mask & ~set : set;
 }
 
 long signals_procmask(int how, const u64 *set, u64 *old)
 {
     struct thread *t = thread_self();
-    bool was = t && t->segv_blocked;
-    u64 safe;
-    long ret;
+    u64 kernel = kernel_mask(), view, next;
+    long ret = 0;
 
-    if (set && t) {
-        bool named = *set & signal_bit(SIGSEGV);
-
-        safe = signals_safe_mask(*set);
-        ret = sys(SYS_rt_sigprocmask, how, &safe, old, 8);
-        if (ret < 0)
-            return ret;
-        if (how == SIG_SETMASK)
-            t->segv_blocked = named;
-        else if (named)
-            t->segv_blocked = how == SIG_BLOCK;
-    } else {
-        ret = sys(SYS_rt_sigprocmask, how, set, old, 8);
+    if (!t)
+        return sys(SYS_rt_sigprocmask, how, set, old, 8);
+    view = program_mask(t, kernel);
+    if (set) {
+        if (how != SIG_BLOCK && how != SIG_UNBLOCK && how != SIG_SETMASK)
+            return -EINVAL;
+        next = combine(how, view, *set);
+        kernel = (next & ~(SEGV | HELD)) | view_segv(t, kernel, next & SEGV);
+        ret = sys(SYS_rt_sigprocmask, SIG_SETMASK, &kernel, NULL, 8);
+        if (!(next & SEGV))
+            send_segv();
     }
-    if (ret == 0 && old && was)
-        *old |= signal_bit(SIGSEGV);
+    if (old)
+        *old = view;
     return ret;
+}
+
+/* --- exec, fork, start --- */
+
+/* Gives the kernel its forms of the program's actions again. */
+static void install(bool only_synchronous)
+{
+    for (int sig = 1; sig < SIGNALS; sig++) {
+        struct kernel_action a = get_action(sig), k = kernel_form(sig, &a);
+
+        if (sig != SIGKILL && sig != SIGSTOP && (synchronous(sig) || !only_synchronous))
+            set_kernel(sig, &k, NULL);
+    }
 }
 
 void signals_before_exec(void)
 {
     struct kernel_action ignore = {.handler = (u64)SIG_IGN};
     struct thread *t = thread_self();
-    u64 set = signal_bit(SIGSEGV);
+    u64 mask = kernel_mask();
 
     for (int sig = 1; sig < SIGNALS; sig++)
         if (synchronous(sig) && get_action(sig).handler == (u64)SIG_IGN)
             set_kernel(sig, &ignore, NULL);
-    if (t && t->segv_blocked)
-        sys(SYS_rt_sigprocmask, SIG_BLOCK, &set, NULL, 8);
+    if (!t)
+        return;
+    mask = program_mask(t, mask);
+    sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
+    if (mask & SEGV)
+        send_segv(); /* pending signals stay so over exec */
 }
 
 void signals_exec_failed(void)
 {
-    u64 set = signal_bit(SIGSEGV);
+    struct thread *t = thread_self();
+    u64 mask = kernel_mask();
 
-    for (int sig = 1; sig < SIGNALS; sig++) {
-        struct kernel_action a = get_action(sig), k = kernel_form(sig, &a);
-
-        if (synchronous(sig))
-            set_kernel(sig, &k, NULL);
-    }
-    sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, NULL, 8);
+    install(true);
+    mask = (mask & ~SEGV) | (t && !t->segv_blocked && mask & SEGV ? HELD : 0);
+    sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
 }
 
 void signals_start(signals_fault fault, signals_dying dying)
 {
     struct thread *t = thread_self();
-    u64 mask = 0, segv = signal_bit(SIGSEGV);
+    u64 unblock = SEGV | HELD;
 
     fault_handler = fault;
     dying_handler = dying;
     owner = (u32)sys_getpid();
-    sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &segv, &mask, 8);
-    t->segv_blocked = mask & segv;
+    home = sys_pages(PAGE_SIZE);
+    if (home) {
+        sys(SYS_madvise, home, PAGE_SIZE, MADV_WIPEONFORK);
+        *home = owner;
+    }
+    t->segv_blocked = kernel_mask() & SEGV;
     thread_install_stack(t);
     for (int sig = 1; sig < SIGNALS; sig++) {
         struct kernel_action k;
@@ -321,9 +529,25 @@ void signals_start(signals_fault fault, signals_dying dying)
         if (k.handler != actions[sig].handler)
             set_kernel(sig, &k, NULL);
     }
+    /* One may be pending since before exec. */
+    sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &unblock, NULL, 8);
 }
 
 void signals_after_fork(void)
 {
+    struct thread *t = thread_self();
+    u32 before = owner;
+
     owner = (u32)sys_getpid();
+    if (home)
+        *home = owner;
+    /* Pending signals are not inherited (fork(2)); another thread of the parent may have been changing the table. */
+    if (t)
+        t->segv_pending.state = 0;
+    process_segv.state = 0;
+    writer = 0;
+    for (int sig = 1; sig < SIGNALS; sig++)
+        versions[sig] &= ~1u;
+    if ((before == 1) != (owner == 1))
+        install(false);
 }

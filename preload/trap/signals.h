@@ -6,7 +6,8 @@
  * carried out as the kernel would. Signals whose default ends the program have
  * a handler of ours while the program has none, so that the machine's affairs
  * are settled before it dies of them. Handlers that ask for the alternate
- * stack are moved to the program's own one.
+ * stack are moved to the program's own one. A vfork child changes what the
+ * kernel has for it, and nothing here: this memory is its parent's.
  */
 #ifndef MMIOSHIM_TRAP_SIGNALS_H
 #define MMIOSHIM_TRAP_SIGNALS_H
@@ -45,8 +46,19 @@ void signals_after_fork(void);
 long signals_action(int sig, const struct kernel_action *act, struct kernel_action *old);
 /* sigaltstack(2) for the program. `sp`: the caller's stack pointer. */
 long signals_altstack(const stack_t *stack, stack_t *old, u64 sp);
-/* sigprocmask(2) for the program: SIGSEGV only seems to be blocked. how as SIG_BLOCK...; 0 or -errno. */
+/*
+ * sigprocmask(2) for the program: SIGSEGV only seems to be blocked. how as SIG_BLOCK...; 0 or -errno.
+ *
+ * A SIGSEGV that was sent to a thread that blocks it is kept: for the thread (tgkill, raise), else for the process. It
+ * is delivered when a thread unblocks SIGSEGV through this call, or answers a later sigwait. Two differences to the
+ * kernel remain: a thread that sleeps in sigwait when another one was chosen for the signal does not wake up, and
+ * after a handler that had SIGSEGV blocked the signal comes with the next access to a window or change of the mask.
+ */
 long signals_procmask(int how, const u64 *set, u64 *old);
+/* Is a sent SIGSEGV kept for this thread? */
+bool signals_segv_pending(void);
+/* Takes it, as sigwait does. False: there is none. */
+bool signals_take_segv(siginfo_t *info);
 /* The mask as a system call may take it for a while: without SIGSEGV. */
 static inline u64 signals_safe_mask(u64 mask)
 {

@@ -24,9 +24,15 @@ static void read_process(void)
     process_started = process_start(process_id);
 }
 
+/*
+ * The mark of a slot that waits for its thread. tid 1 is only the main thread of the first process of a pid namespace,
+ * whose slot is never given away either.
+ */
+#define RESERVED 1u
+
 static bool ended(u32 tid)
 {
-    return sys(SYS_tgkill, process_id, tid, 0) == -ESRCH;
+    return tid != RESERVED && sys(SYS_tgkill, process_id, tid, 0) == -ESRCH;
 }
 
 /* Takes over a slot of a thread that is gone, looking at some of them: what they cost stays bounded. */
@@ -73,9 +79,6 @@ static struct thread *make(u32 tid)
     return t;
 }
 
-/* tid 1 is never a thread of a program with others in it: the mark of a slot that waits for its thread. */
-#define RESERVED 1u
-
 static struct thread *take(u32 tid)
 {
     struct thread *t = slots ? recycle(tid) : NULL;
@@ -89,7 +92,9 @@ static struct thread *take(u32 tid)
         t->self.start = process_started;
         t->tid_ordinal = 0;
         t->pid_ordinal = 0;
-        t->segv_blocked = false;
+        t->segv_blocked = t->segv_held = false;
+        t->segv_open = 0;
+        t->segv_pending.state = 0;
         t->altstack = (stack_t){.ss_flags = SS_DISABLE};
     }
     return t;
@@ -126,6 +131,16 @@ void thread_adopt(struct thread *thread)
     thread_install_stack(thread);
 }
 
+/* The threads that slots were reserved for are the parent's. */
+static void release_reserved(void)
+{
+    u32 n = slots ? MIN(nslots, SLOTS) : 0;
+
+    for (u32 i = 0; i < n; i++)
+        if (slots[i] && slots[i] != current && slots[i]->self.tid == RESERVED)
+            slots[i]->self.tid = 0;
+}
+
 void thread_after_fork(void)
 {
     struct thread *t = thread_self();
@@ -135,6 +150,7 @@ void thread_after_fork(void)
         return;
     t->self = (struct lock_self){(u32)sys_gettid(), process_id, process_started};
     t->tid_ordinal = t->pid_ordinal = 0;
+    release_reserved();
 }
 
 void signals_mask(u64 *saved)

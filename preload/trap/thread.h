@@ -12,12 +12,21 @@
 #define THREAD_STACK (64u << 10)
 #define THREAD_TEXT  (32u << 10)
 
+/* A signal that waits. */
+struct pending {
+    u32 state; /* 0: none; 2: there is one; odd: somebody is at it */
+    siginfo_t info;
+};
+
 struct thread {
     struct lock_self self;
     u16 pid_ordinal, tid_ordinal; /* 0: not yet seen in the log */
     void *stack;                  /* of THREAD_STACK bytes, a guard page below */
     /* The program's view. */
-    bool segv_blocked;
+    bool segv_blocked; /* by its own calls */
+    bool segv_held;    /* by a handler, at the fault under way */
+    u64 segv_open;     /* stack pointer where a handler that had it blocked unblocked it */
+    struct pending segv_pending;
     u64 blocked; /* signals that were blocked when the access trapped */
     stack_t altstack;
     /* pthread_create: what the new thread runs. */
