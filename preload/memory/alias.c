@@ -1,7 +1,8 @@
 /*
- * Mappings of /dev/mem: machine addresses at any address of the program. The
- * table is small, sorted and read without a lock: a sequence number that is
- * odd while it changes tells readers to look again.
+ * Where the program reaches the machine without the help of a page's own
+ * address: RAM at home, and mappings of /dev/mem at any address. The table is
+ * sorted and read without a lock: a sequence number that is odd while it
+ * changes tells readers to look again.
  */
 #include <errno.h>
 #include <sched.h>
@@ -11,7 +12,9 @@
 #include "base/sys.h"
 #include "memory/ram.h"
 
-#define MOST 65536u /* reserved address space only; pages come as they are used */
+/* Reserved address space only; pages come as they are used. The kernel has no more mappings either. */
+#define MOST  65536u
+#define SLACK 2u /* a cut splits twice before it takes out what lies between */
 
 static struct alias *table;
 static u32 count;
@@ -32,215 +35,418 @@ static void change_end(void)
     __atomic_store_n(&writer, 0, __ATOMIC_RELEASE);
 }
 
-static bool search(u64 addr, struct alias *found)
-{
-    u32 low = 0, high = __atomic_load_n(&count, __ATOMIC_RELAXED);
-
-    while (low < high) {
-        u32 middle = low + (high - low) / 2;
-        struct alias a = table[middle];
-
-        if (range_has(a.range, addr)) {
-            *found = a;
-            return true;
-        }
-        if (a.range.base <= addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
-}
-
-bool alias_find(u64 addr, struct alias *alias)
-{
-    u32 before;
-    bool found;
-
-    if (likely(!__atomic_load_n(&count, __ATOMIC_RELAXED)) && !(__atomic_load_n(&sequence, __ATOMIC_RELAXED) & 1))
-        return false;
-    do {
-        while ((before = __atomic_load_n(&sequence, __ATOMIC_ACQUIRE)) & 1)
-            sys(SYS_sched_yield);
-        found = search(addr, alias);
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    } while (__atomic_load_n(&sequence, __ATOMIC_RELAXED) != before);
-    return found;
-}
-
-static void insert(struct alias a)
-{
-    u32 at = count;
-
-    if (!table)
-        table = sys_pages(MOST * sizeof(*table));
-    if (!table || count == MOST)
-        return;
-    while (at > 0 && table[at - 1].range.base > a.range.base)
-        at--;
-    memmove(&table[at + 1], &table[at], (count - at) * sizeof(a));
-    table[at] = a;
-    count++;
-}
-
-static void drop(u32 at)
-{
-    memmove(&table[at], &table[at + 1], (count - at - 1) * sizeof(*table));
-    count--;
-}
-
-/* Cuts [r] out of every alias; what is cut out goes to `each`. Table being changed. */
-static void cut(struct range r, void (*each)(struct alias part, int prot), int prot)
-{
-    for (u32 i = 0; i < count;) {
-        struct alias a = table[i];
-        struct range hit = range_clip(a.range, r);
-
-        if (!hit.size) {
-            i++;
-            continue;
-        }
-        drop(i);
-        if (hit.base > a.range.base)
-            insert((struct alias){{a.range.base, hit.base - a.range.base}, a.machine, a.prot});
-        if (range_last(hit) < range_last(a.range))
-            insert((struct alias){{range_last(hit) + 1, range_last(a.range) - range_last(hit)},
-                                  a.machine + (range_last(hit) + 1 - a.range.base), a.prot});
-        if (each)
-            each((struct alias){hit, a.machine + (hit.base - a.range.base), a.prot}, prot);
-        i = 0;
-        if (each)
-            return; /* the part went back into the table: the caller goes on behind it */
-    }
-}
-
-void alias_forget(u64 addr, u64 length)
-{
-    if (!__atomic_load_n(&count, __ATOMIC_RELAXED) || !length)
-        return;
-    change_begin();
-    cut((struct range){addr, page_up(length)}, NULL, 0);
-    change_end();
-}
-
-static void add(struct range range, u64 machine, int prot)
-{
-    change_begin();
-    insert((struct alias){range, machine, prot});
-    change_end();
-}
-
-/* One span of a mapping: RAM is mapped, the rest stays reserved and traps. Returns 0 or -errno. */
-static long map_span(const struct machine *m, const struct view *view, u64 at, struct range span, int prot, int flags)
-{
-    u64 file_offset;
-    long got;
-
-    if (view_trapped(view, span.base) || !machine_ram_offset(m->desc, span.base, &file_offset))
-        return 0;
-    got = (long)sys_mmap((void *)at, span.size, prot, (flags & (MAP_SHARED | MAP_PRIVATE)) | MAP_FIXED | MAP_NORESERVE,
-                         m->ram_fd, file_offset);
-    return sys_failed(got) ? got : 0;
-}
-
-/* How far from a machine address, page by page, does one kind of thing go? */
-static u64 same_kind(const struct machine *m, const struct view *view, u64 addr, u64 length)
-{
-    u64 first = 0, next = 0;
-    bool ram = !view_trapped(view, addr) && machine_ram_offset(m->desc, addr, &first);
-    struct view_span span = view_find(view, addr);
-    u64 n = PAGE_SIZE;
-
-    if (!ram && span.kind == VIEW_NONE && !view_trapped(view, addr))
-        return MIN(length, MAX(PAGE_SIZE, page_down(range_last(span.range)) - addr));
-    while (n < length) {
-        bool here = !view_trapped(view, addr + n) && machine_ram_offset(m->desc, addr + n, &next);
-
-        if (here != ram || (ram && next != first + n))
-            break;
-        n += PAGE_SIZE;
-    }
-    return MIN(n, length);
-}
-
-long alias_map(const struct machine *machine, const struct view *view, void *addr, u64 length, int prot, int flags,
-               u64 offset)
-{
-    long base;
-    u64 size = page_up(length);
-
-    if (!length || !(flags & MAP_TYPE) || (offset & ~PAGE_MASK) || !range_valid((struct range){offset, size}))
-        return -EINVAL;
-    base = (long)sys_mmap(addr, size, PROT_NONE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT)),
-                          -1, 0);
-    if (sys_failed(base))
-        return base;
-    alias_forget((u64)base, size);
-    add((struct range){(u64)base, size}, offset, prot);
-    for (u64 done = 0; done < size;) {
-        u64 n = same_kind(machine, view, offset + done, size - done);
-        long got = map_span(machine, view, (u64)base + done, (struct range){offset + done, n}, prot, flags);
-
-        if (got < 0) {
-            alias_forget((u64)base, size);
-            sys_munmap((void *)base, size);
-            return got;
-        }
-        done += n;
-    }
-    return base;
-}
-
-static void set_prot(struct alias part, int prot)
-{
-    part.prot = prot;
-    insert(part);
-}
-
-bool alias_protect(const struct view *view, u64 addr, u64 length, int prot)
-{
-    struct range rest = {addr, page_up(length)};
-    struct alias a;
-    bool all = true;
-
-    for (u64 at = 0; at < rest.size; at += PAGE_SIZE) {
-        struct range page = {addr + at, PAGE_SIZE};
-
-        if (!alias_find(page.base, &a)) {
-            if (!view_trapped(view, page.base))
-                all = false;
-            continue;
-        }
-        change_begin();
-        cut(page, set_prot, prot);
-        change_end();
-        if (view_find(view, a.machine + (page.base - a.range.base)).kind == VIEW_RAM &&
-            !view_trapped(view, a.machine + (page.base - a.range.base)))
-            all = false;
-    }
-    return all;
-}
-
-void alias_ram_pieces(void (*each)(void *context, struct range piece, u64 machine_addr), void *context)
-{
-    for (u32 i = 0; i < count; i++)
-        each(context, table[i].range, table[i].machine);
-}
-
-bool alias_overlaps(struct range range)
-{
-    if (!range.size)
-        return false;
-    for (u32 i = 0; i < count; i++)
-        if (range_overlaps(table[i].range, range))
-            return true;
-    return false;
-}
-
 void alias_after_fork(void)
 {
     /* A thread of the parent that was changing the table is not here to finish. */
     writer = 0;
     sequence += sequence & 1;
+}
+
+/* --- reading --- */
+
+/* Index of the first entry that ends at or behind addr. */
+static u32 lower(u64 addr)
+{
+    u32 low = 0, high = __atomic_load_n(&count, __ATOMIC_RELAXED);
+
+    while (low < high) {
+        u32 middle = low + (high - low) / 2;
+
+        if (range_last(table[middle].range) < addr)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool alias_next(u64 addr, struct alias *alias)
+{
+    u32 before;
+    bool found;
+
+    do {
+        u32 at;
+
+        while ((before = __atomic_load_n(&sequence, __ATOMIC_ACQUIRE)) & 1)
+            sys(SYS_sched_yield);
+        at = lower(addr);
+        found = at < __atomic_load_n(&count, __ATOMIC_RELAXED);
+        if (found)
+            *alias = table[at];
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    } while (__atomic_load_n(&sequence, __ATOMIC_RELAXED) != before);
+    return found;
+}
+
+bool alias_find(u64 addr, struct alias *alias)
+{
+    struct alias a;
+
+    if (!alias_next(addr, &a) || !range_has(a.range, addr))
+        return false;
+    *alias = a;
+    return true;
+}
+
+bool alias_overlaps(struct range range)
+{
+    struct alias a;
+
+    return range.size && alias_next(range.base, &a) && range_overlaps(a.range, range);
+}
+
+bool alias_walk(struct range within, u64 *at, struct alias *part)
+{
+    struct alias a;
+
+    if (!range_has(within, *at) || !alias_next(*at, &a))
+        return false;
+    part->range = range_clip(a.range, (struct range){*at, within.size - (*at - within.base)});
+    if (!part->range.size)
+        return false;
+    part->machine = a.machine + (part->range.base - a.range.base);
+    part->prot = a.prot;
+    part->shared = a.shared;
+    *at = range_last(part->range) + 1;
+    return true;
+}
+
+struct stretcher {
+    const struct alias *alias;
+    void (*each)(void *, const struct stretch *);
+    void *context;
+};
+
+static void stretch_piece(void *context, struct range piece, u64 file_offset)
+{
+    struct stretcher *s = context;
+    const struct alias *a = s->alias;
+    struct range ram = range_clip(piece, (struct range){a->machine, a->range.size});
+    struct stretch out = {a->range.base + (ram.base - a->machine), ram, file_offset + (ram.base - piece.base), a->prot,
+                          a->shared};
+
+    if (ram.size)
+        s->each(s->context, &out);
+}
+
+void alias_stretches(const struct view *view, const struct machine_desc *desc, const struct alias *alias,
+                     void (*each)(void *context, const struct stretch *stretch), void *context)
+{
+    struct stretcher s = {alias, each, context};
+
+    ram_pieces(view, desc, stretch_piece, &s);
+}
+
+/* --- changing: between change_begin and change_end --- */
+
+static bool room(u32 more)
+{
+    if (!table)
+        table = sys_pages((MOST + SLACK) * sizeof(*table));
+    return table && count + more <= MOST;
+}
+
+/* The entry that addr would split; NULL: none. */
+static const struct alias *torn(u64 addr)
+{
+    u32 at = lower(addr);
+
+    return at < count && table[at].range.base < addr ? &table[at] : NULL;
+}
+
+/* A cut needs room only where it is a hole in one entry. */
+static bool room_to_cut(struct range r)
+{
+    const struct alias *a = torn(r.base);
+
+    return room(a && a == torn(range_last(r) + 1));
+}
+
+/* No address of a program lies above; so the end of a range can be computed. */
+static struct range of_program(struct range r)
+{
+    return range_clip(r, (struct range){0, (u64)1 << 63});
+}
+
+/* Makes addr the beginning of an entry, if it lies in one. */
+static u32 split(u64 addr)
+{
+    u32 at = lower(addr);
+    struct alias *a = &table[at];
+    u64 n;
+
+    if (at == count || a->range.base >= addr)
+        return at;
+    memmove(a + 1, a, (count - at) * sizeof(*a));
+    count++;
+    n = addr - a->range.base;
+    a[0].range.size = n;
+    a[1].range = (struct range){addr, a[1].range.size - n};
+    a[1].machine += n;
+    return at + 1;
+}
+
+static bool joins(const struct alias *a, const struct alias *b)
+{
+    return a->prot == b->prot && a->shared == b->shared && b->range.base - a->range.base == a->range.size &&
+           b->machine - a->machine == a->range.size;
+}
+
+/* Makes one entry of neighbours that are alike, from the one before `from` to the one at `to`. */
+static void merge(u32 from, u32 to)
+{
+    u32 kept = from ? from - 1 : 0;
+    u32 next = MIN(to + 1, count);
+
+    if (kept >= next)
+        return;
+    for (u32 i = kept + 1; i < next; i++) {
+        if (joins(&table[kept], &table[i]))
+            table[kept].range.size += table[i].range.size;
+        else
+            table[++kept] = table[i];
+    }
+    memmove(&table[kept + 1], &table[next], (count - next) * sizeof(*table));
+    count -= next - (kept + 1);
+}
+
+/* Takes a range out; returns where it was. */
+static u32 cut(struct range r)
+{
+    u32 first = split(r.base), next = split(range_last(r) + 1);
+
+    memmove(&table[first], &table[next], (count - next) * sizeof(*table));
+    count -= next - first;
+    return first;
+}
+
+long alias_add(const struct alias *alias)
+{
+    bool fits;
+    u32 at;
+
+    change_begin();
+    fits = room(2);
+    if (fits) {
+        at = cut(alias->range);
+        memmove(&table[at + 1], &table[at], (count - at) * sizeof(*table));
+        table[at] = *alias;
+        count++;
+        merge(at, at + 1);
+    }
+    change_end();
+    return fits ? 0 : -ENOMEM;
+}
+
+bool alias_room(void)
+{
+    return count + 2 <= MOST;
+}
+
+long alias_forget(struct range range)
+{
+    struct range r = of_program(range);
+    bool fits;
+
+    if (!r.size)
+        return 0;
+    change_begin();
+    fits = room_to_cut(r);
+    if (fits)
+        cut(r);
+    change_end();
+    return fits ? 0 : -ENOMEM;
+}
+
+long alias_unmap(struct range range)
+{
+    struct range r = of_program(range);
+    long ret = -ENOMEM;
+
+    if (!r.size)
+        return -EINVAL;
+    /* In one with the table: no other thread gets the addresses, and an entry for them, in between. */
+    change_begin();
+    if (room_to_cut(r))
+        ret = sys_munmap((void *)range.base, range.size);
+    if (ret == 0)
+        cut(r);
+    change_end();
+    return ret;
+}
+
+long alias_protect(struct range range, int prot)
+{
+    struct range r = of_program(range);
+    u32 first, next;
+    bool fits;
+
+    if (!r.size)
+        return 0;
+    change_begin();
+    fits = room(!!torn(r.base) + !!torn(range_last(r) + 1));
+    if (fits) {
+        first = split(r.base);
+        next = split(range_last(r) + 1);
+        for (u32 i = first; i < next; i++)
+            table[i].prot = prot;
+        merge(first, next);
+    }
+    change_end();
+    return fits ? 0 : -ENOMEM;
+}
+
+/* --- mmap of /dev/mem --- */
+
+struct mapping {
+    const struct machine *machine;
+    long error;
+};
+
+static void map_stretch(void *context, const struct stretch *s)
+{
+    struct mapping *m = context;
+    long got;
+
+    if (m->error)
+        return;
+    got = (long)sys_mmap((void *)s->addr, s->ram.size, s->prot,
+                         (s->shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED | MAP_NORESERVE, m->machine->ram_fd,
+                         s->file_offset);
+    if (sys_failed(got))
+        m->error = got;
+}
+
+long alias_map(const struct machine *machine, const struct view *view, void *addr, u64 length, int prot, int flags,
+               u64 offset)
+{
+    struct alias a = {{0, page_up(length)}, offset, prot, (flags & MAP_TYPE) != MAP_PRIVATE};
+    struct mapping m = {machine, 0};
+    long base;
+
+    if (!length || !(flags & MAP_TYPE) || (offset & ~PAGE_MASK) || !range_valid((struct range){offset, a.range.size}))
+        return -EINVAL;
+    if (!alias_room())
+        return -ENOMEM;
+    base = (long)sys_mmap(addr, a.range.size, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT)),
+                          -1, 0);
+    if (sys_failed(base))
+        return base;
+    a.range.base = (u64)base;
+    m.error = alias_add(&a);
+    if (m.error) {
+        sys_munmap((void *)base, a.range.size);
+        return m.error;
+    }
+    alias_stretches(view, machine->desc, &a, map_stretch, &m);
+    if (m.error)
+        alias_unmap(a.range);
+    return m.error ? m.error : base;
+}
+
+/* --- mremap --- */
+
+struct mover {
+    u64 from, to; /* what is at `from` goes to `to`, piece by piece */
+    u64 done;     /* bytes from the start of what moves */
+    u64 limit;    /* no further than this */
+    long error;
+};
+
+static void move_stretch(void *context, const struct stretch *s)
+{
+    struct mover *m = context;
+    u64 at = s->addr - m->from;
+    long got;
+
+    if (m->error || at >= m->limit)
+        return;
+    got = sys(SYS_mremap, s->addr, s->ram.size, s->ram.size, MREMAP_MAYMOVE | MREMAP_FIXED, m->to + at);
+    if (sys_failed(got))
+        m->error = got;
+    else
+        m->done = at + s->ram.size;
+}
+
+/* Pages of a private mapping that were written exist nowhere else: they move themselves, all or none. */
+static long move_private(const struct machine *machine, const struct view *view, struct alias a, u64 to)
+{
+    struct mover m = {.from = a.range.base, .to = to, .limit = a.range.size};
+    struct mover back = {.from = to, .to = a.range.base};
+
+    alias_stretches(view, machine->desc, &a, move_stretch, &m);
+    if (!m.error)
+        return 0;
+    back.limit = m.done;
+    a.range.base = to;
+    alias_stretches(view, machine->desc, &a, move_stretch, &back);
+    return m.error;
+}
+
+/* Is every byte of it in the table, in one piece of the machine? */
+static bool in_one(struct range range)
+{
+    struct alias first = {.range = {0, 0}}, part;
+    u64 at = range.base, next = at;
+
+    while (alias_walk(range, &at, &part)) {
+        if (!first.range.size)
+            first = part;
+        if (part.range.base != next || part.shared != first.shared ||
+            part.machine - first.machine != part.range.base - first.range.base)
+            return false;
+        next = at;
+    }
+    return next - range.base == range.size;
+}
+
+static long move_to(const struct machine *machine, const struct view *view, struct range from, u64 to)
+{
+    struct alias part;
+    u64 at = from.base;
+    long ret = 0;
+
+    while (!sys_failed(ret) && alias_walk(from, &at, &part)) {
+        u64 there = to + (part.range.base - from.base);
+
+        ret = alias_map(machine, view, (void *)there, part.range.size, part.prot,
+                        (part.shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, part.machine);
+        if (!sys_failed(ret) && !part.shared)
+            ret = move_private(machine, view, part, there);
+    }
+    if (sys_failed(ret)) {
+        alias_unmap((struct range){to, from.size});
+        return ret;
+    }
+    return 0;
+}
+
+/* What mremap(2) refuses, in the order of the kernel. */
+static long remap_refused(struct range old, u64 size, int flags, struct range to)
+{
+    if ((flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED)) || ((flags & MREMAP_FIXED) && !(flags & MREMAP_MAYMOVE)) || !size)
+        return -EINVAL;
+    if ((flags & MREMAP_FIXED) && ((to.base & ~PAGE_MASK) || !of_program(to).size || range_overlaps(old, to)))
+        return -EINVAL;
+    /* As a mapping of a device: it does not grow, nor is it doubled (old size 0). */
+    return size > old.size || !in_one(old) ? -EFAULT : 0;
+}
+
+long alias_remap(const struct machine *machine, const struct view *view, struct range old, u64 size, int flags, u64 to)
+{
+    long ret = remap_refused(old, size, flags, (struct range){to, size});
+
+    if (ret < 0)
+        return ret;
+    if (!(flags & MREMAP_FIXED)) {
+        if (size < old.size)
+            ret = alias_unmap((struct range){old.base + size, old.size - size});
+        return ret < 0 ? ret : (long)old.base;
+    }
+    ret = move_to(machine, view, (struct range){old.base, size}, to);
+    if (ret == 0)
+        ret = alias_unmap(old);
+    return ret < 0 ? ret : (long)to;
 }

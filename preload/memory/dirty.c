@@ -90,94 +90,134 @@ u64 dirty_ranges(const struct machine_desc *desc, struct arena *arena, struct ra
     return n;
 }
 
-/* --- pieces of RAM that the program reaches directly, at home and through aliases --- */
+/* --- RAM that the program reaches directly, at home and through aliases --- */
 
-struct walk {
-    void (*each)(u64 addr, struct range ram);
-    u64 shift; /* address in the program minus machine address */
-    struct range within;
-};
+static const struct range everywhere = {0, UINT64_MAX};
 
-static void walk_piece(void *context, struct range piece, u64 file_offset)
+/* Calls `each` for all RAM of the machine in a range of the program's addresses. */
+static void stretches(struct range within, void (*each)(void *, const struct stretch *), void *context)
 {
-    struct walk *w = context;
-    struct range r = range_clip(piece, w->within);
+    u64 at = within.base;
+    struct alias part;
 
-    (void)file_offset;
-    if (r.size)
-        w->each(r.base + w->shift, r);
-}
-
-static void walk_alias(void *context, struct range range, u64 machine_addr)
-{
-    struct walk w = {context, range.base - machine_addr, {machine_addr, range.size}};
-
-    ram_pieces(view, machine->desc, walk_piece, &w);
-}
-
-static void every_piece(void (*each)(u64 addr, struct range ram))
-{
-    struct walk w = {each, 0, {0, UINT64_MAX}};
-
-    ram_pieces(view, machine->desc, walk_piece, &w);
-    alias_ram_pieces(walk_alias, each);
+    while (alias_walk(within, &at, &part))
+        if (part.shared)
+            alias_stretches(view, machine->desc, &part, each, context);
 }
 
 /* --- userfaultfd --- */
 
-static bool uffd_failed;
+#define PM_PAGE_WPALLOWED 1u /* asynchronous write protection is armed there */
 
-static void uffd_arm(u64 addr, struct range ram)
+static bool uffd_arm_range(u64 addr, u64 size)
 {
-    struct uffdio_register reg = {.range = {addr, ram.size}, .mode = UFFDIO_REGISTER_MODE_WP};
-    struct uffdio_writeprotect wp = {.range = {addr, ram.size}, .mode = UFFDIO_WRITEPROTECT_MODE_WP};
+    struct uffdio_register reg = {.range = {addr, size}, .mode = UFFDIO_REGISTER_MODE_WP};
+    struct uffdio_writeprotect wp = {.range = {addr, size}, .mode = UFFDIO_WRITEPROTECT_MODE_WP};
     int fd = fds_get(FD_UFFD);
 
-    if (uffd_failed || sys_ioctl(fd, UFFDIO_REGISTER, &reg) < 0 || sys_ioctl(fd, UFFDIO_WRITEPROTECT, &wp) < 0)
-        uffd_failed = true;
+    return sys_ioctl(fd, UFFDIO_REGISTER, &reg) == 0 && sys_ioctl(fd, UFFDIO_WRITEPROTECT, &wp) == 0;
 }
 
-/* Scans one piece into the bitmap; `clear` forgets instead. */
-static void scan(u64 addr, struct range ram, bool clear)
+/* Halves what cannot be armed: something of the program's own, that came there behind our back, may lie in it. */
+static void uffd_arm_parts(u64 addr, u64 size)
+{
+    u64 half = page_up(size / 2);
+
+    if (uffd_arm_range(addr, size) || half >= size)
+        return;
+    uffd_arm_parts(addr, half);
+    uffd_arm_parts(addr + half, size - half);
+}
+
+static void uffd_arm(void *context, const struct stretch *s)
+{
+    (void)context;
+    uffd_arm_parts(s->addr, s->ram.size);
+}
+
+/* One call of PAGEMAP_SCAN from args->start on, which moves on. Regions, or -errno. */
+static long scan_some(struct pm_scan *args, struct pm_region *regions, u32 most, u64 flags, u64 category)
+{
+    long n;
+
+    args->size = sizeof(*args);
+    args->flags = flags;
+    args->vec = (u64)(uintptr_t)regions;
+    args->vec_len = most;
+    args->category_mask = args->return_mask = category;
+    args->walk_end = 0;
+    n = sys_ioctl(fds_get(FD_PAGEMAP), PM_SCAN, args);
+    if (n >= 0)
+        args->start = args->walk_end;
+    return n;
+}
+
+/* Marks what was written in [addr, addr+size), which shows RAM from `ram` on. False: not all of it is armed. */
+static bool scan_armed(u64 addr, u64 size, u64 ram)
 {
     struct pm_region regions[64];
-    struct pm_scan args = {
-        .size = sizeof(args),
-        .flags = PM_SCAN_CHECK_ASYNC | (clear ? PM_SCAN_WP_MATCH : 0),
-        .start = addr,
-        .end = addr + ram.size,
-        .vec = (u64)(uintptr_t)regions,
-        .vec_len = ARRAY_SIZE(regions),
-        .category_mask = PM_PAGE_WRITTEN,
-        .return_mask = PM_PAGE_WRITTEN,
-    };
+    struct pm_scan args = {.start = addr, .end = addr + size};
 
     while (args.start < args.end) {
-        long n = sys_ioctl(fds_get(FD_PAGEMAP), PM_SCAN, &args);
+        long n = scan_some(&args, regions, ARRAY_SIZE(regions), PM_SCAN_CHECK_ASYNC, PM_PAGE_WRITTEN);
 
-        if (n < 0) {
-            uffd_failed = true;
+        if (n < 0)
+            return false;
+        for (long i = 0; i < n; i++)
+            dirty_mark(ram + (regions[i].start - addr), regions[i].end - regions[i].start);
+    }
+    return true;
+}
+
+/* The same around what is not armed: a mapping that the program made there behind our back. */
+static void scan_around(const struct stretch *s)
+{
+    struct pm_region regions[16];
+    struct pm_scan args = {.start = s->addr, .end = s->addr + s->ram.size};
+
+    while (args.start < args.end) {
+        long n = scan_some(&args, regions, ARRAY_SIZE(regions), 0, PM_PAGE_WPALLOWED);
+
+        if (n < 0)
             return;
-        }
-        for (long i = 0; i < n && !clear; i++)
-            dirty_mark(ram.base + (regions[i].start - addr), regions[i].end - regions[i].start);
-        args.start = args.walk_end;
+        for (long i = 0; i < n; i++)
+            scan_armed(regions[i].start, regions[i].end - regions[i].start, s->ram.base + (regions[i].start - s->addr));
     }
 }
 
-static void scan_piece(u64 addr, struct range ram)
+static void scan_stretch(void *context, const struct stretch *s)
 {
-    scan(addr, ram, false);
+    (void)context;
+    if (!scan_armed(s->addr, s->ram.size, s->ram.base))
+        scan_around(s);
 }
 
-static void clear_piece(u64 addr, struct range ram)
+static void clear_stretch(void *context, const struct stretch *s)
 {
-    scan(addr, ram, true);
+    struct pm_region regions[64];
+    struct pm_scan args = {.start = s->addr, .end = s->addr + s->ram.size};
+
+    (void)context;
+    while (args.start < args.end)
+        if (scan_some(&args, regions, ARRAY_SIZE(regions), PM_SCAN_WP_MATCH, PM_PAGE_WRITTEN) < 0)
+            return;
 }
 
-static void check_piece(u64 addr, struct range ram)
+/* Can this kernel do it, on a page of RAM of our own? */
+static bool uffd_works(void)
 {
-    scan(addr, (struct range){ram.base, PAGE_SIZE}, true);
+    struct pm_region region;
+    struct pm_scan args;
+    u8 *page = ram_map_host(machine, machine->desc->banks[0].range.base, PAGE_SIZE);
+    bool works;
+
+    if (!page)
+        return false;
+    args = (struct pm_scan){.start = (u64)page, .end = (u64)page + PAGE_SIZE};
+    works = uffd_arm_range((u64)page, PAGE_SIZE) &&
+            scan_some(&args, &region, 1, PM_SCAN_CHECK_ASYNC | PM_SCAN_WP_MATCH, PM_PAGE_WRITTEN) >= 0;
+    sys_munmap(page, PAGE_SIZE);
+    return works;
 }
 
 /* 0 or -errno. */
@@ -201,110 +241,184 @@ static long uffd_start(void)
     }
     fds_adopt(FD_UFFD, (int)fd);
     fds_adopt(FD_PAGEMAP, (int)map);
-    uffd_failed = false;
-    every_piece(uffd_arm);
-    if (!uffd_failed)
-        every_piece(check_piece);
-    if (uffd_failed) {
+    if (!uffd_works()) {
         fds_close(FD_UFFD);
         fds_close(FD_PAGEMAP);
         return -EOPNOTSUPP;
     }
+    stretches(everywhere, uffd_arm, NULL);
     return 0;
 }
 
 /* --- mprotect --- */
 
-static void protect(u64 addr, struct range ram)
+/* What a page has while it is clean. On x86 a page that can be written can be read. */
+static int armed(int prot)
 {
-    sys_mprotect((void *)addr, ram.size, PROT_READ);
+    return prot & PROT_WRITE ? (prot & ~PROT_WRITE) | PROT_READ : prot;
 }
 
-static void unprotect(u64 addr, struct range ram)
+static void protect(void *context, const struct stretch *s)
 {
-    sys_mprotect((void *)addr, ram.size, PROT_READ | PROT_WRITE);
-    dirty_mark(ram.base, ram.size);
+    (void)context;
+    if (s->prot & PROT_WRITE)
+        sys_mprotect((void *)s->addr, s->ram.size, armed(s->prot));
 }
 
-/* Machine address of an address of the program that is directly reached RAM; *end = last byte of that stretch in the program. */
-static bool tracked(u64 addr, u64 *ram, u64 *first, u64 *last, int *prot)
+static void unprotect(void *context, const struct stretch *s)
 {
-    struct alias a = {{0, UINT64_MAX}, 0, PROT_READ | PROT_WRITE};
-    u64 machine_addr = addr;
-    struct view_span span;
+    (void)context;
+    if (!(s->prot & PROT_WRITE))
+        return;
+    dirty_mark(s->ram.base, s->ram.size);
+    sys_mprotect((void *)s->addr, s->ram.size, s->prot);
+}
 
-    if (alias_find(addr, &a))
-        machine_addr = a.machine + (addr - a.range.base);
-    span = view_find(view, machine_addr);
-    if (span.kind != VIEW_RAM || view_trapped(view, machine_addr))
+struct lookup {
+    u64 addr;
+    struct stretch found;
+};
+
+static void note_stretch(void *context, const struct stretch *s)
+{
+    struct lookup *l = context;
+
+    if (range_has((struct range){s->addr, s->ram.size}, l->addr))
+        l->found = *s;
+}
+
+/* The stretch of RAM around an address of the program, if it is tracked and the program may write there. */
+static bool writable(u64 addr, struct stretch *s)
+{
+    struct lookup l = {.addr = addr};
+    struct alias a;
+
+    if (!alias_find(addr, &a) || !a.shared || !(a.prot & PROT_WRITE))
         return false;
-    *ram = machine_addr;
-    /* The stretch of RAM around it, in addresses of the program. */
-    *first = MAX(addr - MIN(machine_addr - span.range.base, addr), a.range.base);
-    *last = addr + MIN(range_last(span.range) - machine_addr, range_last(a.range) - addr);
-    *prot = a.prot;
-    return true;
+    alias_stretches(view, machine->desc, &a, note_stretch, &l);
+    *s = l.found;
+    return s->ram.size != 0;
 }
 
-/* Opens a granule of pages around addr. Granules grow as faults add up, so that mappings do not run out. */
-static bool open_granule(u64 addr)
-{
-    u64 ram, first, last, granule, begin, end;
-    int prot;
+/*
+ * When the kernel has no mappings left, opening all of RAM needs few, and then
+ * gives many back; these are kept for that.
+ */
+#define SPARE 8
+static u8 *spare;
 
-    if (!tracked(addr, &ram, &first, &last, &prot) || !(prot & PROT_WRITE))
-        return false;
-    granule = PAGE_SIZE << (3 * MIN(__atomic_fetch_add(&faults, 1, __ATOMIC_RELAXED) / FAULTS_A_STEP, 4u));
-    begin = MAX(addr & ~(granule - 1), page_up(first));
-    end = MIN(addr | (granule - 1), last);
-    /* Pages that share their page with a window are not ours to open. */
-    if (begin > page_down(addr))
-        begin = page_down(addr);
-    dirty_mark(ram - (addr - begin), end - begin + 1);
-    if (sys_mprotect((void *)begin, page_up(end - begin + 1), PROT_READ | PROT_WRITE) < 0)
-        every_piece(unprotect);
-    return true;
+static void spare_keep(void)
+{
+    long p;
+
+    if (spare)
+        return;
+    p = (long)sys_mmap(NULL, 2 * SPARE * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (sys_failed(p))
+        return;
+    for (u64 i = 0; i < SPARE; i++)
+        sys_mprotect((void *)((u64)p + 2 * i * PAGE_SIZE), PAGE_SIZE, PROT_READ);
+    spare = (u8 *)p;
+}
+
+static void open_all(void)
+{
+    u8 *p = __atomic_exchange_n(&spare, NULL, __ATOMIC_RELAXED);
+
+    if (p)
+        sys_munmap(p, 2 * SPARE * PAGE_SIZE);
+    stretches(everywhere, unprotect, NULL);
+}
+
+/*
+ * Opens the granules of pages that hold [first, last] of a stretch. Granules
+ * grow as faults add up, so that mappings do not run out.
+ */
+static bool open_granules(const struct stretch *s, u64 first, u64 last)
+{
+    u64 granule = PAGE_SIZE << (3 * MIN(__atomic_fetch_add(&faults, 1, __ATOMIC_RELAXED) / FAULTS_A_STEP, 4u));
+    u64 begin = MAX(first & ~(granule - 1), s->addr);
+    u64 size = MIN(last | (granule - 1), s->addr + (s->ram.size - 1)) - begin + 1;
+
+    dirty_mark(s->ram.base + (begin - s->addr), size);
+    if (sys_mprotect((void *)begin, size, s->prot) == 0)
+        return true;
+    /* Something of the program's own may lie in the granule; or there are no mappings left. */
+    begin = page_down(first);
+    size = page_down(last) - begin + PAGE_SIZE;
+    if (sys_mprotect((void *)begin, size, s->prot) == 0)
+        return true;
+    open_all();
+    return sys_mprotect((void *)begin, size, s->prot) == 0;
 }
 
 bool dirty_fault(u64 addr)
 {
-    return machine && mode == DIRTY_MPROTECT && open_granule(addr);
+    struct stretch s;
+
+    return machine && mode == DIRTY_MPROTECT && writable(addr, &s) && open_granules(&s, addr, addr);
+}
+
+static void allow(void *context, const struct stretch *part)
+{
+    bool *any = context;
+    struct stretch s;
+
+    if (writable(part->addr, &s))
+        *any |= open_granules(&s, part->addr, part->addr + (part->ram.size - 1));
 }
 
 bool dirty_allow(u64 addr, u64 len)
 {
+    struct range pages = {page_down(addr), 0};
     bool any = false;
 
-    if (!machine || mode != DIRTY_MPROTECT || !len)
-        return false;
     len = MIN(len, (u64)0x7ffff000); /* no system call moves more (read(2)) */
-    for (u64 page = page_down(addr); page - page_down(addr) < page_up((addr & ~PAGE_MASK) + len); page += PAGE_SIZE) {
-        u64 ram, first, last;
-        int prot;
-
-        if (tracked(page, &ram, &first, &last, &prot))
-            any |= open_granule(page);
-        else if (!any && page - page_down(addr) > ((u64)1 << 30))
-            break; /* nobody's buffer is that large and begins outside RAM */
-    }
+    if (!machine || mode != DIRTY_MPROTECT || !len || addr > UINT64_MAX - (u64)0x80000000)
+        return false;
+    pages.size = page_up((addr & ~PAGE_MASK) + len);
+    stretches(pages, allow, &any);
     return any;
+}
+
+static void protect_as_asked(void *context, const struct stretch *s)
+{
+    long *error = context;
+    long ret = sys_mprotect((void *)s->addr, s->ram.size,
+                            mode == DIRTY_MPROTECT && s->shared ? armed(s->prot) : s->prot);
+
+    if (ret < 0 && !*error)
+        *error = ret;
+}
+
+long dirty_protect(struct range range)
+{
+    u64 at = range.base;
+    struct alias part;
+    long error = 0;
+
+    while (machine && !error && alias_walk(range, &at, &part))
+        alias_stretches(view, machine->desc, &part, protect_as_asked, &error);
+    return error;
 }
 
 /* --- what the rest of the house asks for --- */
 
-void dirty_track_alias(struct range piece)
+void dirty_track(struct range range)
 {
-    struct alias a;
+    if (machine && mode != DIRTY_OFF)
+        stretches(range, mode == DIRTY_UFFD ? uffd_arm : protect, NULL);
+}
 
-    if (!machine || mode == DIRTY_OFF || !alias_find(piece.base, &a))
-        return;
-    walk_alias((void *)(mode == DIRTY_UFFD ? uffd_arm : protect), a.range, a.machine);
+void dirty_collect_range(struct range range)
+{
+    if (machine && mode == DIRTY_UFFD)
+        stretches(range, scan_stretch, NULL);
 }
 
 void dirty_collect(void)
 {
-    if (machine && mode == DIRTY_UFFD)
-        every_piece(scan_piece);
+    dirty_collect_range(everywhere);
 }
 
 void dirty_clear(void)
@@ -312,11 +426,11 @@ void dirty_clear(void)
     if (!machine || mode == DIRTY_OFF)
         return;
     if (mode == DIRTY_UFFD)
-        every_piece(clear_piece);
+        stretches(everywhere, clear_stretch, NULL);
     memset(arena_dirty(machine->arena), 0, machine->arena->dirty_bits / 8);
     if (mode == DIRTY_MPROTECT) {
         faults = 0;
-        every_piece(protect);
+        stretches(everywhere, protect, NULL);
     }
 }
 
@@ -358,6 +472,7 @@ int dirty_start(const struct machine *m, const struct view *v, enum dirty_mode w
         }
     }
     faults = 0;
-    every_piece(protect);
+    spare_keep();
+    stretches(everywhere, protect, NULL);
     return mode = DIRTY_MPROTECT;
 }

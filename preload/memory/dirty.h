@@ -19,10 +19,17 @@ enum dirty_mode { DIRTY_AUTO, DIRTY_UFFD, DIRTY_MPROTECT, DIRTY_OFF };
 int dirty_start(const struct machine *machine, const struct view *view, enum dirty_mode wanted, struct fmt *error);
 const char *dirty_mode_name(void);
 enum dirty_mode dirty_mode(void);
-/* An alias was mapped: tracks its RAM as well. Ordinary context. */
-void dirty_track_alias(struct range piece);
+/* Aliases were mapped in this range of the program's addresses: tracks their RAM as well. Signals masked. */
+void dirty_track(struct range range);
 /* Brings the machine's bitmap up to date with this process. Any context, signals masked. */
 void dirty_collect(void);
+/* The same for what is reached in a range of the program's addresses, before it goes. */
+void dirty_collect_range(struct range range);
+/*
+ * Gives RAM in a range of the program's addresses the protection that aliases remember, less what tracking takes away
+ * meanwhile. 0 or -errno. Signals masked.
+ */
+long dirty_protect(struct range range);
 /* Forgets all dirty pages of the machine, as far as this process sees them. */
 void dirty_clear(void);
 /* A device wrote machine addresses [addr, addr+len), all RAM. Any context. */

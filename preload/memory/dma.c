@@ -1,70 +1,118 @@
 #include "memory/dma.h"
 
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "base/fds.h"
 #include "base/mem.h"
+#include "base/sys.h"
 #include "memory/dirty.h"
 #include "base/trapsafe.h"
 
+static const struct machine_desc *desc;
 static const struct view *view;
+static u8 *host; /* the whole RAM file, NULL: none */
+
+/*
+ * RAM at its own address is the program's to unmap and to protect: devices
+ * have a mapping of their own. It costs addresses only; where these are
+ * limited, the program needs them more.
+ */
+static u8 *map_all(const struct machine *machine)
+{
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    u64 bytes = 0;
+    long p;
+
+    for (u32 i = 0; i < machine->desc->nbanks; i++)
+        bytes += machine->desc->banks[i].range.size;
+    if (!bytes || sys(SYS_prlimit64, 0, RLIMIT_AS, NULL, &limit) < 0 || limit.rlim_cur != RLIM_INFINITY)
+        return NULL;
+    p = (long)sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, machine->ram_fd, 0);
+    if (sys_failed(p))
+        return NULL;
+    sys(SYS_madvise, p, bytes, MADV_DONTDUMP);
+    return (u8 *)p;
+}
 
 void dma_start(const struct machine *machine, const struct view *v)
 {
-    (void)machine;
+    desc = machine->desc;
     view = v;
+    host = map_all(machine);
 }
 
-/* Is all of it RAM? */
+/* How many bytes from addr on, at most len, are RAM in one piece of the file? */
+static size_t ram_here(u64 addr, size_t len)
+{
+    struct view_span span = view_find(view, addr);
+
+    return span.kind == VIEW_RAM ? MIN(len, range_last(span.range) - addr + 1) : 0;
+}
+
 static bool all_ram(u64 addr, size_t len)
 {
-    while (len) {
-        struct view_span span = view_find(view, addr);
-        u64 n;
-
-        if (span.kind != VIEW_RAM)
+    for (size_t n; len; addr += n, len -= n) {
+        n = ram_here(addr, len);
+        if (!n)
             return false;
-        n = MIN(len, range_last(span.range) - addr + 1);
-        addr += n;
-        len -= n;
     }
     return true;
 }
 
-/* Where this process reaches RAM at addr, and how many bytes from there on. */
-static u8 *reach(u64 addr, size_t *len)
+/* By system calls: the descriptor may have got another number since. */
+static bool file_copy(u64 offset, u8 *buf, size_t n, bool write)
 {
-    *len = MIN(*len, PAGE_SIZE - (addr & ~PAGE_MASK));
-    return view_trapped(view, addr) ? ram_carved(addr) : (u8 *)addr;
+    while (n) {
+        long got = sys(write ? SYS_pwrite64 : SYS_pread64, fds_get(FD_RAM), buf, n, offset);
+
+        if (got == -EINTR)
+            continue;
+        if (got == -EFBIG)
+            sys_drain(SIGXFSZ); /* RLIMIT_FSIZE counts for this file too */
+        if (got <= 0)
+            return false;
+        buf += got;
+        offset += (u64)got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
+static bool copy(u64 offset, u8 *buf, size_t n, bool write)
+{
+    if (!host)
+        return file_copy(offset, buf, n, write);
+    memcpy(write ? host + offset : buf, write ? buf : host + offset, n);
+    return true;
+}
+
+static bool transfer(u64 addr, u8 *buf, size_t len, bool write)
+{
+    if (!all_ram(addr, len))
+        return false;
+    for (size_t n; len; addr += n, buf += n, len -= n) {
+        u64 offset;
+
+        n = ram_here(addr, len);
+        if (!machine_ram_offset(desc, addr, &offset))
+            return false;
+        if (write)
+            dirty_mark(addr, n);
+        if (!copy(offset, buf, n, write))
+            return false;
+    }
+    return true;
 }
 
 bool dma_read(u64 addr, void *buf, size_t len)
 {
-    if (!all_ram(addr, len))
-        return false;
-    for (size_t n = len; len; len -= n, n = len) {
-        const u8 *from = reach(addr, &n);
-
-        if (!from)
-            return false;
-        memcpy(buf, from, n);
-        buf = (u8 *)buf + n;
-        addr += n;
-    }
-    return true;
+    return transfer(addr, buf, len, false);
 }
 
 bool dma_write(u64 addr, const void *buf, size_t len)
 {
-    if (!all_ram(addr, len))
-        return false;
-    for (size_t n = len; len; len -= n, n = len) {
-        u8 *to = reach(addr, &n);
-
-        if (!to)
-            return false;
-        dirty_allow(addr, n);
-        dirty_mark(addr, n);
-        memcpy(to, buf, n);
-        buf = (const u8 *)buf + n;
-        addr += n;
-    }
-    return true;
+    return transfer(addr, (u8 *)(uintptr_t)buf, len, true);
 }

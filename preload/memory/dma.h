@@ -8,6 +8,7 @@
 
 #include "memory/ram.h"
 
+/* Maps RAM once more, for devices alone: what the program does to its own mappings is nothing to them. Ordinary context. */
 void dma_start(const struct machine *machine, const struct view *view);
 bool dma_read(u64 addr, void *buf, size_t len);
 bool dma_write(u64 addr, const void *buf, size_t len);

@@ -40,9 +40,8 @@ void *ram_map_host(const struct machine *machine, u64 addr, u64 len)
     return sys_failed((long)p) ? NULL : (u8 *)p + (first & ~PAGE_MASK);
 }
 
-/* Calls `each` for what the trapped pages leave of one range of RAM. */
-static void untrapped(const struct view *view, struct range r, u64 file_offset,
-                      void (*each)(void *, struct range, u64), void *context)
+void ram_untrapped(const struct view *view, struct range r, u64 file_offset,
+                   void (*each)(void *context, struct range piece, u64 file_offset), void *context)
 {
     u64 base = r.base;
 
@@ -68,7 +67,7 @@ void ram_pieces(const struct view *view, const struct machine_desc *desc,
     u64 offset = 0;
 
     for (u32 i = 0; i < desc->nbanks; i++) {
-        untrapped(view, desc->banks[i].range, offset, each, context);
+        ram_untrapped(view, desc->banks[i].range, offset, each, context);
         offset += desc->banks[i].range.size;
     }
 }
@@ -162,6 +161,19 @@ static void map_piece(void *context, struct range piece, u64 file_offset)
         sys(SYS_madvise, piece.base, piece.size, MADV_DONTDUMP);
 }
 
+/* RAM at its own address is where the program reaches it first of all. */
+static void add_home(void *context, struct range piece, u64 file_offset)
+{
+    struct alias home = {piece, piece.base, PROT_READ | PROT_WRITE, true};
+    struct mapper *m = context;
+
+    (void)file_offset;
+    if (m->failed || alias_add(&home) == 0)
+        return;
+    fmt_str(m->error, "machine: no memory for its tables");
+    m->failed = true;
+}
+
 /* Remembers RAM in a trapped page, with a second mapping of it. */
 static void carve(const struct machine *machine, u64 page)
 {
@@ -199,6 +211,8 @@ int ram_map(const struct machine *machine, const struct view *view, struct fmt *
     }
     if (!m.failed)
         ram_pieces(view, machine->desc, map_piece, &m);
+    if (!m.failed)
+        ram_pieces(view, machine->desc, add_home, &m);
     for (u32 i = 0; m.failed && i < m.ndone; i++)
         sys_munmap((void *)m.done[i].base, m.done[i].size);
     sys_munmap(m.done, (most + 1) * sizeof(*m.done));

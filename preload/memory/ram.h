@@ -25,31 +25,73 @@ void *ram_carved(u64 addr);
 /* Another mapping of RAM for the shim's own use: valid for [addr, addr+len) in one bank, else NULL. Ordinary context. */
 void *ram_map_host(const struct machine *machine, u64 addr, u64 len);
 
-/*
- * Maps [offset, offset+length) of the machine's addresses for a mmap of
- * /dev/mem: RAM from its file, everything else reserved and known as an alias.
- * addr and flags as for mmap(2). Address, or -errno. Ordinary context.
- */
-long alias_map(const struct machine *machine, const struct view *view, void *addr, u64 length, int prot, int flags,
-               u64 offset);
-/* The program unmaps or maps over [addr, addr+length): forgets aliases there. Signals masked. */
-void alias_forget(u64 addr, u64 length);
-/* The program changes protections: aliases remember, and their trapped pages stay trapped. True: nothing else to do there. */
-bool alias_protect(const struct view *view, u64 addr, u64 length, int prot);
+/* Calls `each` for what the trapped pages leave of a range of machine addresses. */
+void ram_untrapped(const struct view *view, struct range range, u64 file_offset,
+                   void (*each)(void *context, struct range piece, u64 file_offset), void *context);
 
+/*
+ * What the program reaches of the machine: RAM at its own address, from
+ * ram_map() on, and mappings of /dev/mem. What the program unmaps or maps over
+ * is in no alias any more, RAM at its own address neither.
+ */
 struct alias {
     struct range range; /* addresses in the program */
     u64 machine;        /* machine address of the first byte */
+    int prot;           /* what the program asked for */
+    bool shared;        /* false: MAP_PRIVATE, what is written there is no RAM of the machine */
+};
+
+/* RAM that an alias shows without a trap. */
+struct stretch {
+    u64 addr; /* in the program */
+    struct range ram;
+    u64 file_offset;
     int prot;
+    bool shared;
 };
 
 /* The alias that holds an address; false: none. Any context, lock-free. */
 bool alias_find(u64 addr, struct alias *alias);
-/* Does any alias share a byte with a range? Ordinary context. */
+/* The first alias that ends at or behind an address. Any context, lock-free. */
+bool alias_next(u64 addr, struct alias *alias);
+/* Does any alias share a byte with a range? Any context, lock-free. */
 bool alias_overlaps(struct range range);
+/*
+ * Walks the aliases in a range of the program: *at begins as its base, *part is
+ * an alias or what of it lies in the range. False: no more. Any context.
+ */
+bool alias_walk(struct range within, u64 *at, struct alias *part);
+/* Calls `each` for RAM of an alias that is reached without a trap. Any context. */
+void alias_stretches(const struct view *view, const struct machine_desc *desc, const struct alias *alias,
+                     void (*each)(void *context, const struct stretch *stretch), void *context);
+
+/*
+ * Changes; signals masked. 0 or -errno: -ENOMEM when the table is full, and
+ * then nothing has changed.
+ */
+long alias_add(const struct alias *alias);
+/* Is there room for a change? */
+bool alias_room(void);
+/* The program mapped something else over a range of its addresses. */
+long alias_forget(struct range range);
+/* munmap(2) of whole pages, and what is known of them. */
+long alias_unmap(struct range range);
+/* Aliases in a range remember what the program asks for; nothing is told the kernel (dirty_protect). */
+long alias_protect(struct range range, int prot);
+/*
+ * Maps [offset, offset+length) of the machine's addresses for a mmap of
+ * /dev/mem: RAM from its file, everything else reserved and known as an alias.
+ * addr and flags as for mmap(2). Address, or -errno. Signals masked.
+ */
+long alias_map(const struct machine *machine, const struct view *view, void *addr, u64 length, int prot, int flags,
+               u64 offset);
+/*
+ * mremap(2) of `old`, whole pages, to `size` bytes, with MREMAP_FIXED to `to`:
+ * shrinks and moves; growth is -EFAULT as for any device. Address, or -errno.
+ * The new place is not yet tracked (dirty_track). Signals masked.
+ */
+long alias_remap(const struct machine *machine, const struct view *view, struct range old, u64 size, int flags, u64 to);
 /* In the child of fork. */
 void alias_after_fork(void);
-/* Calls `each` for RAM pieces of aliases (dirty tracking): range in the program, machine address. Ordinary context. */
-void alias_ram_pieces(void (*each)(void *context, struct range piece, u64 machine_addr), void *context);
 
 #endif
