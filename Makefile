@@ -25,8 +25,8 @@ OPT    := $(if $(filter 1,$(DEBUG)),-O0,-O2) -g
 CFLAGS_ALL = -std=gnu17 -D_GNU_SOURCE $(OPT) $(WARN) -Ipreload -I. -fno-strict-aliasing -MMD -MP $(CFLAGS)
 # The library: nothing leaks out, thread-locals without the loader's help, no stack protector in a signal handler's way.
 LIB_CFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -fasynchronous-unwind-tables
-SAN_FLAGS  := $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer)
 comma := ,
+SAN_FLAGS  := $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer)
 
 LIB_SRC := $(sort $(wildcard preload/*.c preload/*/*.c preload/*/*.S))
 LIB_OBJ := $(patsubst %,$(B)/%.o,$(LIB_SRC)) $(B)/maps.o

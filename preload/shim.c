@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/debug.h"
 #include "base/errname.h"
@@ -168,6 +169,7 @@ static void child(void)
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
     member_join(machine.arena, &thread_self()->self, member_flags());
     log_after_fork();
+    debug(PROC, 2, "child of fork, dirty pages: %s", dirty_mode_name());
 }
 
 /* --- bring-up --- */
@@ -316,20 +318,29 @@ static void make_absolute(char **envp)
     }
 }
 
-static void remember_dirty_path(void)
+/* Where the bitmap goes, absolute; that it can be written there is found out now, not at the end. */
+static int remember_dirty_path(struct fmt *error)
 {
     static char path[4096];
     struct fmt f = FMT_INIT(path);
-    char cwd[4096] = "/";
-    const char *value = options.value[OPT_DIRTY];
+    char dir[4096];
+    struct fmt d = FMT_INIT(dir);
+    const char *value = options.value[OPT_DIRTY], *slash;
+    long ret;
 
     if (!*value)
-        return;
-    sys(SYS_getcwd, cwd, sizeof(cwd));
-    if (!option_absolute(OPT_DIRTY, value, cwd, &f))
-        fmt_str(&f, value);
+        return 0;
+    fmt_str(&f, value); /* made absolute before */
     fmt_end(&f);
+    slash = strrchr(path, '/');
+    fmt_mem(&d, path, slash && slash > path ? (size_t)(slash - path) : 1);
+    ret = sys(SYS_faccessat, AT_FDCWD, fmt_end(&d), W_OK);
+    if (ret < 0 && !machine.joined) {
+        fmt_printf(error, "MMIOSHIM_DIRTY=%s: cannot be written: %s; allowed: a path", value, errname(ret));
+        return -1;
+    }
     dirty_path = path;
+    return 0;
 }
 
 __attribute__((constructor)) static void start(int argc, char **argv, char **envp)
@@ -361,10 +372,13 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     if (bring_up(&error) < 0)
         refuse(&error);
     member_join(machine.arena, &thread_self()->self, member_flags());
-    remember_dirty_path();
+    if (remember_dirty_path(&error) < 0)
+        refuse(&error);
     announce();
     signals_start(trap_signal, dying);
     process_begin(&hooks);
     interpose_start(&machine, &view);
+    debug(DIRTY, 1, "dirty pages: %s", dirty_mode_name());
+    debug(MEM, 1, "%u banks, %u windows, %u ranges of trapped pages", desc.nbanks, desc.nwindows, view.ntrapped);
     debug(PROC, 2, "%s the machine %s", machine.joined ? "joined" : "made", machine.arena->map);
 }

@@ -167,9 +167,14 @@ END
 @test "a bitmap that cannot be written: one line, and the program's exit status" {
     log=$BATS_TEST_TMPDIR/log
     run --separate-stderr shim MMIOSHIM_LOG="$log" MMIOSHIM_DIRTY=/nonexistent/file "$POKE" w1:0x80002000=1 exit:3
+    assert_refused 'MMIOSHIM_DIRTY=/nonexistent/file: ' 'allowed:'
+    # What only goes wrong at the end changes nothing for the program.
+    mkdir "$BATS_TEST_TMPDIR/gone"
+    run --separate-stderr shim MMIOSHIM_LOG="$log" MMIOSHIM_DIRTY="$BATS_TEST_TMPDIR/gone/file" \
+        sh -c "rmdir $BATS_TEST_TMPDIR/gone; exec $POKE w1:0x80002000=1 exit:3"
     assert_failure 3
     assert_equal "${#stderr_lines[@]}" 1
-    [[ $stderr == *'MMIOSHIM_DIRTY=/nonexistent/file: '* ]]
+    [[ $stderr == *"MMIOSHIM_DIRTY=$BATS_TEST_TMPDIR/gone/file: "* ]]
     assert_ended
 }
 

@@ -3,6 +3,8 @@
 #   tests/run.sh [unit|static|cases|fuzz|bats|FILE.bats]...
 set -u
 cd "$(dirname "$0")/.."
+# Tests begin with an empty standard input, however this is started.
+exec < /dev/null
 CC=${CC:-cc}
 B=build/tests
 mkdir -p "$B"

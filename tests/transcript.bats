@@ -538,3 +538,23 @@ offset() {
     assert_output cm
     assert_count 1 "THR write1 0x63 'c' #1\$"
 }
+
+@test "port I/O is refused with its bytes, and the program dies of its own fault" {
+    logged "$GUESTS/c_port"
+    assert_failure 139
+    assert_count 1 '^\[LINT\] refused .*instruction e4 70: port I/O'
+    assert_count 0 '^\[FAULT\]'
+    assert_ended
+}
+
+@test "a write through a read-only mapping of a window dies with [FAULT]" {
+    logged python3 -c 'import ctypes, mmap, os
+m = mmap.mmap(os.open("/dev/mem", os.O_RDONLY), 4096, prot=mmap.PROT_READ, offset=0x10000000)
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+p = libc.mmap(None, ctypes.c_size_t(4096), 1, 1, os.open("/dev/mem", os.O_RDONLY), ctypes.c_long(0x10000000))
+ctypes.memset(p, 1, 1)'
+    assert_failure 139
+    assert_count 1 '^\[FAULT\] write'
+    assert_count 0 '^\[MMIO\]'
+}

@@ -264,3 +264,22 @@ END
     assert_success
     assert_output out
 }
+
+@test "gdb: breakpoints on instructions that access a window" {
+    run gdb -nx -q -batch -ex "set exec-wrapper env LD_PRELOAD=$LIB MMIOSHIM_LOG=$BATS_TEST_TMPDIR/log" \
+        -ex 'handle SIGSEGV nostop noprint pass' -ex 'break uart_putc' -ex 'ignore 1 1000' -ex run \
+        "$ROOT/examples/driver" < /dev/null
+    assert_success
+    assert_line --partial 'exited normally'
+    log=$BATS_TEST_TMPDIR/log
+    assert_count 1 '^\[EXIT\] 45 accesses \(22 reads, 23 writes\), 0 lint, 0 lost$'
+}
+
+@test "a path that is no address: EFAULT from open, as without us" {
+    run --separate-stderr shim MMIOSHIM_LOG=none python3 -c 'import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+for bad in 1, 0x10000000, 0x7ffffffff000:
+    print(libc.open(ctypes.c_void_p(bad), 0), errno.errorcode[ctypes.get_errno()])'
+    assert_success
+    assert_output "$(printf -- '-1 EFAULT\n-1 EFAULT\n-1 EFAULT')"
+}

@@ -5,14 +5,19 @@
  */
 #include "backends/descriptor.h"
 
+#include <fcntl.h>
+
+#include "base/sys.h"
+
 #include "base/trapsafe.h"
 
 static int stdio_open(struct backend *b, const char *spec, struct fmt *error)
 {
     if (*spec)
         return backend_refuse(&backend_stdio, spec, error);
-    b->in = 0;
-    b->out = 1;
+    /* What was closed at the start stays so for us: another file may get its number later. */
+    b->in = sys_fcntl(0, F_GETFD, 0) < 0 ? -1 : 0;
+    b->out = sys_fcntl(1, F_GETFD, 0) < 0 ? -1 : 1;
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* Bring-up of the bus: which model for which window, their states, their host ends. */
 #include <errno.h>
 
+#include "base/debug.h"
 #include "base/fds.h"
 #include "base/mem.h"
 #include "base/sys.h"
@@ -192,6 +193,7 @@ static int open_backend(struct bus *bus, struct bus_device *d, const char *attac
     if (!adopt_end(bus, d, text) && backend_open(&d->backend, text, error) < 0)
         return -1;
     error->len = 0;
+    debug(DEV, 1, "%s: host end %s%s", d->dev.name, text, d->backend.name);
     hide(d, used);
     return 0;
 }

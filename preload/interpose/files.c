@@ -16,6 +16,7 @@
 #include "base/sys.h"
 #include "interpose/files.h"
 #include "interpose/interpose.h"
+#include "trap/backtrace.h"
 
 bool files_is_mem(int fd)
 {
@@ -25,14 +26,29 @@ bool files_is_mem(int fd)
     return m && fd >= 0 && m->arena->mem_opened && sys_fstat(fd, &st) == 0 && st.st_ino == m->arena->mem_ino && st.st_dev == m->arena->mem_dev;
 }
 
-/* Does a path name /dev/mem? Also with doubled or dotted components, and relative to a directory. */
-static bool names_mem(int dir, const char *path)
+/* A path that may be anything, also no address at all; false: too long for what is looked for, or not to be read. */
+static bool copy_path(const char *path, char *out, size_t room)
 {
-    char text[256];
+    for (size_t done = 0; done < room;) {
+        size_t n = MIN(room - done, MIN((size_t)64, (size_t)(PAGE_SIZE - ((u64)(path + done) & ~PAGE_MASK))));
+
+        if (!probe_read(out + done, (u64)(path + done), n))
+            return false;
+        for (; n; n--, done++)
+            if (!out[done])
+                return true;
+    }
+    return false;
+}
+
+/* Does a path name /dev/mem? Also with doubled or dotted components, and relative to a directory. */
+static bool names_mem(int dir, const char *given)
+{
+    char text[256], path[128];
     struct fmt f = FMT_INIT(text);
     long n;
 
-    if (!interpose_machine || !path)
+    if (!interpose_machine || !copy_path(given, path, sizeof(path)))
         return false;
     n = (long)strlen(path);
     if (n < 3 || strcmp(path + n - 3, "mem") != 0)

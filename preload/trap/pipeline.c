@@ -11,6 +11,7 @@
 #include "trap/backtrace.h"
 #include "trap/log.h"
 #include "trap/signals.h"
+#include "trap/symbols.h"
 #include "base/trapsafe.h"
 
 /* 0: not looked up yet, 1: no, 2: yes. */
@@ -86,10 +87,27 @@ static void read_state(struct trap *t)
     }
 }
 
+#define BREAKPOINT 0xcc /* int3: it traps, it never faults on memory */
+
+/*
+ * A debugger that steps over a signal puts a breakpoint on the very instruction that trapped, before we see it: the
+ * instruction is then the file's.
+ */
+static const struct cpu_insn *behind_breakpoint(struct trap *t)
+{
+    u8 code[15];
+    unsigned n = symbols_code(t->state.rip, code, sizeof(code));
+    bool more;
+
+    return n && cpu_decode(&t->original, code, n, &more) ? &t->original : NULL;
+}
+
 static enum trap_answer stage_decode(struct trap *t)
 {
     read_state(t);
     t->insn = cpu_lookup(t->state.rip);
+    if (unlikely(t->insn && t->insn->bytes[0] == BREAKPOINT))
+        t->insn = behind_breakpoint(t);
     return t->insn ? TRAP_HANDLED : TRAP_FAILED;
 }
 
@@ -103,6 +121,22 @@ static void write_state(struct trap *t)
         regs[order[i]] = (greg_t)t->state.gpr[i];
     regs[REG_RIP] = (greg_t)t->state.rip;
     regs[REG_EFL] = (greg_t)t->state.rflags;
+}
+
+/* [FAULT], when the program has no handler and dies. */
+static void log_fault(struct trap *t, u64 addr, bool write, unsigned size)
+{
+    struct trace_record rec = {.type = TRACE_FAULT, .device = TRACE_NONE, .reg = TRACE_NONE};
+    char text[TRACE_TEXT];
+    struct fmt f = FMT_INIT(text);
+
+    rec.addr = addr;
+    rec.op = write ? TRACE_WRITE : TRACE_READ;
+    rec.width = size;
+    rec.pc = t->state.rip;
+    trap_diagnose(addr, &f);
+    fmt_end(&f);
+    log_event(t->thread, &rec, text);
 }
 
 /* The instruction faults by itself: the program sees that fault at its own rip. */
@@ -124,6 +158,8 @@ static void own_fault(struct trap *t)
         t->uc->uc_mcontext.gregs[REG_CR2] = (greg_t)t->result.fault_addr;
     }
     info.si_signo = sig;
+    if (t->result.fault == CPU_FAULT_ACCESS && !signals_handled(sig))
+        log_fault(t, t->result.fault_addr, t->result.fault_write, t->insn->size);
     signals_deliver(sig, &info, t->uc);
 }
 
@@ -192,30 +228,26 @@ enum trap_answer trap_run(struct trap *t)
 
 /* --- the handler --- */
 
-/* [FAULT], when the program has no handler and dies. */
+/* What will be said of a fault that is the program's own, when it dies of it. */
 static void report_fault(struct trap *t)
 {
-    struct trace_record rec = {.type = TRACE_FAULT, .device = TRACE_NONE, .reg = TRACE_NONE};
-    char text[TRACE_TEXT];
-    struct fmt f = FMT_INIT(text);
     u64 error = (u64)t->uc->uc_mcontext.gregs[REG_ERR], addr = 0;
+    u64 fault = (u64)t->info->si_addr;
     unsigned size = 1;
 
     if (t->info->si_code <= 0 || signals_handled(SIGSEGV))
         return;
     read_state(t);
     t->insn = error & FAULT_FETCH ? NULL : cpu_lookup(t->state.rip);
-    rec.addr = (u64)t->info->si_addr;
-    rec.op = error & FAULT_WRITE ? TRACE_WRITE : TRACE_READ;
-    if (t->insn && cpu_operand(t->insn, &t->state, &addr, &size) && rec.addr - addr < size)
-        rec.addr = addr;
-    else if (t->info->si_code == 128 && size)
-        rec.addr = addr; /* SI_KERNEL: the kernel does not know the address of a protection fault */
-    rec.width = size;
-    rec.pc = t->state.rip;
-    trap_diagnose(rec.addr, &f);
-    fmt_end(&f);
-    log_event(t->thread, &rec, text);
+    if (t->insn && cpu_operand(t->insn, &t->state, &addr, &size)) {
+        /* The kernel knows the page, the instruction the operand; of a protection fault the kernel knows neither. */
+        if (fault - addr < size || t->info->si_code == SI_KERNEL)
+            fault = addr;
+    } else if (t->insn && t->insn->refusal && t->info->si_code == SI_KERNEL) {
+        refuse(t, t->insn->refusal); /* port I/O, and what only the kernel may do */
+        return;
+    }
+    log_fault(t, fault, error & FAULT_WRITE, size ? size : 1);
 }
 
 static bool mend_dirty(const siginfo_t *info, const ucontext_t *uc)
@@ -253,8 +285,10 @@ bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc)
     if (!t.thread)
         return false;
     memcpy(&t.thread->blocked, &uc->uc_sigmask, sizeof(t.thread->blocked));
+    debug(TRAP, 2, "fault at %lx, rip %lx, error %lx", (u64)info->si_addr, (u64)regs[REG_RIP], (u64)regs[REG_ERR]);
     if (trap_run(&t) == TRAP_HANDLED)
         return true;
+    debug(TRAP, 1, "not ours: address %lx, rip %lx", (u64)info->si_addr, (u64)regs[REG_RIP]);
     report_fault(&t);
     return false;
 }

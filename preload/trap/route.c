@@ -276,12 +276,16 @@ void trap_requests(struct trap *t)
         trap_end_program(t->uc, r.status);
 }
 
-static void describe_neighbour(const struct view_span *s, bool below, struct fmt *out)
+static const char *owner_name(const struct view_span *s)
 {
     const struct machine_desc *desc = bus->machine->desc;
-    const char *name = s->kind == VIEW_RAM ? desc->banks[s->index].name : desc->windows[s->index].name;
 
-    fmt_printf(out, "%s %s at %lx", name, below ? "ends" : "begins",
+    return s->kind == VIEW_RAM ? desc->banks[s->index].name : desc->windows[s->index].name;
+}
+
+static void describe_neighbour(const struct view_span *s, bool below, struct fmt *out)
+{
+    fmt_printf(out, "%s %s at %lx", owner_name(s), below ? "ends" : "begins",
                below ? range_last(s->range) : s->range.base);
 }
 
@@ -292,8 +296,7 @@ void trap_diagnose(u64 addr, struct fmt *out)
     u8 probe;
 
     if (has_below && range_has(below.range, addr)) {
-        fmt_str(out, "in ");
-        describe_neighbour(&below, true, out);
+        fmt_printf(out, "in %s", owner_name(&below));
         return;
     }
     fmt_str(out, probe_read(&probe, addr, 1) ? "no access, nearest " : "unmapped, nearest ");

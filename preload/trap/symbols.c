@@ -322,6 +322,34 @@ static bool search_file(struct module *m, u64 linked, struct elf_function *found
     return ok;
 }
 
+unsigned symbols_code(u64 address, u8 *code, unsigned n)
+{
+    struct module *m = module_of(address);
+    struct elf_source source = {.fd = -1};
+    struct file_identity id;
+    Elf64_Ehdr header;
+    Elf64_Phdr p;
+    unsigned got = 0;
+
+    if (m && m->path[0])
+        source.fd = open_file(m->path, m->image.base, &id);
+    if (source.fd < 0)
+        return 0;
+    if (elf_read(&source, 0, &header, sizeof(header)))
+        for (unsigned i = 0; i < header.e_phnum && !got; i++) {
+            u64 linked = address - m->bias;
+
+            if (!elf_read(&source, header.e_phoff + i * (u64)header.e_phentsize, &p, sizeof(p)) || p.p_type != PT_LOAD ||
+                !range_has((struct range){p.p_vaddr, p.p_filesz}, linked))
+                continue;
+            got = (unsigned)MIN(n, p.p_filesz - (linked - p.p_vaddr));
+            if (!elf_read(&source, p.p_offset + (linked - p.p_vaddr), code, got))
+                break;
+        }
+    sys_close(source.fd);
+    return got;
+}
+
 struct workspace {
     struct elf_function found;
     char scan[SCAN_BYTES];

@@ -20,6 +20,11 @@ void symbols_init(void);
 const char *symbols_text(u64 address, u64 lookup);
 /* "driver+0x1189" or "?". */
 void symbols_where(u64 address, struct fmt *out);
+/*
+ * Code as the file has it, where memory may differ: a debugger's breakpoint. Bytes read, at most n; 0: no file, or
+ * the address is no part of it.
+ */
+unsigned symbols_code(u64 address, u8 *code, unsigned n);
 /* Modules may have changed. Any context. */
 void symbols_forget(void);
 

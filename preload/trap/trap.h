@@ -26,6 +26,7 @@ struct trap {
     /* decode */
     struct cpu_state state;
     const struct cpu_insn *insn;
+    struct cpu_insn original; /* what stood where a debugger has its breakpoint */
     /* route and device: of the access under way */
     struct bus_device *locked[TRAP_DEVICES]; /* ascending; held from begin to end */
     unsigned nlocked;

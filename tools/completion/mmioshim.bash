@@ -56,7 +56,10 @@ _mmioshim_value() {
             _mmioshim_files "$word"
             ;;
         @file) _mmioshim_files "$word" ;;
-        *) _mmioshim_words "$values" "$word" ;;
+        *)
+            _mmioshim_words "$values" "${word##*,}"
+            [[ $word != *,* ]] || COMPREPLY=("${COMPREPLY[@]/#/${word%,*},}")
+            ;;
         esac
         return 0
     done <<<"$_mmioshim_options"
@@ -140,7 +143,15 @@ _mmioshim() {
             _mmioshim_words "$("${COMP_WORDS[0]}" machine ls 2>/dev/null | cut -d ' ' -f 1)" "$word"
         fi
         ;;
-    devices | decode) _mmioshim_words '--json --help' "$word" ;;
+    devices)
+        if [[ $word == -* ]]; then
+            _mmioshim_words '--json --help' "$word"
+        else
+            _mmioshim_words "$("${COMP_WORDS[0]}" devices --json 2>/dev/null |
+                sed -n 's/^{"type":"model","name":"\([^"]*\)".*/\1/p')" "$word"
+        fi
+        ;;
+    decode) _mmioshim_words '--help' "$word" ;;
     esac
 }
 
