@@ -59,9 +59,18 @@ void *memmove(void *dst, const void *src, size_t n)
 
 void *memset(void *dst, int byte, size_t n)
 {
-    void *d = dst;
+    u64 pattern = (u8)byte * (u64)0x0101010101010101;
+    u8 *d = dst;
 
-    __asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(byte) : "memory");
+    /* A repeated store takes long to begin: not for the small structures of every trap. */
+    if (n > 512) {
+        __asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(byte) : "memory");
+        return dst;
+    }
+    for (; n >= 8; n -= 8, d += 8)
+        *(word *)d = pattern;
+    for (; n; n--)
+        *d++ = (u8)byte;
     return dst;
 }
 
