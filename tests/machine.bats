@@ -326,6 +326,26 @@ END
     assert_output --partial 0x80009000-0x80009fff
 }
 
+@test "machine dirty sees what lies behind a window that carves RAM" {
+    map=$(dtb carved <<'END'
+/dts-v1/;
+/ {
+	#address-cells = <1>;
+	#size-cells = <1>;
+	memory@80000000 { device_type = "memory"; reg = <0x80000000 0x100000>; };
+	scratch@80004000 { compatible = "mmioshim,scratch"; reg = <0x80004000 0x1000>; };
+	uart@10000000 { compatible = "ns16550a"; reg = <0x10000000 0x1000>; };
+};
+END
+)
+    background MMIOSHIM_LOG=none MMIOSHIM_MACHINE="$NAME" MMIOSHIM_MAP="$map" "$GUESTS/b_process" touch-wait 9
+    run "$CMD" machine dirty "$NAME"
+    kill -9 $pid
+    wait $pid || true
+    assert_success
+    assert_output --partial 0x80009000-0x80009fff
+}
+
 @test "rm is refused while a process of the machine runs" {
     background MMIOSHIM_LOG=none MMIOSHIM_MACHINE="$NAME" "$GUESTS/b_process" touch-wait 1
     run "$CMD" machine rm "$NAME"

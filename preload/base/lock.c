@@ -18,6 +18,7 @@ static long futex(u32 *word, int op, u32 value, const struct timespec *timeout)
 
 struct stat_line {
     char state;
+    u64 parent;
     u64 threads;
     u64 start; /* clock ticks after boot */
 };
@@ -30,7 +31,7 @@ static const char *read_number(const char *p, u64 *value)
     return p;
 }
 
-/* Fields 3, 20 and 22 of proc(5)'s stat: the name in parentheses may itself hold parentheses. */
+/* Fields 3, 4, 20 and 22 of proc(5)'s stat: the name in parentheses may itself hold parentheses. */
 static bool read_stat(u32 pid, struct stat_line *line)
 {
     char path[32];
@@ -56,6 +57,8 @@ static bool read_stat(u32 pid, struct stat_line *line)
         if (!p)
             return false;
         p++;
+        if (field + 1 == 4)
+            read_number(p, &line->parent);
         if (field + 1 == 20)
             read_number(p, &line->threads);
     }
@@ -68,6 +71,13 @@ u64 process_start(u32 pid)
     struct stat_line line = {0};
 
     return read_stat(pid, &line) ? line.start : 0;
+}
+
+u32 process_parent(u32 pid)
+{
+    struct stat_line line = {0};
+
+    return read_stat(pid, &line) ? (u32)line.parent : 0;
 }
 
 bool process_alive(u32 pid, u64 start)

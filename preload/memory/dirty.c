@@ -107,7 +107,6 @@ static void stretches(struct range within, void (*each)(void *, const struct str
 
 /* --- userfaultfd --- */
 
-#define PM_PAGE_WPALLOWED 1u /* asynchronous write protection is armed there */
 
 static bool uffd_arm_range(u64 addr, u64 size)
 {

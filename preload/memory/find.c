@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/fmt.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "base/sys.h"
 
@@ -88,25 +89,6 @@ static void scan(struct found_machine *found)
     sys_close((int)dir);
 }
 
-/* Parent of a process: field 4 of /proc/PID/stat (proc(5)). */
-static u32 parent_of(u32 pid)
-{
-    char path[32], text[512];
-    struct fmt f = FMT_INIT(path);
-    const char *p;
-    long n;
-
-    fmt_str(&f, "/proc/");
-    fmt_dec(&f, pid);
-    fmt_str(&f, "/stat");
-    n = sys_read_file(fmt_end(&f), text, sizeof(text) - 1);
-    if (n <= 0)
-        return 0;
-    text[n] = 0;
-    p = strrchr(text, ')');
-    return p && strlen(p) > 4 ? (u32)number(p + 4) : 0;
-}
-
 void find_begin(struct found_machine *found)
 {
     *found = (struct found_machine){.arena_fd = -1};
@@ -120,7 +102,7 @@ bool find_next(struct found_machine *found)
         else if (found->pid == 0)
             found->pid = (u32)sys(SYS_getppid);
         else
-            found->pid = parent_of(found->pid);
+            found->pid = process_parent(found->pid);
         if (found->depth > 1 && found->pid <= 1)
             return false;
         scan(found);

@@ -133,12 +133,13 @@ static void scan_bank(const struct scanner *s, struct range bank, u64 first_page
     struct pm_region regions[64];
     struct pm_scan args = {
         .size = sizeof(args),
-        .flags = PM_SCAN_CHECK_ASYNC | (s->clear ? PM_SCAN_WP_MATCH : 0),
+        .flags = s->clear ? PM_SCAN_WP_MATCH : 0,
         .start = bank.base,
         .end = bank.base + bank.size,
         .vec = (u64)(uintptr_t)regions,
         .vec_len = ARRAY_SIZE(regions),
-        .category_mask = PM_PAGE_WRITTEN,
+        /* Windows, and what the program mapped over RAM, lie between: only what is armed counts. */
+        .category_mask = PM_PAGE_WRITTEN | PM_PAGE_WPALLOWED,
         .return_mask = PM_PAGE_WRITTEN,
     };
 

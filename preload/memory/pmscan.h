@@ -23,6 +23,7 @@ struct pm_scan {
 #define PM_SCAN              _IOWR('f', 16, struct pm_scan)
 #define PM_SCAN_WP_MATCH     1u /* write-protect what is reported */
 #define PM_SCAN_CHECK_ASYNC  2u /* fail where asynchronous write protection is not armed */
+#define PM_PAGE_WPALLOWED    1u /* asynchronous write protection is armed there */
 #define PM_PAGE_WRITTEN      2u
 #define UFFD_WP_SHMEM        (1u << 12)
 #define UFFD_WP_UNPOPULATED  (1u << 13)

@@ -1,0 +1,148 @@
+/* The processes of a machine: who takes part, who is gone, who is the last. */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/sys.h"
+#include "memory/arena.h"
+
+
+static struct arena_member *members(struct arena *arena)
+{
+    return arena_at(arena, arena->members);
+}
+
+static u64 own_namespace(void)
+{
+    static u64 known;
+    struct stat st = {0};
+    long fd;
+
+    if (known)
+        return known;
+    fd = sys_open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC, 0);
+    known = fd >= 0 && sys_fstat((int)fd, &st) == 0 ? st.st_ino : 1;
+    if (fd >= 0)
+        sys_close((int)fd);
+    return known;
+}
+
+/* Drops entries of processes that ended without leaving. Returns how many are left. Lock held. */
+static unsigned reap(struct arena *arena)
+{
+    struct arena_member *m = members(arena);
+    unsigned alive = 0;
+
+    for (u32 i = 0; i < ARENA_MEMBERS; i++) {
+        if (!m[i].pid)
+            continue;
+        /* Processes of another pid namespace cannot be asked after: they are believed to live. */
+        if (m[i].namespace != own_namespace() || process_alive(m[i].pid, m[i].start)) {
+            alive++;
+            continue;
+        }
+        if (m[i].flags & MEMBER_SCANNED)
+            arena->killed++;
+        m[i] = (struct arena_member){0};
+    }
+    return alive;
+}
+
+static struct arena_member *member_find(struct arena *arena, u32 pid)
+{
+    struct arena_member *m = members(arena);
+
+    for (u32 i = 0; i < ARENA_MEMBERS; i++)
+        if (m[i].pid == pid && (!pid || m[i].namespace == own_namespace()))
+            return &m[i];
+    return NULL;
+}
+
+void member_join(struct arena *arena, const struct lock_self *self, u32 flags)
+{
+    struct arena_member *mine;
+
+    lock_take(&arena->members_lock, self);
+    mine = member_find(arena, self->pid);
+    if (!mine || mine->start != self->start) {
+        if (reap(arena) == 0)
+            arena->session++;
+        if (arena->pending)
+            arena->pending--;
+        mine = member_find(arena, 0);
+        if (mine)
+            *mine = (struct arena_member){.pid = self->pid, .start = self->start, .namespace = own_namespace()};
+    }
+    if (mine)
+        mine->flags |= flags;
+    lock_release(&arena->members_lock, self);
+}
+
+void member_flag(struct arena *arena, const struct lock_self *self, u32 flags)
+{
+    struct arena_member *mine = member_find(arena, self->pid);
+
+    if (mine)
+        __atomic_fetch_or(&mine->flags, flags, __ATOMIC_RELAXED);
+}
+
+void member_expect(struct arena *arena, int children)
+{
+    __atomic_fetch_add(&arena->pending, (u32)children, __ATOMIC_RELAXED);
+}
+
+/*
+ * Nobody is left but children that are being made: gives them a moment to join. One that never will (a static
+ * program, a failed fork) is given up. Lock held, and let go meanwhile.
+ */
+static unsigned await_children(struct arena *arena, const struct lock_self *self)
+{
+    struct timespec moment = {.tv_nsec = 1000 * 1000};
+    unsigned alive = reap(arena);
+
+    for (int tries = 0; !alive && arena->pending && tries < 100; tries++) {
+        lock_release(&arena->members_lock, self);
+        sys(SYS_nanosleep, &moment, NULL);
+        lock_take(&arena->members_lock, self);
+        alive = reap(arena);
+    }
+    if (!alive)
+        arena->pending = 0;
+    return alive;
+}
+
+static bool anybody_touched(struct arena *arena)
+{
+    const struct arena_member *m = members(arena);
+
+    for (u32 i = 0; i < ARENA_MEMBERS; i++)
+        if (m[i].pid && (m[i].flags & MEMBER_TOUCHED))
+            return true;
+    return false;
+}
+
+struct member_rest member_leave(struct arena *arena, const struct lock_self *self)
+{
+    struct member_rest rest = {false, false};
+    struct arena_member *mine;
+
+    lock_take(&arena->members_lock, self);
+    mine = member_find(arena, self->pid);
+    if (mine) {
+        *mine = (struct arena_member){0};
+        rest.none = await_children(arena, self) == 0;
+        rest.untouched = !anybody_touched(arena);
+    }
+    lock_release(&arena->members_lock, self);
+    return rest;
+}
+
+unsigned member_count(struct arena *arena)
+{
+    struct arena_member *m = members(arena);
+    unsigned alive = 0;
+
+    for (u32 i = 0; i < ARENA_MEMBERS; i++)
+        alive += m[i].pid && process_alive(m[i].pid, m[i].start);
+    return alive;
+}
