@@ -274,6 +274,16 @@ END
     assert_ended
 }
 
+@test "processes of another pid namespace belong to the machine, and end with it" {
+    unshare -pf true 2> /dev/null || skip "no pid namespaces here"
+    logged MMIOSHIM_BACKTRACE=0 sh -c "busybox devmem $UART_SCR 8 1; unshare -pf sh -c 'busybox devmem $UART_SCR 8; busybox true'; busybox devmem $UART_SCR 8 3; busybox devmem $UART_SCR 8"
+    assert_success
+    assert_output "$(printf '0x01\n0x03')"
+    assert_count 1 '^\[EXIT\] 4 accesses \(2 reads, 2 writes\), 0 lint, 0 lost$'
+    assert_count 0 killed
+    assert_ended
+}
+
 # --- named ---
 
 @test "a named machine lives on between unrelated commands" {

@@ -6,25 +6,30 @@
 #include "base/sys.h"
 #include "memory/arena.h"
 
-
 static struct arena_member *members(struct arena *arena)
 {
     return arena_at(arena, arena->members);
 }
 
+static u64 namespace; /* the pid namespace of this process, 0: not looked up yet */
+
 static u64 own_namespace(void)
 {
-    static u64 known;
     struct stat st = {0};
     long fd;
 
-    if (known)
-        return known;
+    if (namespace)
+        return namespace;
     fd = sys_open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC, 0);
-    known = fd >= 0 && sys_fstat((int)fd, &st) == 0 ? st.st_ino : 1;
+    namespace = fd >= 0 && sys_fstat((int)fd, &st) == 0 ? st.st_ino : 1;
     if (fd >= 0)
         sys_close((int)fd);
-    return known;
+    return namespace;
+}
+
+void members_after_fork(void)
+{
+    namespace = 0;
 }
 
 /* Drops entries of processes that ended without leaving. Returns how many are left. Lock held. */
