@@ -372,7 +372,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     libc_init(argc, argv, envp);
     if (bring_up(&error) < 0)
         refuse(&error);
-    member_join(machine.arena, &thread_self()->self, member_flags());
+    member_flag(machine.arena, &thread_self()->self, member_flags());
     if (remember_dirty_path(&error) < 0)
         refuse(&error);
     announce();

@@ -107,11 +107,8 @@ static u64 signal_bit(int signal)
 /* Takes a masked signal that our own write raised, unless one of the program's was waiting already. */
 static void take_back(int signal, u64 pending_before)
 {
-    u64 set = signal_bit(signal);
-    struct timespec at_once = {0, 0};
-
-    if (!(pending_before & set))
-        sys(SYS_rt_sigtimedwait, &set, NULL, &at_once, sizeof(set));
+    if (!(pending_before & signal_bit(signal)))
+        sys_drain(signal);
 }
 
 long descriptor_write(struct backend *b, const void *buf, size_t n)

@@ -23,12 +23,13 @@ struct stat_line {
     u64 start; /* clock ticks after boot */
 };
 
-static const char *read_number(const char *p, u64 *value)
+static u64 read_number(const char *p)
 {
-    *value = 0;
+    u64 value = 0;
+
     while (*p >= '0' && *p <= '9')
-        *value = *value * 10 + (u64)(*p++ - '0');
-    return p;
+        value = value * 10 + (u64)(*p++ - '0');
+    return value;
 }
 
 /* Fields 3, 4, 20 and 22 of proc(5)'s stat: the name in parentheses may itself hold parentheses. */
@@ -58,11 +59,11 @@ static bool read_stat(u32 pid, struct stat_line *line)
             return false;
         p++;
         if (field + 1 == 4)
-            read_number(p, &line->parent);
+            line->parent = read_number(p);
         if (field + 1 == 20)
-            read_number(p, &line->threads);
+            line->threads = read_number(p);
     }
-    read_number(p, &line->start);
+    line->start = read_number(p);
     return true;
 }
 

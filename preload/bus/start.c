@@ -10,19 +10,13 @@
 #include "config/options.h"
 #include "devices/classes.h"
 
-/* A piece of a window that others cut up keeps its offsets, so its device is as large as if it began at offset 0. */
-static u64 device_size(const struct machine_window *window)
-{
-    return window->offset + window->range.size;
-}
-
 static u64 plan_state(void *context, u32 window, u16 *class)
 {
     const struct machine_desc *desc = context;
     const struct mmioshim_class *c = class_for_window(desc, &desc->windows[window]);
 
     *class = (u16)class_number(c);
-    return c->state_for ? c->state_for(device_size(&desc->windows[window])) : c->state_size;
+    return class_state_size(c, machine_device_size(&desc->windows[window]));
 }
 
 static struct mmioshim_device device_of(struct machine *machine, u32 i)
@@ -34,7 +28,7 @@ static struct mmioshim_device device_of(struct machine *machine, u32 i)
         .class = class_by_number(shared->class),
         .host = &bus_host,
         .state = arena_at(machine->arena, shared->state),
-        .size = device_size(window),
+        .size = machine_device_size(window),
         .name = window->name,
         .index = i,
     };

@@ -34,6 +34,12 @@ struct machine_window {
     u16 entry;                     /* which entry of reg */
 };
 
+/* Bytes that the device of a window sees: a piece of a window that others cut up keeps its offsets. */
+static inline u64 machine_device_size(const struct machine_window *window)
+{
+    return window->offset + window->range.size;
+}
+
 struct machine_desc {
     const void *fdt; /* validated blob */
     u32 fdt_size;

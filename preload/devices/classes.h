@@ -29,6 +29,12 @@ const struct mmioshim_class *class_by_name(const char *name);
  * when none is modelled. Ordinary context.
  */
 const struct mmioshim_class *class_for_window(const struct machine_desc *desc, const struct machine_window *window);
+/* Bytes of state of a device of this class that sees so many bytes of window. */
+static inline u64 class_state_size(const struct mmioshim_class *class, u64 size)
+{
+    return class->state_for ? class->state_for(size) : class->state_size;
+}
+
 /* Number of a class; that of class_unimplemented for a class that is not in the table. */
 u32 class_number(const struct mmioshim_class *class);
 /* The class that has a number; class_unimplemented when there is none (a number read from shared memory or a file). */

@@ -229,10 +229,9 @@ static bool device_sound(struct arena *arena, const struct machine_desc *desc, u
 {
     const struct arena_device *d = &arena_devices(arena)[i];
     const struct mmioshim_class *class = class_by_number(d->class);
-    u64 window = desc->windows[i].offset + desc->windows[i].range.size;
-    u64 needs = class->state_for ? class->state_for(window) : class->state_size;
 
-    return d->window == i && class_number(class) == d->class && d->state_size >= needs &&
+    return d->window == i && class_number(class) == d->class &&
+           d->state_size >= class_state_size(class, machine_device_size(&desc->windows[i])) &&
            inside(arena, d->state, d->state_size);
 }
 

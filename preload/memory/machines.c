@@ -222,7 +222,7 @@ static void reset_device(struct arena *arena, const struct machine_desc *desc, u
         .class = class_by_number(shared->class),
         .host = &host,
         .state = arena_at(arena, shared->state),
-        .size = desc->windows[i].offset + desc->windows[i].range.size,
+        .size = machine_device_size(&desc->windows[i]),
         .name = desc->windows[i].name,
         .index = i,
     };

@@ -212,7 +212,9 @@ static long open_directory(const char *path)
  */
 static int inherited(const char *path)
 {
-    for (int fd = fds_floor(); fd < fds_floor() + 64; fd++) {
+    int first = fds_floor();
+
+    for (int fd = first; fd < first + 64; fd++) {
         char link[40], target[4096];
         struct fmt f = FMT_INIT(link);
         long flags = sys_fcntl(fd, F_GETFL, 0), n;
