@@ -274,6 +274,29 @@ END
     assert_ended
 }
 
+@test "a pty is one terminal for all processes of the machine, both ways" {
+    link=$BATS_TEST_TMPDIR/terminal
+    background_log=$BATS_TEST_TMPDIR/pty-log
+    shim_exec MMIOSHIM_LOG="$background_log" MMIOSHIM_ATTACH="uart@10000000=pty,link=$link" sh -c "
+        busybox devmem 0x10000000 8 0x41; busybox devmem 0x10000000 8 0x42
+        until [ \$(busybox devmem 0x10000005 8) = 0x61 ]; do sleep 0.02; done
+        busybox devmem 0x10000000 8 > $BATS_TEST_TMPDIR/got; busybox devmem 0x10000000 8 0x43; sleep 0.3" 2> /dev/null 3>&- &
+    pid=$!
+    await "$link"
+    exec 4<> "$link"
+    run timeout 5 head -c 2 <&4
+    assert_output AB
+    printf z >&4
+    run timeout 5 head -c 1 <&4
+    assert_output C
+    exec 4>&-
+    wait $pid
+    assert_equal "$(cat "$BATS_TEST_TMPDIR/got")" 0x7A
+    assert_count 3 'THR write1' "$background_log"
+    # The link goes with the machine.
+    [ ! -e "$link" ]
+}
+
 @test "processes of another pid namespace belong to the machine, and end with it" {
     unshare -pf true 2> /dev/null || skip "no pid namespaces here"
     logged MMIOSHIM_BACKTRACE=0 sh -c "busybox devmem $UART_SCR 8 1; unshare -pf sh -c 'busybox devmem $UART_SCR 8; busybox true'; busybox devmem $UART_SCR 8 3; busybox devmem $UART_SCR 8"

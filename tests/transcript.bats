@@ -558,3 +558,19 @@ ctypes.memset(p, 1, 1)'
     assert_count 1 '^\[FAULT\] write'
     assert_count 0 '^\[MMIO\]'
 }
+
+@test "libraries that come and go at one address: each access is named after the code that is there now" {
+    for name in first second; do
+        printf 'static __attribute__((noinline)) void %s(void) { *(volatile unsigned char *)0x10000007 = 1; }\n%s\n' \
+            $name "void touch(void); void touch(void) { $name(); __asm__ volatile(\"\"); }" |
+            gcc -O1 -shared -fPIC -x c - -o "$BATS_TEST_TMPDIR/$name.so"
+    done
+    logged "$GUESTS/c_plugin" "$BATS_TEST_TMPDIR/first.so" "$BATS_TEST_TMPDIR/second.so" "$BATS_TEST_TMPDIR/first.so"
+    assert_success
+    assert_equal "$(grep '^    at' "$log" | sed 's/+0x[0-9a-f]*//')" "$(cat <<'END'
+    at first (first.so)
+    at second (second.so)
+    at first (first.so)
+END
+)"
+}
