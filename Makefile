@@ -24,14 +24,14 @@ WARN   := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototype
 OPT    := $(if $(filter 1,$(DEBUG)),-O0,-O2) -g
 CFLAGS_ALL = -std=gnu17 -D_GNU_SOURCE $(OPT) $(WARN) -Ipreload -I. -fno-strict-aliasing -MMD -MP $(CFLAGS)
 # The library: nothing leaks out, thread-locals without the loader's help, no stack protector in a signal handler's way.
-LIB_CFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -fasynchronous-unwind-tables
+LIB_CFLAGS := -mgeneral-regs-only -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -fasynchronous-unwind-tables
 comma := ,
 SAN_FLAGS  := $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer)
 
 LIB_SRC := $(sort $(wildcard preload/*.c preload/*/*.c preload/*/*.S))
 LIB_OBJ := $(patsubst %,$(B)/%.o,$(LIB_SRC)) $(B)/maps.o
 # What an ordinary process (the command, unit tests) takes of the library: all but what traps and interposes.
-POOL_OBJ := $(filter-out $(B)/preload/shim.c.o $(B)/preload/trap/% $(B)/preload/interpose/% $(B)/preload/base/mem.c.o \
+POOL_OBJ := $(filter-out $(B)/preload/shim.c.o $(B)/preload/calls/% $(B)/preload/trap/% $(B)/preload/interpose/% $(B)/preload/base/mem.c.o \
 	$(B)/preload/config/fdt_libc.c.o,$(LIB_OBJ))
 TOOL_SRC := $(sort $(wildcard tools/*.c))
 TOOL_OBJ := $(patsubst %.c,$(B)/%.o,$(TOOL_SRC))

@@ -22,7 +22,8 @@
     DOMAIN(LOG, "log", "writing the transcript") \
     DOMAIN(PROC, "proc", "start, fork, exec, exit, joining a machine") \
     DOMAIN(FD, "fd", "tracked descriptors") \
-    DOMAIN(SIG, "sig", "signal dispositions, masks, deferral")
+    DOMAIN(SIG, "sig", "signal dispositions, masks, deferral") \
+    DOMAIN(SYS, "sys", "system calls of the program: sites, rewriting")
 
 enum debug_domain {
 #define DOMAIN(id, word, about) DEBUG_##id,

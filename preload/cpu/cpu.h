@@ -126,6 +126,18 @@ enum cpu_outcome cpu_run(const struct cpu_insn *insn, struct cpu_state *state, c
  */
 u64 cpu_stub_fault(u64 rip, int signal, int code, u64 addr);
 
+/* How an instruction moves the instruction pointer, for those who look for instructions in code. */
+struct cpu_flow {
+    u8 length;
+    u8 opcode;    /* of the one-byte map, legacy encoding; 0: another one */
+    u8 relative;  /* offset of a displacement of 4 bytes from rip, 0: none */
+    bool branch;  /* a relative one, to its own address + distance */
+    i64 distance;
+};
+
+/* False: no instruction. Vector registers change (the library's code). */
+bool cpu_flow(const u8 *bytes, unsigned avail, struct cpu_flow *flow);
+
 /*
  * "mov byte ptr [rax], dl" (Intel syntax, registers as written), for logs and `mmioshim decode`. rip 0: relative
  * operands as they are encoded, "[rip+0x10]", the same in every run; else their absolute address. Any context.

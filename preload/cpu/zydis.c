@@ -8,6 +8,7 @@ static struct {
     ZydisDecoder decoder;
     ZydisFormatter formatter;
     __typeof__(&ZydisDecoderDecodeFull) decode;
+    __typeof__(&ZydisDecoderDecodeInstruction) decode_head;
     __typeof__(&ZydisFormatterFormatInstruction) format;
 } zydis;
 
@@ -33,9 +34,10 @@ bool decoder_bind(void *(*symbol)(const char *name), const char **what)
         (__typeof__(property))symbol("ZydisFormatterSetProperty");
 
     zydis.decode = (__typeof__(zydis.decode))symbol("ZydisDecoderDecodeFull");
+    zydis.decode_head = (__typeof__(zydis.decode_head))symbol("ZydisDecoderDecodeInstruction");
     zydis.format = (__typeof__(zydis.format))symbol("ZydisFormatterFormatInstruction");
     *what = "a function is missing";
-    if (!version || !init || !style || !property || !zydis.decode || !zydis.format)
+    if (!version || !init || !style || !property || !zydis.decode || !zydis.decode_head || !zydis.format)
         return false;
     *what = "its version is not 4.0";
     if (ZYDIS_VERSION_MAJOR(version()) != 4 || ZYDIS_VERSION_MINOR(version()) != 0)
@@ -71,6 +73,11 @@ bool view_decode(struct view *v, const u8 *bytes, unsigned avail, bool *more)
 
     *more = status == ZYDIS_STATUS_NO_MORE_DATA && avail < ZYDIS_MAX_INSTRUCTION_LENGTH;
     return ZYAN_SUCCESS(status);
+}
+
+bool view_decode_head(const u8 *bytes, unsigned avail, ZydisDecodedInstruction *in)
+{
+    return ZYAN_SUCCESS(zydis.decode_head(&zydis.decoder, NULL, bytes, avail, in));
 }
 
 /* ---- registers ---- */

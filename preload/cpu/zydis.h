@@ -19,6 +19,8 @@ struct view {
 
 /* False: no instruction, or *more: it does not end within `avail` bytes. */
 bool view_decode(struct view *v, const u8 *bytes, unsigned avail, bool *more);
+/* The same without operands. */
+bool view_decode_head(const u8 *bytes, unsigned avail, ZydisDecodedInstruction *in);
 /* Finds v->mem and puts its address, size and direction into insn and plan. */
 void view_memory(struct view *v);
 

@@ -6,9 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/fds.h"
 #include "base/fmt.h"
@@ -26,29 +24,14 @@ bool files_is_mem(int fd)
     return m && fd >= 0 && m->arena->mem_opened && sys_fstat(fd, &st) == 0 && st.st_ino == m->arena->mem_ino && st.st_dev == m->arena->mem_dev;
 }
 
-/* A path that may be anything, also no address at all; false: too long for what is looked for, or not to be read. */
-static bool copy_path(const char *path, char *out, size_t room)
-{
-    for (size_t done = 0; done < room;) {
-        size_t n = MIN(room - done, MIN((size_t)64, (size_t)(PAGE_SIZE - ((u64)(path + done) & ~PAGE_MASK))));
-
-        if (!probe_read(out + done, (u64)(path + done), n))
-            return false;
-        for (; n; n--, done++)
-            if (!out[done])
-                return true;
-    }
-    return false;
-}
-
 /* Does a path name /dev/mem? Also with doubled or dotted components, and relative to a directory. */
-static bool names_mem(int dir, const char *given)
+static bool names_mem(int dir, u64 given)
 {
     char text[256], path[128];
     struct fmt f = FMT_INIT(text);
     long n;
 
-    if (!interpose_machine || !copy_path(given, path, sizeof(path)))
+    if (!interpose_string(given, path, sizeof(path)))
         return false;
     n = (long)strlen(path);
     if (n < 3 || strcmp(path + n - 3, "mem") != 0)
@@ -81,137 +64,95 @@ static bool names_mem(int dir, const char *given)
 }
 
 /* A new description of the machine's file: its own offset, its own flags. */
-static int open_mem(int flags)
+static long open_mem(int flags)
 {
     char path[40];
     struct fmt f = FMT_INIT(path);
     long fd;
 
     if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
-        return (int)interpose_result(-EEXIST);
+        return -EEXIST;
     if (flags & O_DIRECTORY)
-        return (int)interpose_result(-ENOTDIR);
+        return -ENOTDIR;
     fmt_printf(&f, "/proc/self/fd/%d", fds_get(FD_MEM));
     __atomic_store_n(&interpose_machine->arena->mem_opened, 1, __ATOMIC_RELAXED);
     flags &= O_ACCMODE | O_CLOEXEC | O_NONBLOCK | O_SYNC | O_DSYNC | O_PATH;
     fd = sys_open(fmt_end(&f), flags, 0);
     if (fd == -ENOENT) /* no /proc here: a descriptor that shares its offset is better than none */
         fd = sys_fcntl(fds_get(FD_MEM), flags & O_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
-    return (int)interpose_result(fd);
+    return fd;
 }
 
-#define MODE(flags) \
-    mode_t mode = 0; \
-    if ((flags) & (O_CREAT | 020000000 /* __O_TMPFILE */)) { \
-        va_list list; \
-        va_start(list, flags); \
-        mode = va_arg(list, mode_t); \
-        va_end(list); \
-    }
-
-EXPORT int open(const char *path, int flags, ...)
+enum call_answer call_open(struct call *call)
 {
-    MODE(flags)
-    return names_mem(AT_FDCWD, path) ? open_mem(flags) : REAL(open)(path, flags, mode);
+    return names_mem(AT_FDCWD, call->a[0]) ? call_done(call, open_mem((int)call->a[1])) : CALL_PASS;
 }
 
-EXPORT int open64(const char *path, int flags, ...)
+enum call_answer call_creat(struct call *call)
 {
-    MODE(flags)
-    return names_mem(AT_FDCWD, path) ? open_mem(flags) : REAL(open64)(path, flags, mode);
+    return names_mem(AT_FDCWD, call->a[0]) ? call_done(call, open_mem(O_CREAT | O_WRONLY | O_TRUNC)) : CALL_PASS;
 }
 
-EXPORT int openat(int dir, const char *path, int flags, ...)
+enum call_answer call_openat(struct call *call)
 {
-    MODE(flags)
-    return names_mem(dir, path) ? open_mem(flags) : REAL(openat)(dir, path, flags, mode);
+    return names_mem((int)call->a[0], call->a[1]) ? call_done(call, open_mem((int)call->a[2])) : CALL_PASS;
 }
 
-EXPORT int openat64(int dir, const char *path, int flags, ...)
+/* struct open_how: flags, mode, resolve. */
+enum call_answer call_openat2(struct call *call)
 {
-    MODE(flags)
-    return names_mem(dir, path) ? open_mem(flags) : REAL(openat64)(dir, path, flags, mode);
-}
+    u64 how[3];
 
-int __open_2(const char *path, int flags);
-int __open64_2(const char *path, int flags);
-int __openat_2(int dir, const char *path, int flags);
-int __openat64_2(int dir, const char *path, int flags);
-
-EXPORT int __open_2(const char *path, int flags)
-{
-    return names_mem(AT_FDCWD, path) ? open_mem(flags) : REAL(__open_2)(path, flags);
-}
-
-EXPORT int __open64_2(const char *path, int flags)
-{
-    return names_mem(AT_FDCWD, path) ? open_mem(flags) : REAL(__open64_2)(path, flags);
-}
-
-EXPORT int __openat_2(int dir, const char *path, int flags)
-{
-    return names_mem(dir, path) ? open_mem(flags) : REAL(__openat_2)(dir, path, flags);
-}
-
-EXPORT int __openat64_2(int dir, const char *path, int flags)
-{
-    return names_mem(dir, path) ? open_mem(flags) : REAL(__openat64_2)(dir, path, flags);
+    if (call->a[3] < sizeof(how) || !probe_read(how, call->a[2], sizeof(how)) || !names_mem((int)call->a[0], call->a[1]))
+        return CALL_PASS;
+    return call_done(call, how[0] > INT32_MAX ? -EINVAL : open_mem((int)how[0]));
 }
 
 /* --- our descriptors are not the program's --- */
 
-EXPORT int close(int fd)
+enum call_answer call_close(struct call *call)
 {
-    return fds_ours(fd) ? (int)interpose_result(-EBADF) : REAL(close)(fd);
+    return fds_ours((int)call->a[0]) ? call_done(call, -EBADF) : CALL_PASS;
 }
 
-EXPORT int dup2(int from, int to)
+enum call_answer call_dup(struct call *call)
 {
-    if (fds_ours(from))
-        return (int)interpose_result(-EBADF);
-    if (from != to)
-        fds_yield(to);
-    return REAL(dup2)(from, to);
+    return call_close(call);
 }
 
-EXPORT int dup3(int from, int to, int flags)
+enum call_answer call_fcntl(struct call *call)
 {
+    return call_close(call);
+}
+
+enum call_answer call_dup2(struct call *call)
+{
+    int from = (int)call->a[0], to = (int)call->a[1];
+
     if (fds_ours(from))
-        return (int)interpose_result(-EBADF);
-    if (from != to)
+        return call_done(call, -EBADF);
+    if (from != to && to >= 0)
         fds_yield(to);
-    return REAL(dup3)(from, to, flags);
+    return CALL_PASS;
 }
 
 /* Goes around ours. */
-static int close_all(unsigned first, unsigned last, int flags)
+enum call_answer call_close_range(struct call *call)
 {
+    u64 first = (u32)call->a[0], last = (u32)call->a[1];
     long ret = 0;
 
+    if (first > last)
+        return CALL_PASS;
     while (first <= last && ret == 0) {
         int ours = first > INT32_MAX ? -1 : fds_next((int)first);
-        unsigned end = ours < 0 || (unsigned)ours > last ? last : (unsigned)ours - 1;
+        u64 end = ours < 0 || (u64)ours > last ? last : (u64)ours - 1;
 
-        if (ours < 0 || (unsigned)ours != first)
-            ret = sys(SYS_close_range, first, end, flags);
-        if (ours < 0 || (unsigned)ours >= last)
+        if (ours < 0 || (u64)ours != first)
+            ret = sys(SYS_close_range, first, end, call->a[2]);
+        if (ours < 0 || (u64)ours >= last)
             break;
-        first = (unsigned)ours + 1;
+        first = (u64)ours + 1;
     }
-    return (int)interpose_result(ret);
-}
-
-EXPORT int close_range(unsigned first, unsigned last, int flags)
-{
-    if (!interpose_machine || first > last)
-        return REAL(close_range)(first, last, flags);
-    return close_all(first, last, flags);
-}
-
-EXPORT void closefrom(int first)
-{
-    if (!interpose_machine)
-        REAL(closefrom)(first);
-    else
-        close_all(first < 0 ? 0 : (unsigned)first, ~0u, 0);
+    return call_done(call, ret);
 }

@@ -1,37 +1,48 @@
 /*
- * What the wrappers of libc names share. Only files of this room define libc
- * names. Each wrapper does what the real function does when there is no
- * machine in this process.
+ * What stands between the program and the kernel: functions for its system
+ * calls (calls.def; calls/calls.h tells how they come here), and a few libc
+ * names, which only files of this room define. In a function for a call no
+ * signal reaches the program, memory of the program may be bad and is read by
+ * probe_read() alone, and libc is not called.
  */
 #ifndef MMIOSHIM_INTERPOSE_INTERPOSE_H
 #define MMIOSHIM_INTERPOSE_INTERPOSE_H
 
+#include "base/sys.h"
 #include "bus/bus.h"
+#include "calls/calls.h"
 #include "memory/view.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
-/*
- * The next definition of a libc name, looked up at its first use: a wrapper
- * may be called before our constructor (by a sanitizer's).
- */
-#define REAL(name) \
-    ({ \
-        static __typeof__(&name) real_; \
-        if (unlikely(!real_)) \
-            real_ = (__typeof__(&name))interpose_find(#name); \
-        real_; \
-    })
-
-void *interpose_find(const char *name);
-
-/* The machine of this process; NULL: none, wrappers do nothing. */
+/* The machine of this process; NULL: none. */
 extern const struct machine *interpose_machine;
 extern const struct view *interpose_view;
+/* Rewrites the program's system calls, and answers them from now on. */
 void interpose_start(const struct machine *machine, const struct view *view);
 
-/* Kernel result to libc's: sets errno. */
-long interpose_result(long ret);
+#define CALL(name, function) enum call_answer function(struct call *call);
+#define WRITES(name, argument, length)
+#include "interpose/calls.def"
+#undef CALL
+#undef WRITES
+
+/* The call is answered: with a result, or -errno. */
+static inline enum call_answer call_done(struct call *call, long ret)
+{
+    call->ret = (u64)ret;
+    return CALL_DONE;
+}
+
+/* The kernel's answer to the call as it is. It must not block. */
+static inline long call_kernel(const struct call *call)
+{
+    return sys_call6((long)call->nr, (long)call->a[0], (long)call->a[1], (long)call->a[2], (long)call->a[3],
+                     (long)call->a[4], (long)call->a[5]);
+}
+
+/* A string of the program, with its end, into `room` bytes. False: it is longer, or not to be read. */
+bool interpose_string(u64 from, char *out, size_t room);
 
 /* process.c */
 /* What happens around exec and exit, told by shim.c. */
@@ -39,7 +50,7 @@ struct process_hooks {
     void (*before_exec)(bool leaves); /* leaves: the new program will not load us */
     void (*exec_failed)(bool left);
     void (*finish)(bool flush); /* the process ends now; may be called more than once. flush: exit() would */
-    void (*child)(void);       /* in the child of fork */
+    void (*child)(void);        /* in the child of fork */
 };
 void process_begin(const struct process_hooks *hooks);
 

@@ -1,141 +1,305 @@
 /*
  * read, write and their kin. On /dev/mem they are accesses of the machine.
- *
- * System calls that write into the program's memory, where dirty pages are
- * tracked by mprotect: the kernel cannot write into a protected page (EFAULT),
- * so the buffer is opened first. All of its pages count as written, also those
- * that the call then does not fill. With userfaultfd nothing is done here.
+ * Elsewhere, two kinds of buffers are not for the kernel to reach: pages of RAM
+ * whose first write is caught by mprotect are opened before it writes (all of
+ * them count as written, also those that the call then does not fill), and what
+ * lies in a window is copied through its device.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
+#include "base/mem.h"
+#include "base/sys.h"
+#include "interpose/copy.h"
 #include "interpose/files.h"
 #include "interpose/interpose.h"
 #include "memory/dirty.h"
-#include "trap/thread.h"
+#include "trap/backtrace.h"
+#include "trap/trap.h"
 
-static void open_buffer(const void *buf, size_t n)
+#define VECTORS 1024             /* UIO_MAXIOV */
+#define MOST    ((u64)0x7ffff000) /* MAX_RW_COUNT: the kernel moves no more at once */
+
+/* One or more buffers of a call; `in`: the kernel writes into them. */
+struct buffers {
+    struct call *call;
+    const struct iovec *vectors;
+    unsigned count;
+    bool in;
+    const char *name;
+    long (*again)(const struct buffers *b, void *bounce, u64 total); /* the call with one buffer in their place */
+    u64 parameter;
+    void *message;
+};
+
+/* --- buffers --- */
+
+static void open_vectors(const struct buffers *b)
 {
-    u64 mask;
+    for (unsigned i = 0; i < b->count; i++)
+        if (b->vectors[i].iov_len)
+            dirty_allow((u64)b->vectors[i].iov_base, MIN((u64)b->vectors[i].iov_len, MOST));
+}
 
-    if (likely(!interpose_machine || dirty_mode() != DIRTY_MPROTECT))
+static bool any_window(const struct buffers *b)
+{
+    for (unsigned i = 0; i < b->count; i++)
+        if (copy_touches_window((u64)b->vectors[i].iov_base, b->vectors[i].iov_len))
+            return true;
+    return false;
+}
+
+/* Moves bytes between the bounce buffer and the program's, in their order. How many were moved. */
+static u64 move_vectors(const struct buffers *b, u8 *bounce, u64 total, bool to_program)
+{
+    u64 done = 0;
+
+    for (unsigned i = 0; i < b->count && done < total; i++) {
+        u64 at = (u64)b->vectors[i].iov_base, n = MIN((u64)b->vectors[i].iov_len, total - done);
+        u64 moved = to_program ? copy_out(at, bounce + done, n) : copy_in(bounce + done, at, n);
+
+        done += moved;
+        if (moved < n)
+            break;
+    }
+    return done;
+}
+
+static long through_bounce(const struct buffers *b, u8 *bounce, u64 total)
+{
+    u64 moved;
+    long ret;
+
+    if (!b->in && (total = move_vectors(b, bounce, total, false)) == 0)
+        return -EFAULT;
+    ret = b->again(b, bounce, total);
+    if (!b->in || ret <= 0)
+        return ret;
+    moved = move_vectors(b, bounce, MIN((u64)ret, total), true);
+    return moved ? (long)moved : -EFAULT;
+}
+
+/* The whole call, by way of memory of ours. */
+static void bounce_call(void *argument)
+{
+    const struct buffers *b = argument;
+    u64 total = 0;
+    u8 *bounce;
+
+    for (unsigned i = 0; i < b->count; i++)
+        total += MIN((u64)b->vectors[i].iov_len, MOST - total);
+    bounce = sys_mmap(NULL, page_up(total), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (sys_failed((long)bounce)) {
+        b->call->ret = (u64)-ENOMEM;
         return;
-    signals_mask(&mask);
-    dirty_allow((u64)buf, n);
-    signals_restore(&mask);
+    }
+    copy_lint(b->name, b->vectors, b->count);
+    b->call->ret = (u64)through_bounce(b, bounce, total);
+    sys_munmap(bounce, page_up(total));
 }
 
-static void open_vector(const struct iovec *vector, int count)
+static enum call_answer with_buffers(struct buffers *b)
 {
-    if (likely(!interpose_machine || dirty_mode() != DIRTY_MPROTECT) || count < 0 || count > 1024)
-        return;
-    for (int i = 0; i < count; i++)
-        open_buffer(vector[i].iov_base, vector[i].iov_len);
+    if (b->in && dirty_mode() == DIRTY_MPROTECT)
+        open_vectors(b);
+    if (likely(!any_window(b)))
+        return CALL_PASS;
+    calls_guarded(bounce_call, b);
+    return (long)b->call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
 }
 
-EXPORT ssize_t read(int fd, void *buf, size_t n)
+/* --- /dev/mem --- */
+
+struct mem_move {
+    struct call *call;
+    bool write, stream;
+};
+
+static void move_mem(void *argument)
 {
-    if (unlikely(files_is_mem(fd)))
-        return files_mem_stream(fd, buf, n, false);
-    open_buffer(buf, n);
-    return REAL(read)(fd, buf, n);
+    struct mem_move *m = argument;
+    struct call *c = m->call;
+
+    c->ret = (u64)(m->stream ? files_mem_stream((int)c->a[0], c->a[1], c->a[2], m->write)
+                             : files_mem_move(c->a[1], c->a[2], c->a[3], m->write));
 }
 
-EXPORT ssize_t pread(int fd, void *buf, size_t n, off_t offset)
+static enum call_answer mem_call(struct call *call, bool write, bool stream)
 {
-    if (unlikely(files_is_mem(fd)))
-        return files_mem_move(buf, n, (u64)offset, false);
-    open_buffer(buf, n);
-    return REAL(pread)(fd, buf, n, offset);
+    struct mem_move m = {call, write, stream};
+
+    calls_guarded(move_mem, &m);
+    return CALL_DONE;
 }
 
-EXPORT ssize_t pread64(int fd, void *buf, size_t n, off64_t offset)
+/* --- one buffer: (descriptor, buffer, length, ...) --- */
+
+static long again_plain(const struct buffers *b, void *bounce, u64 total)
 {
-    if (unlikely(files_is_mem(fd)))
-        return files_mem_move(buf, n, (u64)offset, false);
-    open_buffer(buf, n);
-    return REAL(pread64)(fd, buf, n, offset);
+    const u64 *a = b->call->a;
+
+    return calls_wait((long)b->call->nr, a[0], (u64)bounce, total, a[3], a[4], a[5]);
 }
 
-EXPORT ssize_t write(int fd, const void *buf, size_t n)
+static enum call_answer one_buffer(struct call *call, bool in, const char *name)
 {
-    if (unlikely(files_is_mem(fd)))
-        return files_mem_stream(fd, (void *)(uintptr_t)buf, n, true);
-    return REAL(write)(fd, buf, n);
+    struct iovec vector = {(void *)call->a[1], call->a[2]};
+    struct buffers b = {.call = call, .vectors = &vector, .count = 1, .in = in, .name = name, .again = again_plain};
+
+    return with_buffers(&b);
 }
 
-EXPORT ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
+enum call_answer call_read(struct call *call)
 {
-    if (unlikely(files_is_mem(fd)))
-        return files_mem_move((void *)(uintptr_t)buf, n, (u64)offset, true);
-    return REAL(pwrite)(fd, buf, n, offset);
+    return unlikely(files_is_mem((int)call->a[0])) ? mem_call(call, false, true) : one_buffer(call, true, "read");
 }
 
-EXPORT ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t offset)
+enum call_answer call_write(struct call *call)
 {
-    return pwrite(fd, buf, n, offset);
+    return unlikely(files_is_mem((int)call->a[0])) ? mem_call(call, true, true) : one_buffer(call, false, "write");
 }
 
-EXPORT ssize_t readv(int fd, const struct iovec *vector, int count)
+enum call_answer call_pread(struct call *call)
 {
-    open_vector(vector, count);
-    return REAL(readv)(fd, vector, count);
+    return unlikely(files_is_mem((int)call->a[0])) ? mem_call(call, false, false) : one_buffer(call, true, "pread");
 }
 
-EXPORT ssize_t preadv(int fd, const struct iovec *vector, int count, off_t offset)
+enum call_answer call_pwrite(struct call *call)
 {
-    open_vector(vector, count);
-    return REAL(preadv)(fd, vector, count, offset);
+    return unlikely(files_is_mem((int)call->a[0])) ? mem_call(call, true, false) : one_buffer(call, false, "pwrite");
 }
 
-EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags)
+enum call_answer call_sendto(struct call *call)
 {
-    open_buffer(buf, n);
-    return REAL(recv)(fd, buf, n, flags);
+    return one_buffer(call, false, "send");
 }
 
-EXPORT ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags, struct sockaddr *restrict from,
-                        socklen_t *restrict length)
+enum call_answer call_recvfrom(struct call *call)
 {
-    open_buffer(buf, n);
-    return REAL(recvfrom)(fd, buf, n, flags, from, length);
+    if (dirty_mode() == DIRTY_MPROTECT && call->a[4])
+        dirty_allow(call->a[4], sizeof(struct sockaddr_storage));
+    return one_buffer(call, true, "recv");
 }
 
-EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+/* --- vectors --- */
+
+static long again_vector(const struct buffers *b, void *bounce, u64 total)
 {
-    if (message)
-        open_vector(message->msg_iov, (int)message->msg_iovlen);
-    return REAL(recvmsg)(fd, message, flags);
+    struct iovec one = {bounce, total};
+    const u64 *a = b->call->a;
+
+    return calls_wait((long)b->call->nr, a[0], (u64)&one, 1, a[3], a[4], a[5]);
 }
 
-ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
-ssize_t __pread_chk(int fd, void *buf, size_t n, off_t offset, size_t size);
-ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t offset, size_t size);
-ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
-
-EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t size)
+/* On /dev/mem, buffer by buffer. */
+static void move_mem_vectors(void *argument)
 {
-    if (n <= size && unlikely(files_is_mem(fd)))
-        return files_mem_stream(fd, buf, n, false);
-    open_buffer(buf, n);
-    return REAL(__read_chk)(fd, buf, n, size);
+    const struct buffers *b = argument;
+    const u64 *a = b->call->a;
+    u64 done = 0;
+
+    b->call->ret = 0;
+    for (unsigned i = 0; i < b->count; i++) {
+        u64 at = (u64)b->vectors[i].iov_base, n = b->vectors[i].iov_len;
+        long ret = b->parameter ? files_mem_move(at, n, a[3] + done, !b->in) : files_mem_stream((int)a[0], at, n, !b->in);
+
+        if (ret > 0)
+            done += (u64)ret;
+        b->call->ret = done ? done : (u64)ret;
+        if (ret < 0 || (u64)ret < n)
+            break;
+    }
 }
 
-EXPORT ssize_t __pread_chk(int fd, void *buf, size_t n, off_t offset, size_t size)
+static enum call_answer vectors(struct call *call, bool in, bool at_offset, const char *name)
 {
-    open_buffer(buf, n);
-    return REAL(__pread_chk)(fd, buf, n, offset, size);
+    struct iovec copy[VECTORS];
+    struct buffers b = {.call = call, .vectors = copy, .count = (unsigned)call->a[2], .in = in, .name = name,
+                        .again = again_vector, .parameter = at_offset};
+    bool mem = files_is_mem((int)call->a[0]);
+
+    if (call->a[2] > VECTORS || !call->a[2])
+        return CALL_PASS;
+    if (!probe_read(copy, call->a[1], call->a[2] * sizeof(*copy)))
+        return CALL_PASS; /* the kernel says so */
+    if (likely(!mem))
+        return with_buffers(&b);
+    calls_guarded(move_mem_vectors, &b);
+    return CALL_DONE;
 }
 
-EXPORT ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t offset, size_t size)
+enum call_answer call_readv(struct call *call)
 {
-    open_buffer(buf, n);
-    return REAL(__pread64_chk)(fd, buf, n, offset, size);
+    return vectors(call, true, false, "readv");
 }
 
-EXPORT ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags)
+enum call_answer call_writev(struct call *call)
 {
-    open_buffer(buf, n);
-    return REAL(__recv_chk)(fd, buf, n, size, flags);
+    return vectors(call, false, false, "writev");
+}
+
+enum call_answer call_preadv(struct call *call)
+{
+    return vectors(call, true, (i64)call->a[3] != -1, "preadv");
+}
+
+enum call_answer call_pwritev(struct call *call)
+{
+    return vectors(call, false, (i64)call->a[3] != -1, "pwritev");
+}
+
+/* --- messages --- */
+
+static long again_message(const struct buffers *b, void *bounce, u64 total)
+{
+    struct msghdr *m = b->message;
+    struct iovec one = {bounce, total};
+    long ret;
+
+    m->msg_iov = &one;
+    m->msg_iovlen = 1;
+    ret = calls_wait((long)b->call->nr, b->call->a[0], (u64)m, b->call->a[2], 0, 0, 0);
+    return ret;
+}
+
+static enum call_answer message(struct call *call, bool in, const char *name)
+{
+    struct iovec copy[VECTORS];
+    struct msghdr m;
+    struct buffers b = {.call = call, .vectors = copy, .in = in, .name = name, .again = again_message, .message = &m};
+    struct iovec *vectors_of_program;
+    enum call_answer answer;
+
+    if (!probe_read(&m, call->a[1], sizeof(m)) || m.msg_iovlen > VECTORS || !m.msg_iovlen ||
+        !probe_read(copy, (u64)m.msg_iov, m.msg_iovlen * sizeof(*copy)))
+        return CALL_PASS;
+    b.count = (unsigned)m.msg_iovlen;
+    vectors_of_program = m.msg_iov;
+    if (in && dirty_mode() == DIRTY_MPROTECT) {
+        dirty_allow(call->a[1], sizeof(m));
+        if (m.msg_name)
+            dirty_allow((u64)m.msg_name, m.msg_namelen);
+        if (m.msg_control)
+            dirty_allow((u64)m.msg_control, m.msg_controllen);
+    }
+    answer = with_buffers(&b);
+    if (answer == CALL_DONE && in && (long)call->ret >= 0) {
+        m.msg_iov = vectors_of_program;
+        m.msg_iovlen = b.count;
+        probe_write(call->a[1], &m, sizeof(m));
+    }
+    return answer;
+}
+
+enum call_answer call_sendmsg(struct call *call)
+{
+    return message(call, false, "sendmsg");
+}
+
+enum call_answer call_recvmsg(struct call *call)
+{
+    return message(call, true, "recvmsg");
 }

@@ -4,163 +4,142 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "cpu/cpu.h"
 #include "interpose/files.h"
 #include "interpose/interpose.h"
 #include "memory/dirty.h"
-#include "trap/thread.h"
+#include "trap/backtrace.h"
 
-static struct range pages(const void *addr, size_t length)
+static struct range pages(u64 addr, u64 length)
 {
-    return (struct range){(u64)addr, page_up(length)};
+    return (struct range){addr, page_up(length)};
 }
 
 /* Whole pages of the program that reach the machine, in part at least? */
 static bool ours(struct range r)
 {
-    return interpose_machine && !(r.base & ~PAGE_MASK) && range_valid(r) && alias_overlaps(r);
-}
-
-static void *pointer(long got)
-{
-    got = interpose_result(got);
-    return got == -1 ? MAP_FAILED : (void *)got;
+    return !(r.base & ~PAGE_MASK) && range_valid(r) && alias_overlaps(r);
 }
 
 /* --- mmap, munmap --- */
 
-static void *map_mem(void *addr, size_t length, int prot, int flags, int fd, u64 offset)
+static long map_mem(u64 addr, u64 length, int prot, int flags, int fd, u64 offset)
 {
     int access = (int)sys_fcntl(fd, F_GETFL, 0) & O_ACCMODE;
-    u64 mask;
     long got;
 
     /* mmap(2): the descriptor must be open for reading, and for writing where a shared mapping is to be written. */
     if (access == O_WRONLY || (access != O_RDWR && (prot & PROT_WRITE) && (flags & MAP_TYPE) != MAP_PRIVATE))
-        return (void *)interpose_result(-EACCES);
-
-    signals_mask(&mask);
+        return -EACCES;
     if ((flags & MAP_FIXED) && ours(pages(addr, length)))
         dirty_collect_range(pages(addr, length));
-    got = alias_map(interpose_machine, interpose_view, addr, length, prot, flags, offset);
+    got = alias_map(interpose_machine, interpose_view, (void *)addr, length, prot, flags, offset);
     if (!sys_failed(got))
-        dirty_track(pages((void *)got, length));
-    signals_restore(&mask);
-    return pointer(got);
-}
-
-/* Something of the program's own over what reaches the machine: what was written there is known only as long as it is mapped. */
-static void *map_over(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
-{
-    void *got = MAP_FAILED;
-    u64 mask;
-
-    signals_mask(&mask);
-    if (alias_room()) {
-        dirty_collect_range(pages(addr, length));
-        got = REAL(mmap)(addr, length, prot, flags, fd, offset);
-        if (got != MAP_FAILED)
-            alias_forget(pages(addr, length));
-    } else {
-        interpose_result(-ENOMEM);
-    }
-    signals_restore(&mask);
+        dirty_track(pages((u64)got, length));
     return got;
 }
 
-EXPORT void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+/* Something of the program's own over what reaches the machine: what was written there is known only as long as it is mapped. */
+static long map_over(const struct call *call, struct range r)
 {
-    if (interpose_machine && !(flags & MAP_ANONYMOUS) && files_is_mem(fd))
-        return map_mem(addr, length, prot, flags, fd, (u64)offset);
-    if ((flags & MAP_FIXED) && !(flags & MAP_FIXED_NOREPLACE) && ours(pages(addr, length)))
-        return map_over(addr, length, prot, flags, fd, offset);
-    return REAL(mmap)(addr, length, prot, flags, fd, offset);
-}
+    long got;
 
-EXPORT void *mmap64(void *addr, size_t length, int prot, int flags, int fd, off64_t offset)
-{
-    return mmap(addr, length, prot, flags, fd, offset);
-}
-
-EXPORT int munmap(void *addr, size_t length)
-{
-    struct range r = pages(addr, length);
-    u64 mask;
-    long ret;
-
-    if (!ours(r))
-        return REAL(munmap)(addr, length);
-    signals_mask(&mask);
+    if (!alias_room())
+        return -ENOMEM;
     dirty_collect_range(r);
-    ret = alias_unmap(r);
-    signals_restore(&mask);
-    return (int)interpose_result(ret);
+    got = call_kernel(call);
+    if (!sys_failed(got))
+        alias_forget(r);
+    return got;
+}
+
+enum call_answer call_mmap(struct call *call)
+{
+    struct range r = pages(call->a[0], call->a[1]);
+    int prot = (int)call->a[2], flags = (int)call->a[3], fd = (int)call->a[4];
+    long got;
+
+    if (!(flags & MAP_ANONYMOUS) && files_is_mem(fd))
+        return call_done(call, map_mem(call->a[0], call->a[1], prot, flags, fd, call->a[5]));
+    if ((flags & MAP_FIXED) && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE && ours(r))
+        return call_done(call, map_over(call, r));
+    if (!(prot & PROT_EXEC) || (flags & MAP_ANONYMOUS))
+        return CALL_PASS;
+    got = call_kernel(call);
+    if (!sys_failed(got) && (flags & MAP_TYPE) == MAP_PRIVATE && !(prot & PROT_WRITE))
+        calls_mapped((u64)got, call->a[1]);
+    return call_done(call, got);
+}
+
+/* Other code may stand there soon: call stacks and decoded instructions are remembered by address. */
+static void forget_code(void)
+{
+    cpu_forget();
+    backtrace_forget();
+}
+
+enum call_answer call_munmap(struct call *call)
+{
+    struct range r = pages(call->a[0], call->a[1]);
+
+    if (calls_unmapped(r.base, r.size))
+        forget_code();
+    if (!ours(r))
+        return CALL_PASS;
+    dirty_collect_range(r);
+    return call_done(call, alias_unmap(r));
 }
 
 /* --- mremap --- */
 
-static void *remap_ours(struct range old, struct range to, int flags)
+static long remap_ours(struct range old, struct range to, int flags)
 {
-    u64 mask;
     long got;
 
-    signals_mask(&mask);
     dirty_collect_range(old);
     if (flags & MREMAP_FIXED)
         dirty_collect_range(to);
     got = alias_remap(interpose_machine, interpose_view, old, to.size, flags, to.base);
     if (!sys_failed(got) && (u64)got != old.base)
-        dirty_track(to);
-    signals_restore(&mask);
-    return pointer(got);
-}
-
-/* A mapping of the program's own moves to where the machine was reached. */
-static void *remap_over(void *old, size_t old_length, size_t length, int flags, void *to)
-{
-    void *got = MAP_FAILED;
-    u64 mask;
-
-    signals_mask(&mask);
-    if (alias_room()) {
-        dirty_collect_range(pages(to, length));
-        got = REAL(mremap)(old, old_length, length, flags, to);
-        if (got != MAP_FAILED)
-            alias_forget(pages(to, length));
-    } else {
-        interpose_result(-ENOMEM);
-    }
-    signals_restore(&mask);
+        dirty_track((struct range){(u64)got, to.size});
     return got;
 }
 
-EXPORT void *mremap(void *old, size_t old_length, size_t length, int flags, ...)
+/* A mapping of the program's own moves to where the machine was reached. */
+static long remap_over(const struct call *call, struct range to)
 {
-    void *to = NULL;
-    va_list list;
+    long got;
 
-    /* As libc does: the address is passed with these flags alone. */
-    if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
-        va_start(list, flags);
-        to = va_arg(list, void *);
-        va_end(list);
-    }
-    if (ours(pages(old, old_length ? old_length : 1)))
-        return remap_ours(pages(old, old_length), pages(to, length), flags);
-    if ((flags & MREMAP_FIXED) && ours(pages(to, length)))
-        return remap_over(old, old_length, length, flags, to);
-    return REAL(mremap)(old, old_length, length, flags, to);
+    if (!alias_room())
+        return -ENOMEM;
+    dirty_collect_range(to);
+    got = call_kernel(call);
+    if (!sys_failed(got))
+        alias_forget(to);
+    return got;
+}
+
+enum call_answer call_mremap(struct call *call)
+{
+    int flags = (int)call->a[3];
+    struct range to = pages(call->a[4], call->a[2]);
+
+    if (ours(pages(call->a[0], call->a[1] ? call->a[1] : 1)))
+        return call_done(call, remap_ours(pages(call->a[0], call->a[1]), to, flags));
+    if ((flags & MREMAP_FIXED) && ours(to))
+        return call_done(call, remap_over(call, to));
+    return CALL_PASS;
 }
 
 /* --- mprotect --- */
 
 struct protector {
     int prot;
-    int ret;
+    long ret;
 };
 
 static void protect_piece(void *context, struct range piece, u64 file_offset)
@@ -169,11 +148,11 @@ static void protect_piece(void *context, struct range piece, u64 file_offset)
 
     (void)file_offset;
     if (p->ret == 0)
-        p->ret = REAL(mprotect)((void *)piece.base, piece.size, p->prot);
+        p->ret = sys_mprotect((void *)piece.base, piece.size, p->prot);
 }
 
 /* What of a range is no alias: pages with windows stay without access, whatever the program asks for; the rest is its own. */
-static int protect_others(struct range r, int prot)
+static long protect_others(struct range r, int prot)
 {
     struct protector p = {prot, 0};
     u64 from = r.base, at = from;
@@ -189,26 +168,22 @@ static int protect_others(struct range r, int prot)
     return p.ret;
 }
 
-static int protect_ours(struct range r, int prot)
+static long protect_ours(struct range r, int prot)
 {
     long ret = alias_protect(r, prot);
 
     if (ret == 0)
         ret = dirty_protect(r);
-    return ret < 0 ? (int)interpose_result(ret) : protect_others(r, prot);
+    return ret < 0 ? ret : protect_others(r, prot);
 }
 
-EXPORT int mprotect(void *addr, size_t length, int prot)
+enum call_answer call_mprotect(struct call *call)
 {
-    struct range r = pages(addr, length);
-    u64 mask;
-    int ret;
+    struct range r = pages(call->a[0], call->a[1]);
+    int prot = (int)call->a[2];
 
-    if (!interpose_machine || (r.base & ~PAGE_MASK) || !range_valid(r) || !r.size ||
-        (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) || (!ours(r) && !view_trapped_any(interpose_view, r)))
-        return REAL(mprotect)(addr, length, prot);
-    signals_mask(&mask);
-    ret = protect_ours(r, prot);
-    signals_restore(&mask);
-    return ret;
+    if ((r.base & ~PAGE_MASK) || !range_valid(r) || !r.size || (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) ||
+        (!ours(r) && !view_trapped_any(interpose_view, r)))
+        return CALL_PASS;
+    return call_done(call, protect_ours(r, prot));
 }

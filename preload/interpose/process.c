@@ -1,14 +1,10 @@
 /*
- * The life of the process: exec, exit, fork. fork itself needs no wrapper:
- * glibc runs atfork handlers for every fork of its own, those inside daemon()
- * and forkpty() too. vfork is never wrapped.
+ * The life of the process: exec, exit, fork. A child that shares our memory
+ * (vfork, posix_spawn) passes by until it execs.
  */
-#include <errno.h>
+#include <dlfcn.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <spawn.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include <linux/sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -46,19 +42,16 @@ static void end_quickly(void *unused)
     finish(false);
 }
 
-EXPORT void _exit(int status)
+enum call_answer call_exit_group(struct call *call)
 {
-    finish(false);
-    sys_exit_group(status);
-}
-
-EXPORT void _Exit(int status)
-{
-    _exit(status);
+    (void)call;
+    if (sys_getpid() == self)
+        calls_guarded(end_quickly, NULL);
+    return CALL_PASS;
 }
 
 /* Runs with the program's stack, outside the handler: like a call of exit() at the place of the access. */
-static __attribute__((noreturn)) void end_here(int status)
+static void end_here(int status)
 {
     exit(status);
 }
@@ -67,8 +60,10 @@ void trap_end_program(ucontext_t *uc, int status)
 {
     greg_t *regs;
 
-    if (!uc)
-        end_here(status);
+    if (!uc) {
+        calls_redirect(end_here, status);
+        return;
+    }
     regs = uc->uc_mcontext.gregs;
     regs[REG_RSP] = (greg_t)((((u64)regs[REG_RSP] - 128) & ~(u64)15) - 8);
     regs[REG_RIP] = (greg_t)end_here;
@@ -81,254 +76,155 @@ void trap_end_program(ucontext_t *uc, int status)
 struct exec_state {
     bool own;    /* not a vfork child */
     bool leaves; /* the new program will not load us */
-    u64 mask;
 };
 
-static bool preloads_us(char *const envp[])
+/* The environment of the new program, read with care: does it preload us? */
+static bool preloads_us(u64 envp)
 {
-    for (char *const *e = envp; e && *e; e++)
-        if (strncmp(*e, "LD_PRELOAD=", 11) == 0 && strstr(*e, "mmioshim"))
+    char text[4096];
+    u64 entry;
+
+    for (; envp && probe_read(&entry, envp, sizeof(entry)) && entry; envp += sizeof(entry))
+        if (probe_read(text, entry, 11) && memcmp(text, "LD_PRELOAD=", 11) == 0 &&
+            interpose_string(entry, text, sizeof(text)) && strstr(text, "mmioshim"))
             return true;
     return false;
 }
 
-/* Will an exec of this path come to something, as far as can be told? A bare name is looked up by execvp later. */
-static bool executable(const char *path)
+static bool takes_us(const char *path, u64 envp)
 {
-    return !path || !strchr(path, '/') || sys(SYS_faccessat, AT_FDCWD, path, X_OK) == 0;
+    return preloads_us(envp) && (!path || program_takes_libraries(path));
 }
 
-static struct exec_state before_exec(const char *path, char *const envp[])
+static struct exec_state before_exec(const char *path, u64 envp)
 {
-    struct exec_state s = {.own = sys_getpid() == self, .leaves = (!preloads_us(envp) || !program_takes_libraries(path)) && executable(path)};
+    struct exec_state s = {.own = sys_getpid() == self};
 
-    if (!interpose_machine)
-        return s;
-    signals_mask(&s.mask);
+    s.leaves = !takes_us(path, envp) && (!path || sys(SYS_faccessat, AT_FDCWD, path, X_OK) == 0);
     if (!s.leaves)
         fds_inherit(true);
-    if (s.own) {
+    if (s.own)
         hooks.before_exec(s.leaves);
-        signals_restore(&s.mask);
-        signals_before_exec();
-    } else {
+    else
         member_expect(interpose_machine->arena, !s.leaves);
-        signals_restore(&s.mask);
-    }
+    signals_before_exec();
     return s;
 }
 
-static int exec_failed(const struct exec_state *s, int ret)
+static void exec_failed(const struct exec_state *s)
 {
-    int saved = errno;
-    u64 mask;
-
-    if (!interpose_machine)
-        return ret;
     if (!s->leaves)
         fds_inherit(false);
-    if (s->own) {
-        signals_exec_failed();
-        signals_mask(&mask);
+    signals_exec_failed();
+    if (s->own)
         hooks.exec_failed(s->leaves);
-        signals_restore(&mask);
-    } else {
+    else
         member_expect(interpose_machine->arena, -(int)!s->leaves);
-    }
-    errno = saved;
-    return ret;
 }
 
-#define EXEC(path, envp, call) \
-    struct exec_state s = before_exec(path, envp); \
-    return exec_failed(&s, call)
+struct exec {
+    struct call *call;
+    const char *path; /* NULL: relative to a descriptor */
+    u64 envp;
+};
 
-EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+static void run_exec(void *argument)
 {
-    EXEC(path, envp, REAL(execve)(path, argv, envp));
+    struct exec *e = argument;
+    struct exec_state s = before_exec(e->path, e->envp);
+    const u64 *a = e->call->a;
+
+    e->call->ret = (u64)calls_wait((long)e->call->nr, a[0], a[1], a[2], a[3], a[4], 0);
+    exec_failed(&s);
 }
 
-EXPORT int execv(const char *path, char *const argv[])
+static enum call_answer exec(struct exec *e)
 {
-    EXEC(path, environ, REAL(execv)(path, argv));
+    calls_guarded(run_exec, e);
+    return (long)e->call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
 }
 
-EXPORT int execvp(const char *file, char *const argv[])
+enum call_answer call_execve(struct call *call)
 {
-    EXEC(file, environ, REAL(execvp)(file, argv));
+    char path[4096];
+    struct exec e = {call, path, call->a[2]};
+
+    if (!interpose_string(call->a[0], path, sizeof(path)))
+        return CALL_PASS;
+    return exec(&e);
 }
 
-EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+enum call_answer call_execveat(struct call *call)
 {
-    EXEC(file, envp, REAL(execvpe)(file, argv, envp));
-}
+    struct exec e = {call, NULL, call->a[3]};
 
-EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
-{
-    EXEC(NULL, envp, REAL(fexecve)(fd, argv, envp));
-}
-
-EXPORT int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
-{
-    EXEC(NULL, envp, REAL(execveat)(dir, path, argv, envp, flags));
-}
-
-/* Counts the arguments up to NULL, and copies them into an array of the caller's frame. */
-#define COLLECT(first, list, argv) \
-    size_t argc_ = 1; \
-    va_list list; \
-    va_start(list, first); \
-    while (va_arg(list, const char *)) \
-        argc_++; \
-    va_end(list); \
-    char **argv = __builtin_alloca((argc_ + 1) * sizeof(*argv)); \
-    va_start(list, first); \
-    argv[0] = (char *)(uintptr_t)(first); \
-    for (size_t i_ = 1; i_ <= argc_; i_++) \
-        argv[i_] = va_arg(list, char *)
-
-EXPORT int execl(const char *path, const char *first, ...)
-{
-    COLLECT(first, list, argv);
-    va_end(list);
-    return execv(path, argv);
-}
-
-EXPORT int execlp(const char *file, const char *first, ...)
-{
-    COLLECT(first, list, argv);
-    va_end(list);
-    return execvp(file, argv);
-}
-
-EXPORT int execle(const char *path, const char *first, ...)
-{
-    COLLECT(first, list, argv);
-    char *const *envp = va_arg(list, char *const *);
-
-    va_end(list);
-    return execve(path, argv, envp);
-}
-
-static int spawn(int (*real)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
-                             char *const[], char *const[]),
-                 pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
-                 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
-{
-    bool ours = preloads_us(envp) && program_takes_libraries(path);
-    int ret;
-
-    if (!interpose_machine || !ours)
-        return real(pid, path, actions, attributes, argv, envp);
-    /* The child copies the descriptor table; should another thread exec meanwhile, it too inherits them, which is harmless. */
-    fds_inherit(true);
-    member_expect(interpose_machine->arena, 1);
-    ret = real(pid, path, actions, attributes, argv, envp);
-    if (ret)
-        member_expect(interpose_machine->arena, -1);
-    fds_inherit(false);
-    return ret;
-}
-
-EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *actions,
-                       const posix_spawnattr_t *restrict attributes, char *const argv[restrict],
-                       char *const envp[restrict])
-{
-    return spawn(REAL(posix_spawn), pid, path, actions, attributes, argv, envp);
-}
-
-EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *actions,
-                        const posix_spawnattr_t *restrict attributes, char *const argv[restrict],
-                        char *const envp[restrict])
-{
-    return spawn(REAL(posix_spawnp), pid, file, actions, attributes, argv, envp);
-}
-
-/* libc makes these children past posix_spawn's PLT entry. */
-static bool begin_shell(void)
-{
-    if (!interpose_machine || !preloads_us(environ))
-        return false;
-    fds_inherit(true);
-    member_expect(interpose_machine->arena, 1);
-    return true;
-}
-
-EXPORT int system(const char *command)
-{
-    bool began = command && begin_shell();
-    int ret = REAL(system)(command);
-    int saved = errno;
-
-    if (began)
-        fds_inherit(false);
-    errno = saved;
-    return ret;
-}
-
-EXPORT FILE *popen(const char *command, const char *mode)
-{
-    bool began = begin_shell();
-    FILE *stream = REAL(popen)(command, mode);
-    int saved = errno;
-
-    if (began && !stream)
-        member_expect(interpose_machine->arena, -1);
-    if (began)
-        fds_inherit(false);
-    errno = saved;
-    return stream;
+    return exec(&e);
 }
 
 /* --- fork --- */
 
-static __thread u64 fork_mask; /* two threads may fork at once */
-
-static void fork_prepare(void)
+static void fork_child(void *unused)
 {
-    if (sys_getpid() != self)
-        return;
-    signals_mask(&fork_mask);
-    member_expect(interpose_machine->arena, 1);
-}
-
-static void fork_parent(void)
-{
-    if (sys_getpid() == self)
-        signals_restore(&fork_mask);
-}
-
-static void fork_child(void)
-{
+    (void)unused;
     self = sys_getpid();
     fds_own();
     thread_after_fork();
     signals_after_fork();
     hooks.child();
-    signals_restore(&fork_mask);
 }
 
-/* _Fork runs no atfork handlers (POSIX.1-2024). */
-pid_t _Fork(void);
-EXPORT pid_t _Fork(void)
-{
-    pid_t pid;
-    u64 mask;
+struct fork {
+    u64 flags;
+    u64 stack; /* the child's stack pointer, 0: the same */
+    u64 args[11]; /* of clone3 */
+};
 
-    if (!interpose_machine)
-        return REAL(_Fork)();
-    signals_mask(&mask);
-    member_expect(interpose_machine->arena, 1);
-    pid = REAL(_Fork)();
-    if (pid == 0) {
-        fork_mask = mask;
-        fork_child();
-    } else {
-        if (pid < 0)
-            member_expect(interpose_machine->arena, -1);
-        signals_restore(&mask);
+/* False: the call is the kernel's alone: a thread, or a child that shares memory (vfork, posix_spawn). */
+static bool is_fork(const struct call *call, struct fork *f)
+{
+    memset(f, 0, sizeof(*f));
+    if (call->nr == SYS_clone) {
+        f->flags = call->a[0];
+        f->stack = call->a[1];
+    } else if (call->nr == SYS_clone3) {
+        if (call->a[1] < 64 || call->a[1] > sizeof(f->args) || !probe_read(f->args, call->a[0], call->a[1]))
+            return false;
+        f->flags = f->args[0];
+        f->stack = f->args[5] ? f->args[5] + f->args[6] : 0;
+        f->args[5] = f->args[6] = 0;
     }
-    return pid;
+    return call->nr != SYS_vfork && !(f->flags & (CLONE_VM | CLONE_SETTLS));
+}
+
+/* The child goes on here, on its copy of our stack. */
+static long do_fork(const struct call *call, const struct fork *f)
+{
+    if (call->nr == SYS_fork)
+        return sys(SYS_fork);
+    if (call->nr == SYS_clone3)
+        return sys(SYS_clone3, f->args, call->a[1]);
+    return sys(SYS_clone, f->flags, 0, call->a[2], call->a[3], call->a[4]);
+}
+
+enum call_answer call_clone(struct call *call)
+{
+    struct fork f;
+    long pid;
+
+    if (!is_fork(call, &f))
+        return CALL_APART;
+    if (sys_getpid() != self)
+        return CALL_PASS;
+    member_expect(interpose_machine->arena, 1);
+    pid = do_fork(call, &f);
+    if (pid < 0)
+        member_expect(interpose_machine->arena, -1);
+    if (pid == 0) {
+        calls_guarded(fork_child, NULL);
+        if (f.stack)
+            call->rsp = f.stack;
+    }
+    return call_done(call, pid);
 }
 
 /* --- start --- */
@@ -343,11 +239,12 @@ EXPORT int __libc_start_main(main_function function, int argc, char **argv, void
                              void (*loader_fini)(void), void *stack_end)
 {
     backtrace_set_main((u64)function);
-    return REAL(__libc_start_main)(function, argc, argv, init, fini, loader_fini, stack_end);
+    __typeof__(&__libc_start_main) real = (__typeof__(real))dlsym(RTLD_NEXT, "__libc_start_main");
+
+    return real(function, argc, argv, init, fini, loader_fini, stack_end);
 }
 
 int __cxa_atexit(void (*function)(void *), void *argument, void *dso);
-int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 int __cxa_at_quick_exit(void (*function)(void *), void *dso);
 
 void process_begin(const struct process_hooks *given)
@@ -358,5 +255,4 @@ void process_begin(const struct process_hooks *given)
     /* Registered before anything of the program, and for no DSO: runs after everything of the program. */
     __cxa_atexit(at_exit, NULL, NULL);
     __cxa_at_quick_exit(end_quickly, NULL);
-    __register_atfork(fork_prepare, fork_parent, fork_child, NULL);
 }

@@ -308,6 +308,34 @@ void trap_diagnose(u64 addr, struct fmt *out)
         fmt_str(out, "nothing");
 }
 
+/* The program's registers at its system call. */
+static void caller_state(struct cpu_state *state, const struct call *call)
+{
+    const u64 regs[16] = {call->ret, 0, call->a[2], call->rbx, call->rsp, call->rbp, call->a[1], call->a[0],
+                          call->a[4], call->a[5], call->a[3], 0, call->r12, call->r13, call->r14, call->r15};
+
+    memcpy(state->gpr, regs, sizeof(regs));
+    state->rip = calls_site(call);
+    state->rflags = call->flags;
+}
+
+void trap_lint_buffer(u64 machine, const char *call)
+{
+    struct trace_record rec = {.type = TRACE_LINT, .device = TRACE_NONE, .reg = TRACE_NONE};
+    struct view_span span = view_find(view, machine);
+    char text[TRACE_TEXT];
+    struct fmt f = FMT_INIT(text);
+    const char *rule = "call-buffer";
+
+    fmt_mem(&f, rule, strlen(rule) + 1);
+    fmt_printf(&f, "%s with a buffer in a window: copied through the device", call);
+    fmt_end(&f);
+    memcpy(rec.text, text, sizeof(text));
+    if (span.kind == VIEW_WINDOW)
+        rec.device = (u16)span.index;
+    log_event(thread_self(), &rec, NULL);
+}
+
 bool trap_access(u64 machine_addr, void *data, unsigned width, bool write)
 {
     static const struct cpu_insn none;
@@ -318,9 +346,7 @@ bool trap_access(u64 machine_addr, void *data, unsigned width, bool write)
     memset(&t, 0, sizeof(t));
     t.thread = thread_self();
     t.insn = &none;
-    t.state.rip = (u64)__builtin_return_address(0);
-    t.state.gpr[4] = (u64)__builtin_frame_address(0);
-    t.state.gpr[5] = (u64)__builtin_frame_address(0);
+    caller_state(&t.state, &t.thread->call);
     signals_mask(&saved);
     do {
         done = route(&t, machine_addr, data, width, write);

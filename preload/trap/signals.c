@@ -6,19 +6,11 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "trap/sigframe.h"
+#include "trap/sigstate.h"
 #include "trap/thread.h"
 #include "base/trapsafe.h"
 
 #define SA_RESTORER_ 0x04000000u
-#define SEGV         signal_bit(SIGSEGV)
-/*
- * The kernel's mask never holds SIGSEGV. While a handler runs that has it blocked, SIGCANCEL of glibc stands in for
- * it: whatever saves, restores or inherits the mask (sigreturn, siglongjmp, swapcontext, handlers of other signals)
- * takes this along, as it would SIGSEGV. Programs cannot block it themselves. The price: a cancellation that finds the
- * thread in such a handler waits for the handler's end. What a program blocks outside handlers, often for the whole
- * life of a thread, is therefore kept in its struct thread (segv_blocked).
- */
-#define HELD signal_bit(32)
 #define SYNCHRONOUS                                                                                              \
     (signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) | signal_bit(SIGILL) | signal_bit(SIGTRAP))
 
@@ -29,7 +21,6 @@ static signals_dying dying_handler;
 static u32 owner; /* process that may settle the machine's affairs: not a vfork child */
 static u32 *home;  /* process whose memory this is; wiped in a copy that was made behind our back (clone) */
 static u32 writer; /* lock of the table and what the kernel has */
-static struct pending process_segv; /* sent to the process, found a thread that blocks it */
 
 static bool synchronous(int sig)
 {
@@ -53,7 +44,7 @@ static bool is_owner(void)
 }
 
 /* False in a vfork child: what it sees is its parent's. */
-static bool own_memory(void)
+bool signals_own_memory(void)
 {
     u32 pid = (u32)sys_getpid();
 
@@ -94,7 +85,9 @@ static void put_action(int sig, const struct kernel_action *act)
 /* Is SIGSEGV blocked, as the program believes, where the fault under way happened? */
 static bool segv_blocked(const struct thread *t)
 {
-    return t && (t->segv_blocked || t->segv_held);
+    if (!t || t->segv_once)
+        return false;
+    return t->segv_waits ? t->segv_waits == SIGNALS_WAIT_BLOCKED : t->segv_blocked || t->segv_held;
 }
 
 bool signals_handled(int sig)
@@ -102,68 +95,6 @@ bool signals_handled(int sig)
     struct kernel_action a = get_action(sig);
 
     return a.handler > (u64)SIG_IGN && !(sig == SIGSEGV && segv_blocked(thread_self()));
-}
-
-/* --- a SIGSEGV that was sent while the program blocks it --- */
-
-/* Standard signals do not queue: the first one stays. */
-static void keep(struct pending *p, const siginfo_t *info)
-{
-    u32 empty = 0;
-
-    if (!__atomic_compare_exchange_n(&p->state, &empty, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-        return;
-    p->info = *info;
-    __atomic_store_n(&p->state, 2, __ATOMIC_RELEASE);
-}
-
-static bool take(struct pending *p, siginfo_t *info)
-{
-    u32 full = 2;
-
-    if (!__atomic_compare_exchange_n(&p->state, &full, 3, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-        return false;
-    *info = p->info;
-    __atomic_store_n(&p->state, 0, __ATOMIC_RELEASE);
-    return true;
-}
-
-static void keep_segv(struct thread *t, const siginfo_t *info)
-{
-    if (own_memory())
-        keep(info->si_code == SI_TKILL ? &t->segv_pending : &process_segv, info);
-}
-
-static bool any_segv(const struct thread *t)
-{
-    return __atomic_load_n(&t->segv_pending.state, __ATOMIC_RELAXED) | __atomic_load_n(&process_segv.state, __ATOMIC_RELAXED);
-}
-
-bool signals_segv_pending(void)
-{
-    struct thread *t = thread_self();
-
-    return t && any_segv(t) && own_memory();
-}
-
-bool signals_take_segv(siginfo_t *info)
-{
-    struct thread *t = thread_self();
-
-    return signals_segv_pending() && (take(&t->segv_pending, info) || take(&process_segv, info));
-}
-
-static void send(int sig, const siginfo_t *info)
-{
-    sys(SYS_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, info);
-}
-
-static void send_segv(void)
-{
-    siginfo_t info;
-
-    while (signals_take_segv(&info))
-        send(SIGSEGV, &info);
 }
 
 /* --- handlers of ours --- */
@@ -233,7 +164,7 @@ static void die(int sig, const siginfo_t *info, bool again)
     if (again) {
         /* Blocked until the frame's own mask returns: it is taken where the program was, with its registers in the core. */
         sys(SYS_rt_sigprocmask, SIG_BLOCK, &(u64){signal_bit(sig)}, NULL, 8);
-        send(sig, info);
+        signals_send(sig, info);
     }
 }
 
@@ -244,7 +175,7 @@ void signals_deliver(int sig, siginfo_t *info, ucontext_t *uc)
     bool sent = info->si_code <= 0; /* kill, tgkill, sigqueue: no instruction that would fault again */
 
     if (sent && sig == SIGSEGV && segv_blocked(t)) {
-        keep_segv(t, info);
+        pending_keep(t, info);
         return;
     }
     if (sent && (a.handler == (u64)SIG_IGN || (a.handler == (u64)SIG_DFL && owner == 1)))
@@ -257,10 +188,19 @@ void signals_deliver(int sig, siginfo_t *info, ucontext_t *uc)
 /* What was kept for a handler's end: the handler was left without a call of ours. Taken where the program is. */
 static void send_late(struct thread *t)
 {
-    if (likely(!any_segv(t)) || segv_blocked(t))
+    if (likely(!pending_any(t)) || segv_blocked(t))
         return;
     sys(SYS_rt_sigprocmask, SIG_BLOCK, &(u64){SEGV}, NULL, 8);
-    send_segv();
+    pending_send();
+}
+
+static void sent_in_call(struct thread *t, int sig, const siginfo_t *info, ucontext_t *uc)
+{
+    /* SIGSEGV cannot be blocked meanwhile: it is kept, and sent again when the call is over. */
+    if (sig == SIGSEGV)
+        pending_keep(t, info), t->call.late = true;
+    else
+        calls_defer(sig, info, uc, signal_bit(sig));
 }
 
 static void fault_entry(int sig, siginfo_t *info, void *context)
@@ -268,14 +208,21 @@ static void fault_entry(int sig, siginfo_t *info, void *context)
     struct thread *t = thread_self();
     bool outer = t && t->segv_held; /* this one may interrupt the handling of another, and go on in it */
 
-    if (t)
-        t->segv_held = mask_of(context) & HELD;
-    if (!fault_handler(sig, info, context))
+    if (t) {
+        t->segv_held = masks_held(t, mask_of(context));
+        t->segv_waits = (u8)t->call.waiting;
+    }
+    if (!calls_interrupted(context) && info->si_code <= 0)
+        sent_in_call(t, sig, info, context);
+    else if (!fault_handler(sig, info, context))
         signals_deliver(sig, info, context);
     else if (t)
         send_late(t);
-    if (t)
+    if (t) {
         t->segv_held = outer;
+        t->segv_waits = 0;
+        t->segv_once &= info->si_code > 0;
+    }
 }
 
 /*
@@ -286,12 +233,35 @@ static void action_entry(int sig, siginfo_t *info, void *context)
 {
     struct kernel_action a = get_action(sig);
 
+    if (!calls_interrupted(context)) {
+        calls_defer(sig, info, context, 0);
+        return;
+    }
     if (a.handler > (u64)SIG_IGN) {
         if (!run_handler(sig, &a, info, context))
             die(SIGSEGV, info, true); /* as the kernel: no room for the frame */
     } else if (a.handler == (u64)SIG_DFL && default_ends(sig) && owner != 1) {
         die(sig, info, true);
     }
+}
+
+/*
+ * Every other handler of the program: the kernel's frame is the one that it would have got, on the same stack.
+ * Called by signals_wrap, which goes on at what this returns; 0: not now.
+ */
+u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc);
+u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc)
+{
+    struct kernel_action a;
+
+    if (!calls_interrupted(uc)) {
+        calls_defer(sig, info, uc, 0);
+        return 0;
+    }
+    a = get_action(sig);
+    if (a.handler == (u64)SIG_DFL && default_ends(sig))
+        die(sig, info, true); /* it was changed a moment ago */
+    return a.handler > (u64)SIG_IGN ? a.handler : 0;
 }
 
 static struct kernel_action ours(void (*entry)(int, siginfo_t *, void *), u64 flags, u64 mask)
@@ -315,6 +285,7 @@ static struct kernel_action kernel_form(int sig, const struct kernel_action *a)
     if (a->flags & (SA_ONSTACK | SA_RESETHAND))
         return ours(action_entry, a->flags & (SA_RESTART | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT), ~SYNCHRONOUS);
     k.mask = held_mask(k.mask);
+    k.handler = (u64)signals_wrap;
     return k;
 }
 
@@ -359,16 +330,21 @@ long signals_action(int sig, const struct kernel_action *act, struct kernel_acti
         given = *act;
         given.mask &= ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP)); /* as the kernel: they cannot be blocked */
     }
-    /* Everything, also SIGSEGV, which may be sent: its handler would wait for the table. Only memory of ours meanwhile. */
-    sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &saved, 8);
+    /*
+     * Everything, also SIGSEGV, which may be sent: its handler would wait for the table. Only memory of ours meanwhile.
+     * In a call what is sent waits anyway.
+     */
+    if (!calls_inside())
+        sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &saved, 8);
     was = get_action(sig);
-    if (act && own_memory()) {
+    if (act && signals_own_memory()) {
         ret = set_both(sig, &given);
     } else if (act) {
         given = child_form(sig, &given);
         ret = set_kernel(sig, &given, NULL);
     }
-    signals_restore(&saved);
+    if (!calls_inside())
+        signals_restore(&saved);
     if (old)
         *old = was;
     return ret;
@@ -396,73 +372,9 @@ long signals_altstack(const stack_t *stack, stack_t *old, u64 sp)
         next = *stack;
         next.ss_flags &= (int)(1u << 31);
     }
-    if (own_memory())
+    if (signals_own_memory())
         t->altstack = next;
     return 0;
-}
-
-/* --- masks --- */
-
-static u64 kernel_mask(void)
-{
-    u64 mask = 0;
-
-    sys(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, 8);
-    return mask;
-}
-
-/* The mask as the program believes it to be. */
-static u64 program_mask(const struct thread *t, u64 kernel)
-{
-    return (kernel & ~HELD) | (t->segv_blocked || kernel & HELD ? SEGV : 0);
-}
-
-/* Blocks or unblocks SIGSEGV in the program's view; what of that is the kernel's business is returned. */
-static u64 view_segv(struct thread *t, u64 kernel, bool block)
-{
-    u64 here = (u64)__builtin_frame_address(0);
-    bool was = t->segv_blocked || kernel & HELD;
-
-    if (block && was)
-        return kernel & HELD;
-    if (!own_memory())
-        return 0;
-    if (!block && kernel & HELD)
-        t->segv_open = here;
-    if (block && here - t->segv_open + 0x8000 < 0x10000) {
-        t->segv_open = 0;
-        return HELD; /* most likely still in the handler that unblocked it: it ends with that */
-    }
-    t->segv_blocked = block;
-    return 0;
-}
-
-static u64 combine(int how, u64 mask, u64 set)
-{
-    return how == SIG_BLOCK ? mask | set : how == SIG_UNBLOCK ? mask & ~set : set;
-}
-
-long signals_procmask(int how, const u64 *set, u64 *old)
-{
-    struct thread *t = thread_self();
-    u64 kernel = kernel_mask(), view, next;
-    long ret = 0;
-
-    if (!t)
-        return sys(SYS_rt_sigprocmask, how, set, old, 8);
-    view = program_mask(t, kernel);
-    if (set) {
-        if (how != SIG_BLOCK && how != SIG_UNBLOCK && how != SIG_SETMASK)
-            return -EINVAL;
-        next = combine(how, view, *set);
-        kernel = (next & ~(SEGV | HELD)) | view_segv(t, kernel, next & SEGV);
-        ret = sys(SYS_rt_sigprocmask, SIG_SETMASK, &kernel, NULL, 8);
-        if (!(next & SEGV))
-            send_segv();
-    }
-    if (old)
-        *old = view;
-    return ret;
 }
 
 /* --- exec, fork, start --- */
@@ -478,31 +390,47 @@ static void install(bool only_synchronous)
     }
 }
 
+/* What the program ignores stays ignored; a vfork child may have changed that for itself. */
+static void ignore_again(bool child)
+{
+    struct kernel_action ignore = {.handler = (u64)SIG_IGN}, now;
+
+    for (int sig = 1; sig < SIGNALS; sig++) {
+        if (!synchronous(sig) || get_action(sig).handler != (u64)SIG_IGN)
+            continue;
+        if (!child || (set_kernel(sig, NULL, &now) == 0 && now.handler > (u64)SIG_IGN))
+            set_kernel(sig, &ignore, NULL);
+    }
+}
+
 void signals_before_exec(void)
 {
-    struct kernel_action ignore = {.handler = (u64)SIG_IGN};
     struct thread *t = thread_self();
-    u64 mask = kernel_mask();
+    u64 mask = masks_kernel();
 
-    for (int sig = 1; sig < SIGNALS; sig++)
-        if (synchronous(sig) && get_action(sig).handler == (u64)SIG_IGN)
-            set_kernel(sig, &ignore, NULL);
+    ignore_again(!signals_own_memory());
     if (!t)
         return;
-    mask = program_mask(t, mask);
-    sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
+    if (!signals_own_memory()) {
+        masks_set_kernel(mask | (t->child_masked != (u32)sys_getpid() && t->segv_blocked ? SEGV : 0));
+        return;
+    }
+    mask = masks_program(t, mask);
+    masks_set_kernel(mask);
     if (mask & SEGV)
-        send_segv(); /* pending signals stay so over exec */
+        pending_send(); /* pending signals stay so over exec */
 }
 
 void signals_exec_failed(void)
 {
     struct thread *t = thread_self();
-    u64 mask = kernel_mask();
+    u64 mask = masks_kernel();
 
+    if (!signals_own_memory()) /* about to try another path, or to end */
+        return;
     install(true);
     mask = (mask & ~SEGV) | (t && !t->segv_blocked && mask & SEGV ? HELD : 0);
-    sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
+    masks_set_kernel(mask);
 }
 
 void signals_start(signals_fault fault, signals_dying dying)
@@ -518,7 +446,7 @@ void signals_start(signals_fault fault, signals_dying dying)
         sys(SYS_madvise, home, PAGE_SIZE, MADV_WIPEONFORK);
         *home = owner;
     }
-    t->segv_blocked = kernel_mask() & SEGV;
+    t->segv_blocked = masks_kernel() & SEGV;
     thread_install_stack(t);
     for (int sig = 1; sig < SIGNALS; sig++) {
         struct kernel_action k;
@@ -544,7 +472,7 @@ void signals_after_fork(void)
     /* Pending signals are not inherited (fork(2)); another thread of the parent may have been changing the table. */
     if (t)
         t->segv_pending.state = 0;
-    process_segv.state = 0;
+    pending_after_fork();
     writer = 0;
     for (int sig = 1; sig < SIGNALS; sig++)
         versions[sig] &= ~1u;

@@ -24,15 +24,9 @@ static void read_process(void)
     process_started = process_start(process_id);
 }
 
-/*
- * The mark of a slot that waits for its thread. tid 1 is only the main thread of the first process of a pid namespace,
- * whose slot is never given away either.
- */
-#define RESERVED 1u
-
 static bool ended(u32 tid)
 {
-    return tid != RESERVED && sys(SYS_tgkill, process_id, tid, 0) == -ESRCH;
+    return sys(SYS_tgkill, process_id, tid, 0) == -ESRCH;
 }
 
 /* Takes over a slot of a thread that is gone, looking at some of them: what they cost stays bounded. */
@@ -53,7 +47,7 @@ static struct thread *recycle(u32 tid)
 
 static struct thread *make(u32 tid)
 {
-    size_t bytes = PAGE_SIZE + THREAD_STACK + page_up(sizeof(struct thread));
+    size_t bytes = PAGE_SIZE + CALL_STACK + PAGE_SIZE + THREAD_STACK + page_up(sizeof(struct thread));
     u8 *p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     struct thread *t;
     u32 at;
@@ -62,8 +56,11 @@ static struct thread *make(u32 tid)
         return NULL;
     sys_mprotect(p, PAGE_SIZE, PROT_NONE);
     sys(SYS_madvise, p, bytes, MADV_DONTDUMP);
+    p += PAGE_SIZE + CALL_STACK;
+    sys_mprotect(p, PAGE_SIZE, PROT_NONE);
     t = (void *)(p + PAGE_SIZE + THREAD_STACK);
     t->stack = p + PAGE_SIZE;
+    t->call.stack = (u64)p;
     t->self.tid = tid;
     if (!slots) {
         struct thread **table = sys_pages(SLOTS * sizeof(*slots)), **none = NULL;
@@ -94,7 +91,10 @@ static struct thread *take(u32 tid)
         t->pid_ordinal = 0;
         t->segv_blocked = t->segv_held = false;
         t->segv_open = 0;
+        t->segv_once = t->held_really = false;
+        t->child_masked = 0;
         t->segv_pending.state = 0;
+        t->call.deferred = t->call.waiting = 0;
         t->altstack = (stack_t){.ss_flags = SS_DISABLE};
     }
     return t;
@@ -109,36 +109,12 @@ void thread_install_stack(struct thread *thread)
 
 struct thread *thread_self(void)
 {
-    if (unlikely(!current))
+    if (unlikely(!current)) {
         current = take((u32)sys_gettid());
+        if (current)
+            calls_thread(&current->call);
+    }
     return current;
-}
-
-struct thread *thread_reserve(void)
-{
-    return take(RESERVED);
-}
-
-void thread_unreserve(struct thread *thread)
-{
-    __atomic_store_n(&thread->self.tid, 0, __ATOMIC_RELEASE);
-}
-
-void thread_adopt(struct thread *thread)
-{
-    __atomic_store_n(&thread->self.tid, (u32)sys_gettid(), __ATOMIC_RELEASE);
-    current = thread;
-    thread_install_stack(thread);
-}
-
-/* The threads that slots were reserved for are the parent's. */
-static void release_reserved(void)
-{
-    u32 n = slots ? MIN(nslots, SLOTS) : 0;
-
-    for (u32 i = 0; i < n; i++)
-        if (slots[i] && slots[i] != current && slots[i]->self.tid == RESERVED)
-            slots[i]->self.tid = 0;
 }
 
 void thread_after_fork(void)
@@ -150,14 +126,11 @@ void thread_after_fork(void)
         return;
     t->self = (struct lock_self){(u32)sys_gettid(), process_id, process_started};
     t->tid_ordinal = t->pid_ordinal = 0;
-    release_reserved();
 }
 
 void signals_mask(u64 *saved)
 {
-    /* The synchronous ones stay: a fault with its signal blocked would end the program. */
-    u64 all = ~((u64)1 << (SIGSEGV - 1) | (u64)1 << (SIGBUS - 1) | (u64)1 << (SIGILL - 1) | (u64)1 << (SIGFPE - 1) |
-                (u64)1 << (SIGTRAP - 1));
+    u64 all = ~SIGNALS_SYNCHRONOUS;
 
     sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, saved, sizeof(all));
 }

@@ -1,6 +1,7 @@
 /*
  * What the shim keeps for each thread: the alternate stack on which it handles
- * faults, a buffer for log lines, and the program's own view of its signals.
+ * faults, the stack of its system calls, a buffer for log lines, and the
+ * program's own view of its signals.
  */
 #ifndef MMIOSHIM_TRAP_THREAD_H
 #define MMIOSHIM_TRAP_THREAD_H
@@ -8,6 +9,7 @@
 #include <signal.h>
 
 #include "base/lock.h"
+#include "calls/calls.h"
 
 #define THREAD_STACK (64u << 10)
 #define THREAD_TEXT  (32u << 10)
@@ -25,26 +27,29 @@ struct thread {
     /* The program's view. */
     bool segv_blocked; /* by its own calls */
     bool segv_held;    /* by a handler, at the fault under way */
+    bool held_really;  /* SIGCANCEL is blocked by glibc itself */
+    u8 segv_waits;     /* a wait with another mask was interrupted: SIGNALS_WAIT_... */
     u64 segv_open;     /* stack pointer where a handler that had it blocked unblocked it */
     struct pending segv_pending;
     u64 blocked; /* signals that were blocked when the access trapped */
     stack_t altstack;
-    /* pthread_create: what the new thread runs. */
-    void *(*start)(void *);
-    void *argument;
+    u32 child_masked; /* the vfork child that set its own mask */
+    bool segv_once;   /* a kept SIGSEGV ends a wait: it is to be handled, whatever the mask says */
+    struct call call; /* the system call under way */
     char text[THREAD_TEXT];
 };
 
 /* This thread's, made at its first call; NULL only when there is no memory at all. Any context. */
 struct thread *thread_self(void);
-/* One for a thread that is about to be made (ordinary context), and its adoption by that thread. */
-struct thread *thread_reserve(void);
-void thread_unreserve(struct thread *thread);
-void thread_adopt(struct thread *thread);
 /* In the child of fork: new ids. */
 void thread_after_fork(void);
 /* Registers the alternate stack of this thread with the kernel. */
 void thread_install_stack(struct thread *thread);
+
+/* A fault whose signal is blocked would end the program: these are never masked by us. */
+#define SIGNALS_SYNCHRONOUS \
+    ((u64)1 << (SIGSEGV - 1) | (u64)1 << (SIGBUS - 1) | (u64)1 << (SIGILL - 1) | (u64)1 << (SIGFPE - 1) | \
+     (u64)1 << (SIGTRAP - 1))
 
 /* Masks every asynchronous signal; the mask that was there goes to *saved. Ordinary context. */
 void signals_mask(u64 *saved);

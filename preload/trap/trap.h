@@ -65,5 +65,7 @@ void trap_diagnose(u64 addr, struct fmt *out);
  * MMIOSHIM_UNASSIGNED=fault. Ordinary context.
  */
 bool trap_access(u64 machine_addr, void *data, unsigned width, bool write);
+/* A system call was given a window for a buffer: a lint line. */
+void trap_lint_buffer(u64 machine_addr, const char *call);
 
 #endif

@@ -1,0 +1,229 @@
+# The way from a rewritten system call to us and back. See calls.h, site.h.
+#
+# rcx and r11 are free at a system call; no other register is, nor is the stack
+# (a red zone, or hardly any room). calls_here is this thread's struct call, or
+# NULL while it is in a call or before it has one: then the kernel does it.
+
+        .set    C_NR, 0
+        .set    C_A, 8
+        .set    C_RSP, 56
+        .set    C_FLAGS, 64
+        .set    C_RBX, 72
+        .set    C_SITE, 120
+        .set    C_RET, 128
+        .set    C_NEXT, 136
+        .set    C_AGAIN, 144
+        .set    C_DEFERRED, 152
+        .set    C_MASK, 160
+        .set    C_CHANGED, 168
+        .set    C_STACK, 216
+        .set    C_WAITING, 224
+        .set    S_RESUME, 0
+        .set    S_TAIL, 8
+        .set    S_NR, 24
+        .set    S_ENTER, 40
+
+        .macro  global name
+        .globl  \name
+        .hidden \name
+\name:
+        .endm
+
+        .macro  arguments from, base
+        movq    \from+0(\base), %rdi
+        movq    \from+8(\base), %rsi
+        movq    \from+16(\base), %rdx
+        movq    \from+24(\base), %r10
+        movq    \from+32(\base), %r8
+        movq    \from+40(\base), %r9
+        .endm
+
+        .macro  here to
+        movq    calls_here@gottpoff(%rip), \to
+        movq    %fs:(\to), \to
+        .endm
+
+# --- stubs ---
+
+# Each 64 bytes: 20 for what the jump replaced, the way in, the call itself, the way back.
+        .macro  STUB
+        .balign 64, 0xcc
+1:      movl    calls_sites + 64 * stub + S_NR(%rip), %eax
+        .byte   0xeb, 12
+        .fill   12, 1, 0x90
+        leaq    calls_sites + 64 * stub(%rip), %r11
+        jmp     *S_ENTER(%r11)
+        nop
+        syscall
+        jmp     *calls_sites + 64 * stub + S_RESUME(%rip)
+        .fill   64 - (. - 1b), 1, 0xcc
+        .set    stub, stub + 1
+        .endm
+
+        .section .text.calls_stubs, "ax", @progbits
+        .balign 4096
+        .type   calls_stubs, @function
+        global  calls_stubs
+        .cfi_startproc
+        # The caller is the rewritten function, with the very same registers; its address is in the stub's data, which
+        # the stub's lea names: DW_CFA_expression r16, breg16 0, -64, and, dup, +23, deref_size 4, plus, +27
+        .cfi_def_cfa %rsp, 0
+        .cfi_escape 0x10, 0x10, 0x0d, 0x80, 0x00, 0x09, 0xc0, 0x1a, 0x12, 0x23, 0x17, 0x94, 0x04, 0x22, 0x23, 0x1b
+        .set    stub, 0
+        .rept   1024
+        STUB
+        .endr
+        .cfi_endproc
+        .balign 4096, 0xcc
+        .size   calls_stubs, . - calls_stubs
+
+# --- entry ---
+
+        .text
+        .p2align 4
+        .type   calls_native, @function
+        .cfi_startproc
+        .cfi_def_cfa %rsp, 0
+        # RA is what r11 points at: DW_CFA_expression r16, breg11 0
+        .cfi_escape 0x10, 0x10, 0x02, 0x7b, 0x00
+        global  calls_native
+        jmp     *S_TAIL(%r11)
+        global  calls_enter
+        here    %rcx
+        jrcxz   calls_native
+        movq    %r11, C_SITE(%rcx)
+        global  calls_stored
+        movq    calls_here@gottpoff(%rip), %r11
+        movq    $0, %fs:(%r11)
+        global  calls_entered
+        .cfi_undefined %rip
+        movq    %rsp, C_RSP(%rcx)
+        movq    %rax, C_NR(%rcx)
+        movq    %rdi, C_A+0(%rcx)
+        movq    %rsi, C_A+8(%rcx)
+        movq    %rdx, C_A+16(%rcx)
+        movq    %r10, C_A+24(%rcx)
+        movq    %r8, C_A+32(%rcx)
+        movq    %r9, C_A+40(%rcx)
+        movq    %rbx, C_RBX+0(%rcx)
+        movq    %rbp, C_RBX+8(%rcx)
+        movq    %r12, C_RBX+16(%rcx)
+        movq    %r13, C_RBX+24(%rcx)
+        movq    %r14, C_RBX+32(%rcx)
+        movq    %r15, C_RBX+40(%rcx)
+        movq    C_STACK(%rcx), %rsp
+        pushfq
+        popq    C_FLAGS(%rcx)
+        cld
+        pushq   %rcx
+        subq    $8, %rsp
+        movq    %rcx, %rdi
+        call    calls_dispatch
+        addq    $8, %rsp
+        popq    %rcx
+        pushq   C_FLAGS(%rcx)
+        popfq
+        arguments C_A, %rcx
+        movq    C_RET(%rcx), %rax
+        movq    C_RSP(%rcx), %rsp
+        movq    calls_here@gottpoff(%rip), %r11
+        movq    %rcx, %fs:(%r11)
+        global  calls_left
+        movq    %rcx, %r11
+        movq    C_DEFERRED(%rcx), %rcx
+        jrcxz   1f
+        jmp     settle
+1:      jmp     *C_NEXT(%r11)
+        global  calls_leave_end
+
+# The call with other arguments. r11: the struct call.
+        global  calls_changed
+        arguments C_CHANGED, %r11
+        syscall
+        global  calls_changed_after
+        here    %rcx
+        arguments C_A, %rcx
+        movq    $0, C_WAITING(%rcx)
+        movq    C_SITE(%rcx), %r11
+        jmp     *S_RESUME(%r11)
+        global  calls_changed_end
+
+# Signals were deferred, and are all blocked: they come now. r11: the struct call.
+settle: movq    $0, C_DEFERRED(%r11)
+        movl    $14, %eax               # rt_sigprocmask(SIG_SETMASK, &call->mask, NULL, 8)
+        movl    $2, %edi
+        leaq    C_MASK(%r11), %rsi
+        movl    $0, %edx
+        movl    $8, %r10d
+        syscall
+        global  calls_settled
+        here    %rcx
+        arguments C_A, %rcx
+        movq    C_RET(%rcx), %rax
+        jmp     *C_AGAIN(%rcx)
+        global  calls_settle_end
+        .cfi_endproc
+        .size   calls_native, . - calls_native
+
+# Behind a call that made two of one: a new thread's first instructions, on its
+# stack; those of a vfork child; and of the parent, to which such a child, gone
+# from the middle of a call, may have left its marks. r11: the site.
+        .p2align 4
+        .type   calls_apart, @function
+        global  calls_apart
+        .cfi_startproc
+        .cfi_undefined %rip
+        leaq    -128(%rsp), %rsp
+        pushq   %rbp
+        movq    %rsp, %rbp
+        pushq   %r11
+        pushq   %rdi
+        pushq   %rsi
+        pushq   %rdx
+        pushq   %r10
+        pushq   %r8
+        pushq   %r9
+        pushq   %rax
+        andq    $-16, %rsp
+        call    calls_born
+        movq    -8(%rbp), %r11
+        movq    -16(%rbp), %rdi
+        movq    -24(%rbp), %rsi
+        movq    -32(%rbp), %rdx
+        movq    -40(%rbp), %r10
+        movq    -48(%rbp), %r8
+        movq    -56(%rbp), %r9
+        movq    -64(%rbp), %rax
+        movq    %rbp, %rsp
+        popq    %rbp
+        leaq    128(%rsp), %rsp
+        jmp     *S_RESUME(%r11)
+        .cfi_endproc
+        .size   calls_apart, . - calls_apart
+
+# long calls_wait_here(nr, a, b, c, d, e, f, const u64 *deferred)
+        .p2align 4
+        .type   calls_wait_here, @function
+        global  calls_wait_here
+        .cfi_startproc
+        global  calls_wait_begin
+        movq    16(%rsp), %r11
+        movq    %rdi, %rax
+        movq    %rsi, %rdi
+        movq    %rdx, %rsi
+        movq    %rcx, %rdx
+        movq    %r8, %r10
+        movq    %r9, %r8
+        movq    8(%rsp), %r9
+        cmpq    $0, (%r11)
+        jne     calls_wait_restart
+        syscall
+        global  calls_wait_after
+        ret
+        global  calls_wait_restart
+        movq    $-512, %rax
+        ret
+        .cfi_endproc
+        .size   calls_wait_here, . - calls_wait_here
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,223 @@
+/* The C side of entry.S: which function a call goes to, and what signals that arrive around a call are shown. */
+#include <signal.h>
+
+#include "base/mem.h"
+#include "base/sys.h"
+#include "calls/site.h"
+#include "trap/signals.h"
+#include "trap/thread.h"
+#include "base/trapsafe.h"
+
+#define RESTART_SYSCALL 219 /* the kernel's own number when it goes on with an interrupted sleep */
+
+_Static_assert(offsetof(struct call, rsp) == 56 && offsetof(struct call, rbx) == 72 && offsetof(struct call, site) == 120 &&
+                   offsetof(struct call, again) == 144 && offsetof(struct call, changed) == 168 &&
+                   offsetof(struct call, stack) == 216 && offsetof(struct call, waiting) == 224,
+               "entry.S");
+
+__attribute__((visibility("hidden"))) extern __thread struct call *calls_here;
+__thread struct call *calls_here;
+
+static const call_function *functions;
+
+/* Called by entry.S. */
+void calls_dispatch(struct call *call);
+void calls_born(void);
+long calls_wait_here(long nr, long a, long b, long c, long d, long e, long f, const u64 *deferred);
+
+bool calls_inside(void)
+{
+    return functions && thread_self() && !calls_here;
+}
+
+struct call *calls_current(void)
+{
+    return calls_inside() ? &thread_self()->call : NULL;
+}
+
+void calls_thread(struct call *call)
+{
+    if (functions)
+        calls_here = call;
+}
+
+u64 calls_site(const struct call *call)
+{
+    return call->site->at + 2;
+}
+
+void calls_redirect(void (*function)(int), int argument)
+{
+    struct call *call = &thread_self()->call;
+
+    call->redirect = (u64)function;
+    call->a[0] = (u64)argument;
+    call->rsp = ((call->rsp - 128) & ~(u64)15) - 8;
+}
+
+/* Where the program goes on behind the call. */
+static u64 behind(const struct site *site)
+{
+    return site->tactic == TACTIC_NEXT ? site->tail + 2 : site->resume;
+}
+
+void calls_dispatch(struct call *call)
+{
+    const struct site *site = call->site;
+    call_function function = call->nr < CALL_MAX ? functions[call->nr] : NULL;
+    enum call_answer answer = function ? function(call) : CALL_PASS;
+
+    if (unlikely(call->late)) {
+        call->late = false;
+        signals_late();
+    }
+    if (unlikely(call->redirect)) {
+        call->next = call->again = call->redirect;
+        call->redirect = 0;
+        return;
+    }
+    if (answer == CALL_DONE) {
+        call->next = call->again = behind(site);
+        return;
+    }
+    call->ret = call->nr;
+    call->again = site->restart;
+    call->next = answer == CALL_CHANGED ? (u64)calls_changed
+                 : answer == CALL_AGAIN ? site->restart
+                 : answer == CALL_APART ? site->tail - STUB_TAIL + STUB_APART
+                                        : site->tail;
+}
+
+long calls_wait(long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
+{
+    return calls_wait_here(nr, (long)a, (long)b, (long)c, (long)d, (long)e, (long)f, &thread_self()->call.deferred);
+}
+
+void calls_born(void)
+{
+    bool known = calls_here;
+    struct thread *t = thread_self();
+
+    if (!t)
+        return;
+    if (!known && calls_here) /* new: the kernel gives a thread no alternate stack */
+        thread_install_stack(t);
+    calls_here = &t->call;
+}
+
+/* --- signals --- */
+
+static void give_arguments(greg_t *regs, const struct call *call)
+{
+    static const int order[6] = {REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9};
+
+    for (unsigned i = 0; i < 6; i++)
+        regs[order[i]] = (greg_t)call->a[i];
+}
+
+/* In a stub: the call has not begun, or is over. */
+static u64 seen_in_stub(u64 rip, u64 rax)
+{
+    u64 offset = rip - (u64)calls_stubs;
+    const struct site *site = &calls_sites[offset / STUB_SIZE];
+
+    offset %= STUB_SIZE;
+    if (!site->at || (offset < STUB_FIXED && site->tactic == TACTIC_PREV))
+        return rip;
+    if (offset < STUB_TAIL || offset == STUB_APART)
+        return site->restart;
+    if (offset < STUB_AFTER)
+        return rax == RESTART_SYSCALL ? rip : site->restart;
+    return site->tactic == TACTIC_NEXT || offset > STUB_APART ? rip : site->resume;
+}
+
+static bool within(u64 rip, const char *from, const char *to)
+{
+    return rip - (u64)from < (u64)(to - from);
+}
+
+/* Between the program and us, either way. */
+static u64 seen_in_entry(u64 rip, greg_t *regs, struct call *call)
+{
+    if (within(rip, calls_native, calls_stored))
+        return ((const struct site *)regs[REG_R11])->restart;
+    if (within(rip, calls_stored, calls_entered))
+        return call->site->restart;
+    if (within(rip, calls_left, calls_leave_end))
+        return call->again;
+    give_arguments(regs, call);
+    if (within(rip, calls_settled, calls_settle_end)) {
+        regs[REG_RAX] = (greg_t)call->ret;
+        return call->again;
+    }
+    call->waiting = 0;
+    return within(rip, calls_changed, calls_changed_after) ? call->site->restart : behind(call->site);
+}
+
+bool calls_interrupted(ucontext_t *uc)
+{
+    greg_t *regs = uc->uc_mcontext.gregs;
+    u64 rip = (u64)regs[REG_RIP];
+
+    if (!functions)
+        return true;
+    if (calls_inside()) {
+        if (within(rip, calls_wait_begin, calls_wait_after))
+            regs[REG_RIP] = (greg_t)calls_wait_restart;
+        return false;
+    }
+    if (rip - (u64)calls_stubs < sizeof(calls_sites) / sizeof(calls_sites[0]) * STUB_SIZE)
+        regs[REG_RIP] = (greg_t)seen_in_stub(rip, (u64)regs[REG_RAX]);
+    else if (within(rip, calls_native, calls_settle_end) && thread_self())
+        regs[REG_RIP] = (greg_t)seen_in_entry(rip, regs, &thread_self()->call);
+    return true;
+}
+
+void calls_defer(int sig, const siginfo_t *info, ucontext_t *uc, u64 also)
+{
+    struct call *call = &thread_self()->call;
+    u64 all = ~SIGNALS_SYNCHRONOUS | also, now;
+
+    memcpy(&now, &uc->uc_sigmask, 8);
+    if ((now & all) != all) /* else: it is ours, of an earlier one */
+        call->mask = now;
+    call->deferred = 1;
+    memcpy(&uc->uc_sigmask, &all, 8);
+    sys(SYS_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, info);
+}
+
+/* --- vectors --- */
+
+#define TILES ((u64)3 << 17) /* AMX: nobody we call touches them, and they are 8 KiB */
+
+static u64 xsave_size(void)
+{
+    static u64 size;
+    u32 a = 13, b, c = 0, d;
+
+    if (!size) { /* CPUID.(EAX=0DH,ECX=0):EBX, the size for what XCR0 enables (SDM vol. 1, 13.2) */
+        __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+        size = b;
+    }
+    return size;
+}
+
+void calls_guarded(void (*function)(void *), void *argument)
+{
+    u64 size = xsave_size();
+    u8 *area = (u8 *)(((u64)__builtin_alloca(size + 64) + 63) & ~(u64)63);
+    u32 low = (u32)~TILES, high = ~0u;
+
+    memset(area + 512, 0, 64);
+    __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
+    function(argument);
+    __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
+}
+
+/* --- start --- */
+
+void calls_table(const call_function *table)
+{
+    functions = table;
+    calls_here = &thread_self()->call;
+}

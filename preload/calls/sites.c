@@ -1,0 +1,254 @@
+/*
+ * Where system calls are in code. The bytes 0f 05 may be part of something
+ * else, so a site counts only when what is around it proves it, or when
+ * decoding from the beginning of its function comes upon it. Beginnings and
+ * ends of functions are those of the unwind table (.eh_frame_hdr: LSB 5.0
+ * core, 10.6.2).
+ */
+#include "base/mem.h"
+#include "base/range.h"
+#include "calls/site.h"
+#include "cpu/cpu.h"
+
+/* --- functions --- */
+
+struct function {
+    u64 begin, end;
+    i64 index; /* in the table, for its neighbours */
+};
+
+struct table {
+    const u8 *hdr;
+    i64 count;
+};
+
+static i32 read_s32(const u8 *p)
+{
+    i32 v;
+
+    memcpy(&v, p, 4);
+    return v;
+}
+
+/* The encodings that linkers write: eh_frame pcrel sdata4, count udata4, table datarel sdata4. */
+static struct table table_of(const struct text *text)
+{
+    const u8 *h = text->eh_frame_hdr;
+
+    if (!h || h[0] != 1 || h[1] != 0x1b || h[2] != 0x03 || h[3] != 0x3b)
+        return (struct table){0};
+    return (struct table){h, read_s32(h + 8)};
+}
+
+/* Entry i: where its function begins, and how long it is (from its FDE, which must agree). */
+static struct function function_at(const struct table *t, i64 i)
+{
+    const u8 *entry = t->hdr + 12 + 8 * i, *fde;
+    struct function f = {0};
+
+    if (i < 0 || i >= t->count)
+        return f;
+    f.begin = (u64)t->hdr + (u64)(i64)read_s32(entry);
+    fde = t->hdr + read_s32(entry + 4);
+    if ((u64)(fde + 8) + (u64)(i64)read_s32(fde + 8) != f.begin)
+        return (struct function){0};
+    f.end = f.begin + (u32)read_s32(fde + 12);
+    f.index = i;
+    return f;
+}
+
+static struct function function_of(const struct table *t, u64 pc)
+{
+    i64 low = 0, high = t->count;
+    struct function f;
+
+    while (high - low > 1) {
+        i64 middle = (low + high) / 2;
+
+        if ((u64)t->hdr + (u64)(i64)read_s32(t->hdr + 12 + 8 * middle) <= pc)
+            low = middle;
+        else
+            high = middle;
+    }
+    f = function_at(t, low);
+    return pc - f.begin < f.end - f.begin ? f : (struct function){0};
+}
+
+/* --- padding between functions --- */
+
+#define GAPS 1024
+
+static struct {
+    u64 at;
+    u64 used;
+} gaps[GAPS];
+static unsigned ngaps;
+
+static bool is_padding(u8 byte)
+{
+    static const u8 bytes[] = {0x90, 0x66, 0x2e, 0x0f, 0x1f, 0x40, 0x44, 0x80, 0x84, 0x00, 0xcc};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(bytes); i++)
+        if (bytes[i] == byte)
+            return true;
+    return false;
+}
+
+/* Nothing runs into it: a return, a jump, a call that does not return, an instruction that traps. */
+static bool closed(const u8 *end)
+{
+    return end[-1] == 0xc3 || end[-5] == 0xe9 || end[-2] == 0xeb || end[-5] == 0xe8 || end[-1] == 0xf4 ||
+           (end[-2] == 0x0f && end[-1] == 0x0b);
+}
+
+/* Five bytes of [begin, end), each given away once. 0: none left. */
+static u64 take_gap(u64 begin, u64 end, u64 low, u64 high)
+{
+    unsigned i;
+
+    for (i = 0; i < ngaps && gaps[i].at != begin; i++)
+        ;
+    if (i == GAPS)
+        return 0;
+    if (i == ngaps) {
+        gaps[ngaps].at = begin;
+        gaps[ngaps++].used = 0;
+    }
+    begin += gaps[i].used;
+    if (end - begin < 5 || begin > end || begin < low || begin > high)
+        return 0;
+    gaps[i].used += 5;
+    return begin;
+}
+
+static u64 find_gap(const struct text *text, const struct table *t, const struct function *f, u64 at)
+{
+    u64 low = at + 2 - 128, high = at + 2 + 127;
+
+    for (i64 i = f->index - 6; i <= f->index + 6; i++) {
+        struct function here = function_at(t, i), next = function_at(t, i + 1);
+        bool usable = here.begin && next.begin > here.end && here.end >= low && here.end <= high;
+        u64 gap;
+
+        if (!usable || here.end - (u64)text->base < 8 || next.begin - (u64)text->base > text->size || !closed((const u8 *)here.end))
+            continue;
+        for (u64 p = here.end; p < next.begin && usable; p++)
+            usable = is_padding(*(const u8 *)p);
+        if (usable && (gap = take_gap(here.end, next.begin, low, high)))
+            return gap;
+    }
+    return 0;
+}
+
+/* --- one site --- */
+
+/* "cmp $-4095 or $-4096, %rax or %eax", as compilers and Go write it behind a call. */
+static bool compared(const u8 *p)
+{
+    if (p[0] == 0x48)
+        p++;
+    return p[0] == 0x3d && p[1] <= 1 && p[2] == 0xf0 && p[3] == 0xff && p[4] == 0xff;
+}
+
+/* May a copy of it, elsewhere, stand for it? Loads and stores of registers and constants: "mov" and "lea". */
+static bool movable(const struct cpu_flow *flow)
+{
+    return flow->length >= 5 && (flow->opcode == 0x8d || flow->opcode == 0xc6 || flow->opcode == 0xc7 ||
+                                 (flow->opcode >= 0x88 && flow->opcode <= 0x8b) || (flow->opcode & 0xf8) == 0xb8);
+}
+
+/* Decodes a function up to the site. False: there is no such instruction. `prev` is the one before it. */
+static bool decodes(const struct function *f, u64 at, struct cpu_flow *prev)
+{
+    u64 pc = f->begin;
+
+    while (pc < at) {
+        if (!cpu_flow((const u8 *)pc, (unsigned)MIN(f->end - pc, (u64)15), prev))
+            return false;
+        pc += prev->length;
+    }
+    return pc == at && f->begin != at;
+}
+
+/* Does a branch of the function lead into [from, to)? */
+static bool branched(const struct function *f, u64 from, u64 to)
+{
+    struct cpu_flow flow;
+
+    for (u64 pc = f->begin; pc < f->end; pc += flow.length) {
+        if (!cpu_flow((const u8 *)pc, (unsigned)MIN(f->end - pc, (u64)15), &flow))
+            return true;
+        if (flow.branch && pc + (u64)flow.distance - from < to - from)
+            return true;
+    }
+    return false;
+}
+
+/* The return from a signal handler: unwinders and debuggers know it by its bytes. */
+static bool is_sigreturn(const u8 *p)
+{
+    static const u8 number[7] = {0x48, 0xc7, 0xc0, 15};
+
+    return memcmp(p - 7, number, 7) == 0;
+}
+
+static bool classify(const struct text *text, const struct table *t, const u8 *p, struct found *found)
+{
+    struct function f = {0};
+    struct cpu_flow prev = {0};
+    u64 at = (u64)p;
+    u32 number;
+
+    *found = (struct found){.at = at, .nr = CALL_MAX};
+    if (p - text->base >= 7 && is_sigreturn(p))
+        return false;
+    if (p - text->base >= 5 && p[-5] == 0xb8) {
+        memcpy(&number, p - 4, 4);
+        found->nr = number;
+        found->tactic = TACTIC_MOVE;
+        return number < CALL_MAX;
+    }
+    if (t->count > 0)
+        f = function_of(t, at);
+    if (!f.begin || !decodes(&f, at, &prev))
+        return compared(p + 2); /* TACTIC_NONE: a site that is left alone */
+    if ((found->gap = find_gap(text, t, &f, at))) {
+        found->tactic = TACTIC_GAP;
+    } else if (movable(&prev)) {
+        found->tactic = TACTIC_PREV;
+        found->prev = prev.length;
+    } else if (compared(p + 2) && !branched(&f, at + 1, at + 8)) {
+        found->tactic = TACTIC_NEXT;
+    }
+    return true;
+}
+
+/* The next 0f 05 at or behind p, NULL: none. Eight bytes at a time: most of them are passed by. */
+static const u8 *next_pair(const u8 *p, const u8 *end)
+{
+    while (end - p >= 9) {
+        u64 a, b;
+
+        memcpy(&a, p, 8);
+        memcpy(&b, p + 1, 8);
+        a = (a ^ 0x0f0f0f0f0f0f0f0f) | (b ^ 0x0505050505050505); /* a zero byte: here it is */
+        if ((a - 0x0101010101010101) & ~a & 0x8080808080808080)
+            break;
+        p += 8;
+    }
+    for (; end - p >= 2; p++)
+        if (p[0] == 0x0f && p[1] == 0x05)
+            return p;
+    return NULL;
+}
+
+void sites_find(const struct text *text, void (*each)(void *context, const struct found *found), void *context)
+{
+    const u8 *end = text->base + text->size - MIN(text->size, (u64)16), *p = text->base;
+    struct table table = table_of(text);
+    struct found found;
+
+    for (; (p = next_pair(p, end)); p += 2)
+        if (classify(text, &table, p, &found))
+            each(context, &found);
+}

@@ -1,0 +1,88 @@
+#include "interpose/copy.h"
+
+#include "base/mem.h"
+#include "base/range.h"
+#include "interpose/interpose.h"
+#include "memory/ram.h"
+#include "trap/backtrace.h"
+#include "trap/trap.h"
+
+static bool shows_window(struct range r)
+{
+    u64 at = r.base;
+    struct alias part;
+
+    while (alias_walk(r, &at, &part))
+        if (view_trapped_any(interpose_view, (struct range){part.machine, part.range.size}) ||
+            view_find(interpose_view, part.machine).kind != VIEW_RAM)
+            return true;
+    return false;
+}
+
+bool copy_touches_window(u64 at, u64 n)
+{
+    struct range r = {at, n};
+    u8 byte;
+    u64 machine;
+
+    if (!n || !range_valid(r))
+        return false;
+    if (view_trapped_any(interpose_view, r))
+        return !trap_concerns(at, &machine) || !probe_read(&byte, at, 1); /* else: the program mapped something over it */
+    return alias_overlaps(r) && shows_window(r);
+}
+
+unsigned copy_width(u64 machine, u64 left, u64 whole)
+{
+    if ((whole == 2 || whole == 4 || whole == 8) && left == whole && machine % whole == 0)
+        return (unsigned)whole;
+    return left >= 4 && machine % 4 == 0 ? 4 : 1;
+}
+
+/* What can be moved at once at an address: up to the end of its page, or one access. 0: nobody is there. */
+static u64 move(u64 at, u8 *bytes, u64 left, u64 whole, bool to_program)
+{
+    u64 n = MIN(left, PAGE_SIZE - (at & ~PAGE_MASK)), machine;
+    bool done;
+
+    if (trap_concerns(at, &machine)) {
+        n = copy_width(machine, left, whole);
+        done = trap_access(machine, bytes, (unsigned)n, to_program);
+    } else {
+        done = to_program ? probe_write(at, bytes, n) : probe_read(bytes, at, n);
+    }
+    return done ? n : 0;
+}
+
+static u64 move_all(u64 at, u8 *bytes, u64 n, bool to_program)
+{
+    u64 done = 0, moved;
+
+    while (done < n && (moved = move(at + done, bytes + done, n - done, n, to_program)))
+        done += moved;
+    return done;
+}
+
+u64 copy_in(void *to, u64 from, u64 n)
+{
+    return move_all(from, to, n, false);
+}
+
+u64 copy_out(u64 to, const void *from, u64 n)
+{
+    return move_all(to, (u8 *)(uintptr_t)from, n, true);
+}
+
+void copy_lint(const char *call, const struct iovec *vectors, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        u64 at = (u64)vectors[i].iov_base, end = at + vectors[i].iov_len, machine;
+
+        for (; at < end; at = page_down(at) + PAGE_SIZE) {
+            if (!trap_concerns(at, &machine))
+                continue;
+            trap_lint_buffer(machine, call);
+            return;
+        }
+    }
+}
