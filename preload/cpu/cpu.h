@@ -34,6 +34,11 @@ struct cpu_bus {
     /* n bytes (1 to 64). False: the address cannot be reached; `fault_addr` and direction go into cpu_result. */
     bool (*read)(void *context, u64 addr, void *buf, unsigned n);
     bool (*write)(void *context, u64 addr, const void *buf, unsigned n);
+    /*
+     * Could all the n bytes (any number) be read, or written? No device notices. False: as for read and write. Asked
+     * before an operand that crosses into another page is touched: the CPU does all of it or nothing. May be NULL.
+     */
+    bool (*reach)(void *context, u64 addr, unsigned n, bool write);
     /* Brackets a read-modify-write: from begin to end nobody else reaches the bytes. May be NULL. */
     void (*begin)(void *context, u64 addr, unsigned n);
     void (*end)(void *context);
@@ -58,7 +63,7 @@ enum cpu_outcome {
 
 struct cpu_result {
     enum cpu_fault fault;
-    u64 fault_addr; /* CPU_FAULT_ACCESS: start of the bus access that failed; the bus may know the very byte */
+    u64 fault_addr; /* CPU_FAULT_ACCESS: the byte that the bus has put here, if it did, else the start of the access */
     bool fault_write;
     int signal;     /* CPU_FAULT_NESTED: the signal that the stub raised, SIGFPE and so on */
     int code;       /* and its si_code */

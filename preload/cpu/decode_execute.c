@@ -153,7 +153,6 @@ static bool reads_whole(const struct view *v)
     case ZYDIS_MNEMONIC_VDBPSADBW:
     case ZYDIS_MNEMONIC_VGF2P8AFFINEQB:
     case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB:
-    case ZYDIS_MNEMONIC_VPSHUFBITQMB:
     case ZYDIS_MNEMONIC_VCVTNE2PS2BF16:
         return true;
     default:
@@ -175,6 +174,23 @@ static bool reads_whole(const struct view *v)
     }
 }
 
+static bool is_extract(const struct view *v)
+{
+    switch (v->in.mnemonic) {
+    case ZYDIS_MNEMONIC_VEXTRACTF32X4:
+    case ZYDIS_MNEMONIC_VEXTRACTF32X8:
+    case ZYDIS_MNEMONIC_VEXTRACTF64X2:
+    case ZYDIS_MNEMONIC_VEXTRACTF64X4:
+    case ZYDIS_MNEMONIC_VEXTRACTI32X4:
+    case ZYDIS_MNEMONIC_VEXTRACTI32X8:
+    case ZYDIS_MNEMONIC_VEXTRACTI64X2:
+    case ZYDIS_MNEMONIC_VEXTRACTI64X4:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void plan_opmask(const struct view *v)
 {
     struct plan *p = v->plan;
@@ -186,6 +202,9 @@ static void plan_opmask(const struct view *v)
         p->mask = MASK_PACKED;
     p->mask_reg = v->in.raw.evex.aaa;
     p->element = (u8)(v->mem->element_size / 8);
+    if (v->in.mnemonic == ZYDIS_MNEMONIC_VPSHUFBITQMB) /* its memory operand is the selectors: a byte a bit of the mask */
+        p->element = 1;
+    p->checks_all = v->insn->writes && is_extract(v);
     p->lanes = (u8)(v->insn->size / p->element);
     if (v->in.avx.broadcast.mode != ZYDIS_BROADCAST_MODE_INVALID)
         p->lanes = (u8)broadcast_lanes(v->in.avx.broadcast.mode);
@@ -282,6 +301,7 @@ const char *plan_execute(const struct view *v)
     plan_mask(v);
     plan_bit(v);
     plan_x87(v);
+    p->mmx_store = v->in.meta.isa_ext == ZYDIS_ISA_EXT_MMX && v->insn->writes && !v->insn->reads;
     if (is_maskmov(v)) {
         p->scratch = RDI;
         n = surgery_strip(v->insn->bytes, v->insn->length, code);

@@ -120,6 +120,26 @@ struct execution {
     struct stub_frame frame;
 };
 
+/* Nothing is touched before all of it can be. */
+static bool reach_operand(struct execution *x, bool write)
+{
+    const struct plan *p = x->run->plan;
+    unsigned size = x->run->insn->size;
+    u64 bits = x->elements;
+    struct part part;
+
+    if (p->checks_all)
+        return run_reach(x->run, x->addr, size, write);
+    if (!run_crosses(x->addr, size))
+        return true;
+    if (p->mask == MASK_NONE)
+        return run_reach(x->run, x->addr, size, write);
+    while (next_part(&bits, p->element, &part))
+        if (!run_reach(x->run, x->addr + part.at, part.bytes, write))
+            return false;
+    return true;
+}
+
 static bool read_operand(struct execution *x)
 {
     const struct plan *p = x->run->plan;
@@ -128,6 +148,8 @@ static bool read_operand(struct execution *x)
 
     if (p->mask == MASK_NONE)
         return run_read(x->run, x->addr, x->scratch, x->run->insn->size);
+    if (!reach_operand(x, false))
+        return false;
     while (next_part(&bits, p->element, &part))
         if (!run_read(x->run, x->addr + part.at, x->scratch + part.at, part.bytes))
             return false;
@@ -138,6 +160,20 @@ static bool read_operand(struct execution *x)
 #define FXSAVE_BYTES   512
 #define FXSAVE_WRITTEN 416
 
+/* fstp m80 and fbstp store 8 bytes and then 2: the first remain when only the others fail. */
+#define X87_EXTENDED 10
+#define X87_MANTISSA 8
+
+static void write_mantissa(struct execution *x)
+{
+    const struct cpu_bus *bus = x->run->bus;
+    struct cpu_result fault = *x->run->result;
+
+    if (bus->reach(bus->context, x->addr, X87_MANTISSA, true))
+        bus->write(bus->context, x->addr, x->scratch, X87_MANTISSA);
+    *x->run->result = fault;
+}
+
 static bool write_operand(struct execution *x)
 {
     const struct plan *p = x->run->plan;
@@ -145,6 +181,11 @@ static bool write_operand(struct execution *x)
     u64 bits = x->elements;
     struct part part;
 
+    if (!reach_operand(x, true)) {
+        if (size == X87_EXTENDED && p->x87_store)
+            write_mantissa(x);
+        return false;
+    }
     if (p->mask == MASK_NONE)
         return run_write(x->run, x->addr, x->scratch, size == FXSAVE_BYTES ? FXSAVE_WRITTEN : size);
     while (next_part(&bits, p->element, &part))
@@ -269,6 +310,21 @@ static bool compute(struct execution *x)
     return true;
 }
 
+/* An MMX store has used the registers in their physical order, TOP is 0; only the tags are as they were. */
+static void undo_x87(struct execution *x, const u8 before[XSTATE_LEGACY])
+{
+    struct x87_env *env = xstate_x87(x->run->state);
+    u16 tag = 0;
+
+    if (!x->run->plan->mmx_store || !env) {
+        memcpy(x->run->state->xsave, before, XSTATE_LEGACY);
+        return;
+    }
+    if (before[XSTATE_BV] & XC_X87)
+        memcpy(&tag, before + offsetof(struct x87_env, tag), sizeof(tag));
+    env->tag = tag;
+}
+
 /*
  * An x87 store that fails must leave the stack as it was: fstp has not popped. The sticky bits
  * of MXCSR stay, as on hardware.
@@ -290,7 +346,7 @@ static enum cpu_outcome store(struct execution *x)
     }
     if (!write_operand(x)) {
         if (keep)
-            memcpy(state->xsave, before, sizeof(before));
+            undo_x87(x, before);
         return x->run->outcome;
     }
     commit(x);
@@ -312,7 +368,7 @@ static enum cpu_outcome modify(struct execution *x)
     const struct cpu_bus *bus = x->run->bus;
     bool ok;
 
-    if (faults_early(x))
+    if (faults_early(x) || !reach_operand(x, true))
         return x->run->outcome;
     if (bus->begin)
         bus->begin(bus->context, x->addr, x->run->insn->size);

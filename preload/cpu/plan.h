@@ -82,6 +82,8 @@ struct plan {
     u8 lazy;     /* of these, what may be left out while it is in its initial state */
     u8 bit_offset; /* bt, bts, btr, btc: register whose value moves the accessed word, or REG_NONE */
     bool x87_store; /* writes nothing when it raises an unmasked exception */
+    bool mmx_store; /* has reset the top of the x87 stack when it faults */
+    bool checks_all; /* a masked store that faults where a masked-off element cannot be reached */
     u16 opcode_x87; /* FOP as the program's instruction would leave it */
     const u8 *stub;
 
@@ -121,7 +123,11 @@ struct run {
 /* Address of the memory operand, plus `extra` before any truncation (the index of a gather's element). */
 u64 run_address(const struct cpu_insn *insn, const struct cpu_state *state, u64 extra);
 u64 run_segment_base(const struct plan *p, const struct cpu_state *state);
-/* Bus accesses of any length, in pieces of at most 64 bytes. False: run->outcome says how the run ends. */
+/* Does [addr, addr+n) lie in more than one page? */
+bool run_crosses(u64 addr, unsigned n);
+/* Asks cpu_bus.reach. False: run->outcome says how the run ends. */
+bool run_reach(struct run *run, u64 addr, unsigned n, bool write);
+/* Bus accesses of any length, in pieces of at most 64 bytes: all of them or none. False: as above. */
 bool run_read(struct run *run, u64 addr, void *buf, unsigned n);
 bool run_write(struct run *run, u64 addr, const void *buf, unsigned n);
 /* The instruction is complete. */
@@ -209,6 +215,7 @@ u64 xstate_get_opmask(const struct cpu_state *state, unsigned reg);
 void xstate_put_opmask(struct cpu_state *state, unsigned reg, u64 value);
 /* Legacy region and header (SDM vol. 1, 13.4.1 and 13.4.2). */
 #define XSTATE_LEGACY 576
+#define XSTATE_BV     512
 struct x87_env {
     u16 control, status, tag, opcode;
     u64 ip, dp;

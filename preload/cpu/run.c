@@ -25,24 +25,43 @@ u64 run_address(const struct cpu_insn *insn, const struct cpu_state *state, u64 
     return addr + run_segment_base(p, state);
 }
 
-static void failed(struct run *run, u64 addr, bool write)
+/* The byte that the bus has named counts, if it named one. */
+static void failed(struct run *run, u64 addr, unsigned n, bool write)
 {
     if (run->bus->retry && run->bus->retry(run->bus->context)) {
         run->outcome = CPU_RETRY;
         return;
     }
     run->result->fault = CPU_FAULT_ACCESS;
-    run->result->fault_addr = addr;
+    if (run->result->fault_addr - addr >= n)
+        run->result->fault_addr = addr;
     run->result->fault_write = write;
     run->outcome = CPU_FAULTED;
 }
 
+bool run_crosses(u64 addr, unsigned n)
+{
+    return (addr & ~PAGE_MASK) + n > PAGE_SIZE;
+}
+
+bool run_reach(struct run *run, u64 addr, unsigned n, bool write)
+{
+    const struct cpu_bus *bus = run->bus;
+
+    if (!bus->reach || bus->reach(bus->context, addr, n, write))
+        return true;
+    failed(run, addr, n, write);
+    return false;
+}
+
 bool run_read(struct run *run, u64 addr, void *buf, unsigned n)
 {
+    if (run_crosses(addr, n) && !run_reach(run, addr, n, false))
+        return false;
     for (unsigned done = 0, piece; done < n; done += piece) {
         piece = MIN(n - done, 64u);
         if (!run->bus->read(run->bus->context, addr + done, (u8 *)buf + done, piece)) {
-            failed(run, addr + done, false);
+            failed(run, addr + done, piece, false);
             return false;
         }
     }
@@ -51,10 +70,12 @@ bool run_read(struct run *run, u64 addr, void *buf, unsigned n)
 
 bool run_write(struct run *run, u64 addr, const void *buf, unsigned n)
 {
+    if (run_crosses(addr, n) && !run_reach(run, addr, n, true))
+        return false;
     for (unsigned done = 0, piece; done < n; done += piece) {
         piece = MIN(n - done, 64u);
         if (!run->bus->write(run->bus->context, addr + done, (const u8 *)buf + done, piece)) {
-            failed(run, addr + done, true);
+            failed(run, addr + done, piece, true);
             return false;
         }
     }

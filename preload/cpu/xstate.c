@@ -11,7 +11,6 @@
 
 #define LEGACY_ST    32
 #define LEGACY_XMM   160
-#define HEADER_BV    512
 #define COMPONENTS   8
 
 /* Offset and size of each component, CPUID leaf 0DH. The legacy ones have no leaf. */
@@ -37,7 +36,7 @@ static u64 in_use(const struct cpu_state *state)
 
     if (!state->xsave)
         return 0;
-    memcpy(&bv, (const u8 *)state->xsave + HEADER_BV, sizeof(bv));
+    memcpy(&bv, (const u8 *)state->xsave + XSTATE_BV, sizeof(bv));
     return bv & state->xfeatures;
 }
 
@@ -74,9 +73,9 @@ static void put(struct cpu_state *state, unsigned component, unsigned at, const 
         if (all_zero(value, n))
             return;
         memset(area, 0, sizes[component]);
-        memcpy(&bv, (u8 *)state->xsave + HEADER_BV, sizeof(bv));
+        memcpy(&bv, (u8 *)state->xsave + XSTATE_BV, sizeof(bv));
         bv |= (u64)1 << component;
-        memcpy((u8 *)state->xsave + HEADER_BV, &bv, sizeof(bv));
+        memcpy((u8 *)state->xsave + XSTATE_BV, &bv, sizeof(bv));
     }
     memcpy(area + at, value, n);
 }

@@ -9,5 +9,7 @@
 
 /* Reads 8 bytes, any alignment. False if that faulted; *value is then unchanged. Needs the fault handler. */
 bool probe_word(u64 src, u64 *value);
+/* Can the byte be written? It keeps its value, also against other threads. Needs the fault handler. */
+bool probe_writable(u64 addr);
 
 #endif

@@ -9,6 +9,7 @@
 #include "memory/ram.h"
 #include "trap/backtrace.h"
 #include "trap/log.h"
+#include "trap/probe.h"
 #include "trap/trap.h"
 #include "base/trapsafe.h"
 
@@ -231,6 +232,32 @@ static bool route_write(void *context, u64 addr, const void *buf, unsigned n)
     return route(context, addr, (u8 *)(uintptr_t)buf, n, true);
 }
 
+static bool segment_reach(const struct segment *s, bool write)
+{
+    u8 byte;
+
+    if (!s->trapped) /* it lies in one page */
+        return write ? probe_writable(s->addr) : probe_read(&byte, s->addr, 1);
+    return s->span.kind == VIEW_RAM ? ram_carved(s->machine) != NULL : allowed(s->addr, write);
+}
+
+static bool route_reach(void *context, u64 addr, unsigned n, bool write)
+{
+    struct trap *t = context;
+
+    t->wait = NULL;
+    for (unsigned done = 0; done < n;) {
+        struct segment s = next_segment(addr + done, n - done);
+
+        if (!segment_reach(&s, write)) {
+            t->result.fault_addr = addr + done;
+            return false;
+        }
+        done += s.length;
+    }
+    return true;
+}
+
 static bool route_retry(void *context)
 {
     return ((struct trap *)context)->wait != NULL;
@@ -247,6 +274,7 @@ static bool route_ours(void *context, u64 addr, unsigned n)
 const struct cpu_bus trap_bus = {
     .read = route_read,
     .write = route_write,
+    .reach = route_reach,
     .begin = route_begin,
     .end = route_end,
     .retry = route_retry,

@@ -4,8 +4,6 @@
 
 #include "cpu_harness.h"
 
-#include "cpu/plan.h"
-
 #define CODE(name, text) \
     extern const u8 name[], name##_end[]; \
     __asm__(".pushsection .text.paths, \"ax\"\n.globl " #name ", " #name "_end\n" #name ": " text "\n" #name "_end:\n" \

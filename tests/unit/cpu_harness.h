@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <ucontext.h>
 
-#include "cpu/cpu.h"
+#include "cpu/plan.h"
 #include "unit.h"
 
 #define AREA_BYTES  4096u
@@ -327,18 +327,41 @@ static inline bool in_span(struct span s, u64 addr, unsigned n)
     return addr - s.base < s.size || s.base - addr < n;
 }
 
-static inline bool reachable(u64 addr, unsigned n)
+static inline bool reachable_byte(u64 addr)
 {
+    return addr - (u64)code < CODE_BYTES + DATA_BYTES && !(bus_state.bad.size && in_span(bus_state.bad, addr, 1));
+}
+
+/* The context is the result, which gets the byte that cannot be reached. */
+static inline bool reachable(void *context, u64 addr, unsigned n)
+{
+    struct cpu_result *result = context;
+
     bus_state.retried = bus_state.retry.size && in_span(bus_state.retry, addr, n);
-    if (addr - (u64)code >= CODE_BYTES + DATA_BYTES || n > guard - addr)
-        return false;
-    return !bus_state.retried && !(bus_state.bad.size && in_span(bus_state.bad, addr, n));
+    for (unsigned i = 0; i < n; i++)
+        if (!reachable_byte(addr + i)) {
+            if (result)
+                result->fault_addr = addr + i;
+            return false;
+        }
+    return !bus_state.retried;
+}
+
+static inline bool bus_reach(void *context, u64 addr, unsigned n, bool write)
+{
+    struct span retry = bus_state.retry;
+    bool reached;
+
+    (void)write;
+    bus_state.retry.size = 0; /* only an access asks for it */
+    reached = reachable(context, addr, n);
+    bus_state.retry = retry;
+    return reached;
 }
 
 static inline bool bus_read(void *context, u64 addr, void *buf, unsigned n)
 {
-    (void)context;
-    if (!reachable(addr, n))
+    if (!reachable(context, addr, n))
         return false;
     bus_state.reads++;
     bus_state.bytes_read += n;
@@ -349,8 +372,7 @@ static inline bool bus_read(void *context, u64 addr, void *buf, unsigned n)
 
 static inline bool bus_write(void *context, u64 addr, const void *buf, unsigned n)
 {
-    (void)context;
-    if (!reachable(addr, n))
+    if (!reachable(context, addr, n))
         return false;
     bus_state.writes++;
     bus_state.bytes_written += n;
@@ -383,7 +405,15 @@ static inline bool bus_ours(void *context, u64 addr, unsigned n)
     return !bus_state.ours.size || in_span(bus_state.ours, addr, n);
 }
 
-static const struct cpu_bus plain_bus = {NULL, bus_read, bus_write, bus_begin, bus_end, bus_retry, bus_ours};
+static const struct cpu_bus plain_bus = {
+    .read = bus_read,
+    .write = bus_write,
+    .reach = bus_reach,
+    .begin = bus_begin,
+    .end = bus_end,
+    .retry = bus_retry,
+    .ours = bus_ours,
+};
 
 static inline void to_state(struct cpu_state *state, struct machine *m)
 {
@@ -401,11 +431,13 @@ static inline void to_state(struct cpu_state *state, struct machine *m)
 
 static inline enum cpu_outcome emulate(const struct cpu_insn *insn, struct machine *m, struct cpu_result *result)
 {
+    struct cpu_bus bus = plain_bus;
     struct cpu_state state;
     enum cpu_outcome outcome;
 
     to_state(&state, m);
-    outcome = cpu_run(insn, &state, &plain_bus, result);
+    bus.context = result;
+    outcome = cpu_run(insn, &state, &bus, result);
     memcpy(m->gpr, state.gpr, sizeof(m->gpr));
     m->rip = state.rip;
     m->flags = state.rflags;
@@ -491,11 +523,18 @@ static inline void compare_data(const char *name, const u8 *got, const u8 *want)
 }
 
 /* A signal of the instruction: the same kind, and nothing of ours in its address. */
-static inline void compare_faults(const char *name, const struct cpu_result *got)
+static inline void compare_faults(const char *name, const struct cpu_insn *insn, const struct cpu_result *got)
 {
+    /* Where operands are wide or masked, each model of CPU names another byte of the page. */
+    u64 known = insn->size > 10 || plan_of(insn)->mask != MASK_NONE ? PAGE_MASK : ~(u64)0;
+
+    if (native_fault.signal == SIGILL && got->fault == CPU_FAULT_ACCESS)
+        return; /* the CPU lacks it: it would never have come to us */
     if (native_fault.signal == SIGSEGV && native_fault.addr - guard < PAGE_SIZE) {
         if (got->fault != CPU_FAULT_ACCESS)
             complain(name, "fault", got->fault, CPU_FAULT_ACCESS);
+        else if ((got->fault_addr ^ native_fault.addr) & known)
+            complain(name, "fault address", got->fault_addr, native_fault.addr);
         return;
     }
     if (got->fault != CPU_FAULT_NESTED || got->signal != native_fault.signal) {
@@ -571,11 +610,9 @@ static inline void compare_run(const char *name, const struct cpu_insn *insn, co
     if (outcome != (faulted ? CPU_FAULTED : CPU_DONE))
         complain(name, "outcome", (u64)outcome, faulted ? CPU_FAULTED : CPU_DONE);
     else if (faulted)
-        compare_faults(name, &result);
+        compare_faults(name, insn, &result);
     compare_machines(name, &emulated, &native);
-    /* A store in several pieces that fails may have written some, here or there. */
-    if (!faulted || (bus_state.writes == 0 && insn->size <= 8))
-        compare_data(name, data, after);
+    compare_data(name, data, after);
     if (bus_state.begins != bus_state.ends)
         complain(name, "begin without end", bus_state.ends, bus_state.begins);
 }

@@ -4,8 +4,6 @@
  */
 #include "cpu_harness.h"
 
-#include "cpu/plan.h"
-
 /* ---- instructions ---- */
 
 static unsigned put(u8 *out, unsigned n, u64 value, unsigned bytes)
