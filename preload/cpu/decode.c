@@ -16,13 +16,14 @@ static bool is_amx(const struct view *v)
            v->in.meta.isa_ext == ZYDIS_ISA_EXT_AMX_INT8;
 }
 
-static bool loads_segment(const struct view *v)
+/* The segment register that a mov, pop, lgs or lss loads, or ZYDIS_REGISTER_NONE. */
+static ZydisRegister loaded_segment(const struct view *v)
 {
     for (unsigned i = 0; i < v->in.operand_count; i++)
         if (v->ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER && view_is_segment(v->ops[i].reg.value) &&
             (v->ops[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
-            return true;
-    return false;
+            return v->ops[i].reg.value;
+    return ZYDIS_REGISTER_NONE;
 }
 
 static const char *refuse_by_category(const struct view *v)
@@ -73,8 +74,8 @@ static const char *refuse(const struct view *v)
         return "privileged instruction";
     if (v->in.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
         return "far transfer";
-    if (loads_segment(v))
-        return "segment register load";
+    if (loaded_segment(v) == ZYDIS_REGISTER_FS)
+        return "fs load: fs is the thread's data";
     return refuse_by_category(v);
 }
 
@@ -230,6 +231,16 @@ static void plan_stack_source(const struct view *v)
     }
 }
 
+/* pop gs: the CPU loads what was popped, by mov gs, [rsi]. */
+static void plan_load_gs(struct plan *p)
+{
+    static const u8 code[] = {0x8e, 0x2e};
+
+    p->scratch = RSI;
+    p->stub = stub_make(code, sizeof(code));
+    p->stub_length = sizeof(code);
+}
+
 static bool plan_stack(const struct view *v)
 {
     struct plan *p = v->plan;
@@ -245,6 +256,8 @@ static bool plan_stack(const struct view *v)
                v->ops[0].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
         plan_stack_source(v);
     }
+    if (p->op == STACK_POP && p->source == FROM_SEGMENT)
+        plan_load_gs(p);
     return true;
 }
 
@@ -298,7 +311,10 @@ static const char *plan_memory(const struct view *v)
     } else if (v->in.mnemonic == ZYDIS_MNEMONIC_MOVDIR64B) {
         view_set_register(v, &v->ops[0]);
         v->insn->kind = KIND_DIRECT64;
-    } else if (!plan_stack(v) && !plan_move(v)) {
+    } else if (plan_stack(v)) {
+        return v->plan->op == STACK_POP && v->plan->source == FROM_SEGMENT && !v->plan->stub ? NO_CODE : NULL;
+    } else if (!plan_move(v)) {
+        v->plan->loads_ss = loaded_segment(v) == ZYDIS_REGISTER_SS;
         return plan_execute(v);
     }
     return NULL;

@@ -314,7 +314,7 @@ const char *plan_execute(const struct view *v)
         return "no register left to address the operand";
     p->stub = stub_make(code, n);
     p->stub_length = (u8)n;
-    return p->stub ? NULL : "no memory for executable code";
+    return p->stub ? NULL : NO_CODE;
 }
 
 /* ---- gather and scatter ---- */

@@ -263,6 +263,38 @@ static void fix_x87_pointers(const struct execution *x, u16 opcode_before)
         env->dp = x->addr + (env->dp - (u64)x->scratch) - run_segment_base(p, x->run->state); /* an offset */
 }
 
+/* ---- segment registers ---- */
+
+/*
+ * ds, es and gs are the same in a signal handler as outside, so a load by the stub is the program's. ss comes back from
+ * the signal frame: it can only be loaded with what it is. fs is not loaded at all, our own data hang on it.
+ */
+static u16 stack_segment(void)
+{
+    u16 selector;
+
+    __asm__ volatile("mov %%ss, %0" : "=r"(selector));
+    return selector;
+}
+
+static bool keep_stack_segment(struct run *run, u16 selector)
+{
+    if (stack_segment() == selector)
+        return true;
+    __asm__ volatile("mov %0, %%ss" : : "r"(selector));
+    run->outcome = CPU_REFUSED;
+    run->result->refusal = "another stack segment";
+    return false;
+}
+
+bool execute_load_gs(struct run *run, u16 selector)
+{
+    struct stub_frame frame = {.code = run->plan->stub};
+
+    frame.gpr[run->plan->scratch] = (u64)&selector;
+    return stub_run(run, &frame, (const u8 *)&selector, run->state->gpr[RSP], sizeof(selector));
+}
+
 /* ---- the sequence ---- */
 
 static bool misaligned(u64 addr, unsigned size)
@@ -300,10 +332,12 @@ static bool faults_early(struct execution *x)
 static bool compute(struct execution *x)
 {
     struct x87_env *env = xstate_x87(x->run->state);
-    u16 opcode = env ? env->opcode : 0;
+    u16 opcode = env ? env->opcode : 0, ss = stack_segment();
 
     load_frame(x);
     if (!run_stub(x))
+        return false;
+    if (x->run->plan->loads_ss && !keep_stack_segment(x->run, ss))
         return false;
     if (x->frame.save & XC_X87)
         fix_x87_pointers(x, opcode);

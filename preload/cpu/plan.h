@@ -83,6 +83,7 @@ struct plan {
     u8 bit_offset; /* bt, bts, btr, btc: register whose value moves the accessed word, or REG_NONE */
     bool x87_store; /* writes nothing when it raises an unmasked exception */
     bool mmx_store; /* has reset the top of the x87 stack when it faults */
+    bool loads_ss;
     bool checks_all; /* a masked store that faults where a masked-off element cannot be reached */
     u16 opcode_x87; /* FOP as the program's instruction would leave it */
     const u8 *stub;
@@ -140,6 +141,8 @@ enum cpu_outcome run_protection(struct run *run);
 void run_set_gpr(struct cpu_state *state, unsigned reg, unsigned size, bool high, u64 value);
 
 enum cpu_outcome run_execute(struct run *run);
+/* Loads gs with the selector, by the plan's stub. False: run->outcome says how the run ends. */
+bool execute_load_gs(struct run *run, u16 selector);
 enum cpu_outcome run_string(struct run *run);
 enum cpu_outcome run_stack(struct run *run);
 enum cpu_outcome run_gather(struct run *run);

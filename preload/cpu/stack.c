@@ -112,8 +112,10 @@ static enum cpu_outcome pop(struct run *run)
         return run->outcome;
     if (from_memory(p) && !run_write(run, operand_address(run->insn, state), &value, n))
         return run->outcome;
+    if (p->source == FROM_SEGMENT && !execute_load_gs(run, (u16)value))
+        return run->outcome;
     state->gpr[RSP] += n;
-    if (!from_memory(p))
+    if (p->source == FROM_REGISTER)
         run_set_gpr(state, p->reg, n, false, value);
     return run_done(run);
 }

@@ -38,4 +38,6 @@ void view_set_register(const struct view *v, const ZydisDecodedOperand *op);
 const char *plan_execute(const struct view *v);
 void plan_vsib(const struct view *v);
 
+#define NO_CODE "no memory for executable code"
+
 #endif

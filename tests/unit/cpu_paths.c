@@ -556,3 +556,89 @@ TEST(direct_stores)
     CHECK_EQ(result.signal, SIGSEGV);
     CHECK_EQ(bus_state.reads, 1);
 }
+
+/* ---- segment registers ---- */
+
+CODE(mov_ds, "mov (%rbx), %ds");
+CODE(mov_es, "mov (%rbx), %es");
+CODE(mov_gs, "mov %gs:(%r14), %gs");
+CODE(mov_ss, "mov (%rbx), %ss");
+CODE(lgs_16, "lgsw (%rbx), %cx");
+CODE(lgs_32, "lgs (%rbx), %ecx");
+CODE(lgs_64, "rex.W lgs (%rbx), %esp");
+CODE(lss_64, "rex.WR lss (%rbx), %ecx");
+CODE(pop_gs, "pop %gs");
+CODE(pop_gs16, ".byte 0x66; pop %gs");
+
+struct segments {
+    u16 ds, es, gs, ss;
+    unsigned long gs_base;
+};
+
+static struct segments get_segments(void)
+{
+    struct segments s;
+
+    __asm__ volatile("mov %%ds, %0; mov %%es, %1; mov %%gs, %2; mov %%ss, %3"
+                     : "=r"(s.ds), "=r"(s.es), "=r"(s.gs), "=r"(s.ss));
+    syscall(SYS_arch_prctl, ARCH_GET_GS, &s.gs_base);
+    return s;
+}
+
+static void reset_segments(void)
+{
+    u16 null = 0;
+
+    __asm__ volatile("mov %0, %%ds; mov %0, %%es; mov %0, %%gs" : : "r"(null));
+    syscall(SYS_arch_prctl, ARCH_SET_GS, gs_base);
+}
+
+static void compare_segments(const char *name, const struct segments *got, const struct segments *want)
+{
+    if (got->ds != want->ds || got->es != want->es || got->ss != want->ss)
+        complain(name, "ds, es or ss", got->ds | (u64)got->es << 16, want->ds | (u64)want->es << 16);
+    if (got->gs != want->gs || got->gs_base != want->gs_base)
+        complain(name, "gs", got->gs, want->gs);
+}
+
+/* A selector that stands for nothing, one of the kernel's, the user's own, and null. */
+TEST(segment_loads)
+{
+    static const struct {
+        const char *name;
+        const u8 *bytes, *end;
+        unsigned at; /* of the selector within the operand */
+    } cases[] = {
+        {"mov ds", mov_ds, mov_ds_end, 0},    {"mov es", mov_es, mov_es_end, 0},
+        {"mov gs", mov_gs, mov_gs_end, 0},    {"mov ss", mov_ss, mov_ss_end, 0},
+        {"lgs 16", lgs_16, lgs_16_end, 2},    {"lgs 32", lgs_32, lgs_32_end, 4},
+        {"lgs 64", lgs_64, lgs_64_end, 8},    {"lss 64", lss_64, lss_64_end, 8},
+        {"pop gs", pop_gs, pop_gs_end, 0},    {"pop gs 16", pop_gs16, pop_gs16_end, 0},
+    };
+    static const u16 selectors[] = {0, 1, 3, 0x2b, 0x2a, 0x10, 0x18, 0x33, 0x23, 0x7b, 0xfff8, 0x8f, 0x0f};
+    static struct machine copy;
+    struct segments native, emulated;
+
+    harness_init();
+    for (unsigned i = 0; i < ARRAY_SIZE(cases) * ARRAY_SIZE(selectors); i++) {
+        const char *name = cases[i / ARRAY_SIZE(selectors)].name;
+        u16 selector = selectors[i % ARRAY_SIZE(selectors)];
+
+        decode(cases[i / ARRAY_SIZE(selectors)].bytes, cases[i / ARRAY_SIZE(selectors)].end);
+        start();
+        m.gpr[RBX] = m.gpr[RSP] = target;
+        m.gpr[14] = target - gs_base;
+        memcpy((u8 *)target + cases[i / ARRAY_SIZE(selectors)].at, &selector, sizeof(selector));
+        m.rip = place(insn.bytes, insn.length);
+        copy = m;
+        run_native(&copy, insn.length);
+        native = get_segments();
+        reset_segments();
+        compare_run(name, &insn, &m);
+        reset_segments();
+        emulate(&insn, &m, &result);
+        emulated = get_segments();
+        reset_segments();
+        compare_segments(name, &emulated, &native);
+    }
+}
