@@ -54,7 +54,8 @@ enum cpu_outcome {
     CPU_REFUSED, /* not emulated; state is unchanged; insn->refusal says why */
     CPU_FAULTED, /* the instruction itself faults at its own rip: result->fault says how; state as at the fault */
     CPU_RETRY,   /* the bus said so (cpu_bus.retry): run the instruction again. State is unchanged, but for the
-                    progress of a repeated string instruction, gather or scatter. Accesses that the
+                    progress of a repeated string instruction, gather or scatter, and for what an xrstor
+                    has loaded, which it loads again. Accesses that the
                     instruction made before the failed one happen again. */
 };
 

@@ -29,9 +29,6 @@ static ZydisRegister loaded_segment(const struct view *v)
 static const char *refuse_by_category(const struct view *v)
 {
     switch (v->in.meta.category) {
-    case ZYDIS_CATEGORY_XSAVE:
-    case ZYDIS_CATEGORY_XSAVEOPT:
-        return "XSAVE state image";
     case ZYDIS_CATEGORY_CET:
         return "shadow stack";
     case ZYDIS_CATEGORY_ENQCMD:
@@ -290,6 +287,11 @@ static bool plan_line(const struct view *v)
     return true;
 }
 
+static bool is_xsave(const struct view *v)
+{
+    return v->in.meta.category == ZYDIS_CATEGORY_XSAVE || v->in.meta.category == ZYDIS_CATEGORY_XSAVEOPT;
+}
+
 static const char *plan_memory(const struct view *v)
 {
     const char *why = refuse(v);
@@ -311,6 +313,8 @@ static const char *plan_memory(const struct view *v)
     } else if (v->in.mnemonic == ZYDIS_MNEMONIC_MOVDIR64B) {
         view_set_register(v, &v->ops[0]);
         v->insn->kind = KIND_DIRECT64;
+    } else if (is_xsave(v)) {
+        return plan_xsave(v);
     } else if (plan_stack(v)) {
         return v->plan->op == STACK_POP && v->plan->source == FROM_SEGMENT && !v->plan->stub ? NO_CODE : NULL;
     } else if (!plan_move(v)) {

@@ -317,6 +317,44 @@ const char *plan_execute(const struct view *v)
     return p->stub ? NULL : NO_CODE;
 }
 
+static u8 xsave_op(ZydisMnemonic mnemonic)
+{
+    switch (mnemonic) {
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64:
+        return XSAVE_RESTORE;
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+        return XSAVE_COMPACT;
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+        return XSAVE_OPT;
+    default:
+        return XSAVE_PLAIN;
+    }
+}
+
+/* The operand is the image's legacy region and header at least; edx:eax says what else. */
+const char *plan_xsave(const struct view *v)
+{
+    struct plan *p = v->plan;
+    u8 code[15];
+    unsigned n = cut(v, code);
+
+    v->insn->kind = KIND_XSAVE;
+    v->insn->size = XSTATE_LEGACY;
+    p->op = xsave_op(v->in.mnemonic);
+    v->insn->writes = p->op != XSAVE_RESTORE;
+    v->insn->reads = p->op != XSAVE_COMPACT;
+    p->load = XC_X87 | XC_SSE | XC_AVX;
+    p->save = v->insn->writes ? 0 : p->load;
+    if (!n)
+        return "no register left to address the operand";
+    p->stub = stub_make(code, n);
+    p->stub_length = (u8)n;
+    return p->stub ? NULL : NO_CODE;
+}
+
 /* ---- gather and scatter ---- */
 
 void plan_vsib(const struct view *v)

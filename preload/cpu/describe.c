@@ -18,6 +18,7 @@ static const char *kind_text(const struct cpu_insn *insn)
         [KIND_SCATTER] = "scatter, element by element",
         [KIND_DIRECT64] = "64-byte direct store",
         [KIND_ZERO_LINE] = "64 zero bytes stored",
+        [KIND_XSAVE] = "re-executed as far as ymm, other components copied",
     };
 
     return texts[insn->kind];
@@ -78,6 +79,8 @@ static void describe_operand(const struct cpu_insn *insn, struct fmt *out)
     fmt_char(out, ' ');
     fmt_dec(out, insn->size);
     fmt_str(out, insn->size == 1 ? " byte" : " bytes");
+    if (insn->kind == KIND_XSAVE)
+        fmt_str(out, " and the components that edx:eax asks for");
     fmt_str(out, other_access(insn));
     fmt_char(out, '\n');
     describe_elements(plan_of(insn), out);
@@ -127,6 +130,6 @@ void cpu_describe(const struct cpu_insn *insn, struct fmt *out)
     }
     fmt_char(out, '\n');
     describe_operand(insn, out);
-    if (insn->kind == KIND_EXECUTE)
+    if (plan_of(insn)->stub)
         describe_stub(plan_of(insn), out);
 }

@@ -48,11 +48,13 @@ enum kind {
     KIND_SCATTER,
     KIND_DIRECT64,   /* movdir64b */
     KIND_ZERO_LINE,  /* clzero */
+    KIND_XSAVE,      /* xsave, xsaveopt, xsavec, xrstor */
 };
 
 enum { STRING_MOVS, STRING_CMPS, STRING_STOS, STRING_LODS, STRING_SCAS };
 enum { REP_NONE, REP_E, REP_NE };
 enum { STACK_PUSH, STACK_POP, STACK_PUSHF, STACK_POPF, STACK_CALL, STACK_JUMP, STACK_RET, STACK_LEAVE, STACK_ENTER };
+enum { XSAVE_PLAIN, XSAVE_OPT, XSAVE_COMPACT, XSAVE_RESTORE };
 enum { FROM_MEMORY, FROM_REGISTER, FROM_IMMEDIATE, FROM_SEGMENT };
 enum { SEGMENT_FLAT, SEGMENT_FS, SEGMENT_GS };
 
@@ -100,7 +102,7 @@ struct plan {
     bool sign_extend;
     u64 imm;
 
-    u8 op, source, repeat; /* STRING_, STACK_; FROM_; REP_ */
+    u8 op, source, repeat; /* STRING_, STACK_, XSAVE_; FROM_; REP_ */
 } __attribute__((may_alias));
 
 _Static_assert(sizeof(struct plan) <= sizeof(((struct cpu_insn *)0)->detail), "a plan fits its instruction");
@@ -147,6 +149,7 @@ enum cpu_outcome run_string(struct run *run);
 enum cpu_outcome run_stack(struct run *run);
 enum cpu_outcome run_gather(struct run *run);
 enum cpu_outcome run_scatter(struct run *run);
+enum cpu_outcome run_xsave(struct run *run);
 
 /* The parts of the operands that an instruction will reach, see cpu_concerns. */
 typedef bool (*span_fn)(void *context, u64 addr, unsigned n);
@@ -154,6 +157,9 @@ bool execute_spans(const struct cpu_insn *insn, const struct cpu_state *state, s
 bool string_spans(const struct cpu_insn *insn, const struct cpu_state *state, span_fn span, void *context);
 bool stack_spans(const struct cpu_insn *insn, const struct cpu_state *state, span_fn span, void *context);
 bool vsib_spans(const struct cpu_insn *insn, const struct cpu_state *state, span_fn span, void *context);
+bool xsave_spans(const struct cpu_insn *insn, const struct cpu_state *state, span_fn span, void *context);
+/* Bytes of the image that edx:eax asks for; xrstor: in the standard format. */
+unsigned xsave_extent(const struct cpu_insn *insn, const struct cpu_state *state);
 
 u64 execute_address(const struct cpu_insn *insn, const struct cpu_state *state);
 u64 string_address(const struct cpu_insn *insn, const struct cpu_state *state);
@@ -208,6 +214,20 @@ unsigned surgery_prefixes(const u8 *bytes, unsigned length);
 /* ---- XSAVE area (xstate.c) ---- */
 
 void xstate_init(void);
+/* XCR0: the components that the system has enabled. */
+u64 xstate_enabled(void);
+/* Where an enabled component lies in the standard format, and whether the compacted one aligns it to 64 bytes. */
+struct xstate_component {
+    u32 offset, size;
+    bool aligned;
+};
+const struct xstate_component *xstate_component(unsigned i);
+/* Components that are not in their initial state. */
+u64 xstate_in_use(const struct cpu_state *state);
+/* Of `components`, those in `now` are in use from now on, the others in their initial state. */
+void xstate_set_in_use(struct cpu_state *state, u64 components, u64 now);
+/* Linux calls x87 in use in every signal frame; if it is in its initial state, it no longer is. */
+void xstate_settle_x87(struct cpu_state *state);
 /* Components to load: what the plan asks for, the state can hold, and is in use or not lazy. */
 u64 xstate_needed(const struct plan *plan, const struct cpu_state *state);
 void xstate_get_vector(const struct cpu_state *state, unsigned reg, u8 value[64]);

@@ -237,6 +237,8 @@ enum cpu_outcome cpu_run(const struct cpu_insn *insn, struct cpu_state *state, c
         return run_direct64(&run);
     case KIND_ZERO_LINE:
         return run_zero_line(&run);
+    case KIND_XSAVE:
+        return run_xsave(&run);
     case KIND_NOP:
         return run_done(&run);
     case KIND_PORT:
@@ -268,6 +270,10 @@ bool cpu_operand(const struct cpu_insn *insn, const struct cpu_state *state, u64
     case KIND_XLAT:
         *addr = run_address(insn, state, (u8)state->gpr[RAX]);
         return true;
+    case KIND_XSAVE:
+        *size = xsave_extent(insn, state);
+        *addr = run_address(insn, state, 0);
+        return true;
     case KIND_ZERO_LINE:
         *addr = line_address(insn, state);
         return true;
@@ -292,6 +298,8 @@ bool cpu_concerns(const struct cpu_insn *insn, const struct cpu_state *state, co
     case KIND_GATHER:
     case KIND_SCATTER:
         return vsib_spans(insn, state, bus->ours, bus->context);
+    case KIND_XSAVE:
+        return xsave_spans(insn, state, bus->ours, bus->context);
     case KIND_DIRECT64:
         if (bus->ours(bus->context, direct64_address(insn, state), 64))
             return true;

@@ -11,26 +11,44 @@
 
 #define LEGACY_ST    32
 #define LEGACY_XMM   160
-#define COMPONENTS   8
+#define COMPONENTS   63
 
-/* Offset and size of each component, CPUID leaf 0DH. The legacy ones have no leaf. */
-static u32 offsets[COMPONENTS], sizes[COMPONENTS];
+/* CPUID leaf 0DH. The legacy components have no leaf. */
+static struct xstate_component components[COMPONENTS];
+static u64 enabled;
 
 void xstate_init(void)
 {
     unsigned eax, ebx, ecx, edx;
 
-    offsets[1] = LEGACY_XMM;
-    sizes[1] = 256;
-    for (unsigned i = 2; i < COMPONENTS; i++) {
-        if (!__get_cpuid_count(0xd, i, &eax, &ebx, &ecx, &edx))
-            return;
-        sizes[i] = eax;
-        offsets[i] = ebx;
+    __cpuid(1, eax, ebx, ecx, edx);
+    if (!(ecx & bit_OSXSAVE))
+        return;
+    __asm__("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+    enabled = (eax | (u64)edx << 32) & (~(u64)0 >> 1);
+    components[1].offset = LEGACY_XMM;
+    components[1].size = 256;
+    for (u64 rest = enabled & ~(u64)3; rest; rest &= rest - 1) {
+        struct xstate_component *c = &components[__builtin_ctzll(rest)];
+
+        __cpuid_count(0xd, (unsigned)__builtin_ctzll(rest), eax, ebx, ecx, edx);
+        c->size = eax;
+        c->offset = ebx;
+        c->aligned = ecx & 2;
     }
 }
 
-static u64 in_use(const struct cpu_state *state)
+u64 xstate_enabled(void)
+{
+    return enabled;
+}
+
+const struct xstate_component *xstate_component(unsigned i)
+{
+    return &components[i];
+}
+
+u64 xstate_in_use(const struct cpu_state *state)
 {
     u64 bv;
 
@@ -40,15 +58,24 @@ static u64 in_use(const struct cpu_state *state)
     return bv & state->xfeatures;
 }
 
+void xstate_set_in_use(struct cpu_state *state, u64 which, u64 now)
+{
+    u64 bv;
+
+    memcpy(&bv, (const u8 *)state->xsave + XSTATE_BV, sizeof(bv));
+    bv = (bv & ~which) | (now & which);
+    memcpy((u8 *)state->xsave + XSTATE_BV, &bv, sizeof(bv));
+}
+
 u64 xstate_needed(const struct plan *plan, const struct cpu_state *state)
 {
-    return plan->load & state->xfeatures & ~(plan->lazy & ~in_use(state));
+    return plan->load & state->xfeatures & ~(plan->lazy & ~xstate_in_use(state));
 }
 
 static void get(const struct cpu_state *state, unsigned component, unsigned at, void *value, unsigned n)
 {
-    if (in_use(state) >> component & 1)
-        memcpy(value, (const u8 *)state->xsave + offsets[component] + at, n);
+    if (xstate_in_use(state) >> component & 1)
+        memcpy(value, (const u8 *)state->xsave + components[component].offset + at, n);
     else
         memset(value, 0, n);
 }
@@ -64,18 +91,15 @@ static bool all_zero(const u8 *bytes, unsigned n)
 
 static void put(struct cpu_state *state, unsigned component, unsigned at, const void *value, unsigned n)
 {
-    u8 *area = (u8 *)state->xsave + offsets[component];
-    u64 bv;
+    u8 *area = (u8 *)state->xsave + components[component].offset;
 
     if (!(state->xfeatures >> component & 1))
         return;
-    if (!(in_use(state) >> component & 1)) {
+    if (!(xstate_in_use(state) >> component & 1)) {
         if (all_zero(value, n))
             return;
-        memset(area, 0, sizes[component]);
-        memcpy(&bv, (u8 *)state->xsave + XSTATE_BV, sizeof(bv));
-        bv |= (u64)1 << component;
-        memcpy((u8 *)state->xsave + XSTATE_BV, &bv, sizeof(bv));
+        memset(area, 0, components[component].size);
+        xstate_set_in_use(state, (u64)1 << component, ~(u64)0);
     }
     memcpy(area + at, value, n);
 }
@@ -117,7 +141,17 @@ void xstate_put_opmask(struct cpu_state *state, unsigned reg, u64 value)
 
 struct x87_env *xstate_x87(const struct cpu_state *state)
 {
-    return in_use(state) & XC_X87 ? state->xsave : NULL;
+    return xstate_in_use(state) & XC_X87 ? state->xsave : NULL;
+}
+
+void xstate_settle_x87(struct cpu_state *state)
+{
+    static const u8 initial[] = {0x7f, 0x03};
+    const u8 *area = state->xsave;
+
+    /* FCW 037FH, all else zero but MXCSR, which lies between (SDM vol. 1, 13.6). */
+    if (memcmp(area, initial, sizeof(initial)) == 0 && all_zero(area + 2, 22) && all_zero(area + LEGACY_ST, 128))
+        xstate_set_in_use(state, XC_X87, 0);
 }
 
 /* mm0-7 are the physical registers; the area holds them in the order of the stack, st0 first. */

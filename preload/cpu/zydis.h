@@ -34,9 +34,10 @@ void view_set_segment(struct plan *p, ZydisRegister segment);
 /* The other operand, a general register. */
 void view_set_register(const struct view *v, const ZydisDecodedOperand *op);
 
-/* Plans of instructions that are re-executed, and of gather and scatter. The first answers why not, or NULL. */
+/* Plans of instructions that are re-executed, and of gather and scatter. They answer why not, or NULL. */
 const char *plan_execute(const struct view *v);
 void plan_vsib(const struct view *v);
+const char *plan_xsave(const struct view *v);
 
 #define NO_CODE "no memory for executable code"
 

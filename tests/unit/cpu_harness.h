@@ -20,6 +20,7 @@
 #define AREA_BYTES  4096u
 #define CODE_BYTES  0x1000u
 #define DATA_BYTES  0x4000u
+#define GUARD_BYTES 0x4000u
 #define FLAGS_SEEN  0xcd5u /* status flags and DF */
 #define COMPONENTS  0xe7u  /* x87, SSE, AVX, AVX-512 */
 
@@ -106,7 +107,7 @@ __asm__(".text\n"
 
 static u8 *code, *data;
 static u64 target;      /* where operands are put: the middle of the data */
-static u64 guard;       /* behind the data: a page that neither side can reach */
+static u64 guard;       /* behind the data: pages that neither side can reach */
 static u64 gs_base;
 static u64 components;  /* that this CPU has, of COMPONENTS */
 static unsigned area_size;
@@ -185,12 +186,12 @@ static inline void harness_init(void)
             __cpuid_count(0xd, i, a, b, c, d);
             area_size = MAX(area_size, a + b);
         }
-    code = mmap(NULL, CODE_BYTES + DATA_BYTES + PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+    code = mmap(NULL, CODE_BYTES + DATA_BYTES + GUARD_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     data = code + CODE_BYTES;
     target = (u64)data + DATA_BYTES / 2;
     guard = (u64)data + DATA_BYTES;
-    mprotect((void *)guard, PAGE_SIZE, PROT_NONE);
+    mprotect((void *)guard, GUARD_BYTES, PROT_NONE);
     gs_base = (u64)data;
     syscall(SYS_arch_prctl, ARCH_SET_GS, gs_base);
     harness_signals();
@@ -530,7 +531,7 @@ static inline void compare_faults(const char *name, const struct cpu_insn *insn,
 
     if (native_fault.signal == SIGILL && got->fault == CPU_FAULT_ACCESS)
         return; /* the CPU lacks it: it would never have come to us */
-    if (native_fault.signal == SIGSEGV && native_fault.addr - guard < PAGE_SIZE) {
+    if (native_fault.signal == SIGSEGV && native_fault.addr - guard < GUARD_BYTES) {
         if (got->fault != CPU_FAULT_ACCESS)
             complain(name, "fault", got->fault, CPU_FAULT_ACCESS);
         else if ((got->fault_addr ^ native_fault.addr) & known)
