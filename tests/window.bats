@@ -43,6 +43,11 @@ has() {
     same tables
 }
 
+@test "AMX tiles in an image" {
+    has amx_tile xsavec
+    same tiles
+}
+
 @test "decode: what is refused, and why" {
     run "$CMD" decode 8e20 0fc728 ff28
     assert_success
