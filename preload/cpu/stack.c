@@ -188,7 +188,10 @@ static enum cpu_outcome leave(struct run *run)
     return run_done(run);
 }
 
-/* SDM vol. 2, ENTER: copies the pointers of `level - 1` outer frames, then its own. */
+/*
+ * SDM vol. 2, ENTER: copies the pointers of `level - 1` outer frames, then its own. What is written stays written when
+ * one of them fails; at last it faults if the new top of the stack could not be written.
+ */
 static enum cpu_outcome enter(struct run *run)
 {
     struct cpu_state *state = run->state;
@@ -208,7 +211,10 @@ static enum cpu_outcome enter(struct run *run)
         if (!run_write(run, sp, &frame, n))
             return run->outcome;
     }
-    state->gpr[RSP] = sp - (u16)run->plan->imm;
+    sp -= (u16)run->plan->imm;
+    if (!run_reach(run, sp, 1, true))
+        return run->outcome;
+    state->gpr[RSP] = sp;
     run_set_gpr(state, RBP, n, false, frame);
     return run_done(run);
 }

@@ -316,6 +316,26 @@ TEST(stack_faults_change_nothing)
     }
 }
 
+/* enter $8, $5 writes 6 words downwards, keeps what it wrote, and looks at the top of the new frame at last. */
+TEST(enter_checks_its_frame)
+{
+    harness_init();
+    DECODE(enter_5);
+    for (unsigned words = 0; words <= 7; words++) {
+        start();
+        m.gpr[RSP] = target;
+        m.gpr[RBP] = target + 1024;
+        memset((void *)(target - 64), 0x55, 64);
+        reset_bus();
+        bus_state.bad = (struct span){target - 8 * words - 256, 256};
+        CHECK_EQ(run(), words == 7 ? CPU_DONE : CPU_FAULTED);
+        CHECK_EQ(bus_state.writes, MIN(words, 6u));
+        CHECK_EQ(m.gpr[RSP], words == 7 ? target - 56 : target);
+        if (words < 7)
+            CHECK_EQ(result.fault_addr, target - 8 * words - 8);
+    }
+}
+
 TEST(jump_to_no_address)
 {
     harness_init();
