@@ -46,11 +46,18 @@ struct cpu_bus {
     bool (*retry)(void *context);
     /* Does the access concern us, that is, does [addr, addr+n) touch a window? Used by string instructions. */
     bool (*ours)(void *context, u64 addr, unsigned n);
+    /*
+     * The I/O ports, another address space: n is 1, 2 or 4, and the last bytes may lie behind port 0xffff. False:
+     * denied, the CPU would raise #GP. NULL, both: there are none, and port instructions are refused.
+     */
+    bool (*port_read)(void *context, u16 port, void *buf, unsigned n);
+    bool (*port_write)(void *context, u16 port, const void *buf, unsigned n);
 };
 
 enum cpu_outcome {
     CPU_DONE,    /* state holds the result, rip the next instruction (or the same one, for a repeated string
-                    instruction that left the windows or ran CPU_BURST iterations: it goes on natively) */
+                    instruction that left the windows or ran CPU_BURST iterations: it goes on natively, and a
+                    repeated ins or outs traps again) */
     CPU_REFUSED, /* not emulated; state is unchanged; insn->refusal says why */
     CPU_FAULTED, /* the instruction itself faults at its own rip: result->fault says how; state as at the fault */
     CPU_RETRY,   /* the bus said so (cpu_bus.retry): run the instruction again. State is unchanged, but for the
@@ -109,9 +116,14 @@ void cpu_forget(void);
 /*
  * Address of the first memory operand, size in *size; for the log and for the question whose
  * fault this is. String instructions and bit tests with register offsets included.
- * False: the instruction has no memory operand (port I/O, or a plain fault).
+ * False: the instruction has no memory operand (in and out, or a plain fault).
  */
 bool cpu_operand(const struct cpu_insn *insn, const struct cpu_state *state, u64 *addr, unsigned *size);
+
+/*
+ * Is it port I/O: in, out, ins, outs? Then the port, the bytes of one access, and whether it goes out. Any context.
+ */
+bool cpu_port(const struct cpu_insn *insn, const struct cpu_state *state, u16 *port, unsigned *width, bool *write);
 
 /*
  * Does the instruction, run now, touch a window (bus->ours) with any of its

@@ -150,20 +150,29 @@ static bool plan_move(const struct view *v)
     return true;
 }
 
+/* The last of F2 and F3 counts; both repeat an instruction that compares nothing. */
+static u8 repeat_prefix(const struct view *v)
+{
+    unsigned prefixes = surgery_prefixes(v->insn->bytes, v->insn->length);
+    u8 repeat = REP_NONE;
+
+    for (unsigned i = 0; i < prefixes; i++) {
+        if (v->insn->bytes[i] == 0xf3)
+            repeat = REP_E;
+        else if (v->insn->bytes[i] == 0xf2)
+            repeat = REP_NE;
+    }
+    return repeat;
+}
+
 static void plan_string(const struct view *v)
 {
     static const u8 ops[] = {STRING_MOVS, STRING_CMPS, STRING_MOVS /* test */, STRING_STOS, STRING_LODS, STRING_SCAS};
     struct plan *p = v->plan;
-    unsigned prefixes = surgery_prefixes(v->insn->bytes, v->insn->length);
 
     v->insn->kind = KIND_STRING;
     p->op = ops[(v->in.opcode - 0xa4) / 2];
-    for (unsigned i = 0; i < prefixes; i++) { /* the last of F2 and F3 counts; both repeat movs, stos and lods */
-        if (v->insn->bytes[i] == 0xf3)
-            p->repeat = REP_E;
-        else if (v->insn->bytes[i] == 0xf2)
-            p->repeat = REP_NE;
-    }
+    p->repeat = repeat_prefix(v);
     for (unsigned i = 0; i < v->in.operand_count; i++) /* only the side of rsi obeys a segment prefix */
         if (v->ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY && view_gpr(v->ops[i].mem.base) == RSI)
             view_set_segment(p, v->ops[i].mem.segment);
@@ -260,12 +269,28 @@ static bool plan_stack(const struct view *v)
 
 /* ---- putting it together ---- */
 
-static const char *plan_port(const struct view *v)
+/* The operand that the port's bytes go to or come from: the accumulator, or memory. */
+static void plan_port(const struct view *v)
 {
+    bool in = v->in.mnemonic == ZYDIS_MNEMONIC_IN;
+    const ZydisDecodedOperand *port = &v->ops[in], *value = &v->ops[!in];
+    struct plan *p = v->plan;
+
     v->insn->kind = KIND_PORT;
-    if (v->in.meta.category == ZYDIS_CATEGORY_IO)
-        v->insn->size = 0;
-    return "port I/O: no port bus yet";
+    p->source = FROM_REGISTER;
+    if (v->in.meta.category == ZYDIS_CATEGORY_IOSTRINGOP) {
+        p->op = v->insn->writes ? PORT_INS : PORT_OUTS;
+        p->repeat = repeat_prefix(v);
+        p->reg_size = (u8)v->insn->size;
+        return;
+    }
+    p->op = in ? PORT_IN : PORT_OUT;
+    p->reg_size = (u8)(value->size / 8);
+    v->insn->size = 0;
+    if (port->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        p->source = FROM_IMMEDIATE;
+        p->imm = (u8)port->imm.value.u;
+    }
 }
 
 /* umonitor and clzero name their address in a register. */
@@ -331,8 +356,10 @@ static const char *make_plan(struct view *v)
 
     p->base = p->index = p->scratch = p->stand_in = p->bit_offset = p->reg = REG_NONE;
     view_memory(v);
-    if (v->in.meta.category == ZYDIS_CATEGORY_IO || v->in.meta.category == ZYDIS_CATEGORY_IOSTRINGOP)
-        return plan_port(v);
+    if (v->in.meta.category == ZYDIS_CATEGORY_IO || v->in.meta.category == ZYDIS_CATEGORY_IOSTRINGOP) {
+        plan_port(v);
+        return NULL;
+    }
     if (plan_line(v))
         return NULL;
     if (v->mem)
@@ -353,7 +380,7 @@ bool cpu_decode(struct cpu_insn *insn, const u8 *bytes, unsigned avail, bool *mo
     memcpy(insn->bytes, bytes, v.in.length);
     insn->length = v.in.length;
     insn->refusal = make_plan(&v);
-    if (insn->refusal && insn->kind != KIND_PORT)
+    if (insn->refusal)
         insn->kind = KIND_REFUSED;
     return true;
 }

@@ -6,7 +6,7 @@ static const char *kind_text(const struct cpu_insn *insn)
     static const char *const texts[] = {
         [KIND_REFUSED] = "refused",
         [KIND_NOP] = "nothing to do (touches no memory)",
-        [KIND_PORT] = "refused",
+        [KIND_PORT] = "string port I/O, one access an iteration",
         [KIND_LOAD] = "fast path (load)",
         [KIND_STORE] = "fast path (store)",
         [KIND_STORE_IMM] = "fast path (store of an immediate)",
@@ -21,6 +21,8 @@ static const char *kind_text(const struct cpu_insn *insn)
         [KIND_XSAVE] = "re-executed as far as ymm, other components copied",
     };
 
+    if (insn->kind == KIND_PORT && !insn->size)
+        return "port I/O";
     return texts[insn->kind];
 }
 
@@ -86,6 +88,18 @@ static void describe_operand(const struct cpu_insn *insn, struct fmt *out)
     describe_elements(plan_of(insn), out);
 }
 
+static void describe_port(const struct plan *p, struct fmt *out)
+{
+    fmt_str(out, p->op == PORT_IN || p->op == PORT_INS ? "port: read " : "port: write ");
+    fmt_dec(out, p->reg_size);
+    fmt_str(out, p->reg_size == 1 ? " byte at " : " bytes at ");
+    if (p->source == FROM_IMMEDIATE)
+        fmt_hex(out, p->imm);
+    else
+        fmt_str(out, "dx");
+    fmt_char(out, '\n');
+}
+
 static void describe_components(u8 components, u8 lazy, struct fmt *out)
 {
     static const char *const names[8] = {"x87", "SSE", "AVX", NULL, NULL, "opmask", "ZMM_Hi256", "Hi16_ZMM"};
@@ -130,6 +144,8 @@ void cpu_describe(const struct cpu_insn *insn, struct fmt *out)
     }
     fmt_char(out, '\n');
     describe_operand(insn, out);
-    if (plan_of(insn)->stub)
+    if (insn->kind == KIND_PORT)
+        describe_port(plan_of(insn), out);
+    else if (plan_of(insn)->stub)
         describe_stub(plan_of(insn), out);
 }

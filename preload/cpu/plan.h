@@ -51,6 +51,7 @@ enum kind {
     KIND_XSAVE,      /* xsave, xsaveopt, xsavec, xrstor */
 };
 
+enum { PORT_IN, PORT_OUT, PORT_INS, PORT_OUTS };
 enum { STRING_MOVS, STRING_CMPS, STRING_STOS, STRING_LODS, STRING_SCAS };
 enum { REP_NONE, REP_E, REP_NE };
 enum { STACK_PUSH, STACK_POP, STACK_PUSHF, STACK_POPF, STACK_CALL, STACK_JUMP, STACK_RET, STACK_LEAVE, STACK_ENTER };
@@ -97,12 +98,12 @@ struct plan {
     u8 vector, vector_index, index_size; /* gather and scatter: data, indices, bytes of an index */
 
     /* The other operand. */
-    u8 reg, reg_size;
+    u8 reg, reg_size; /* KIND_PORT: reg_size bytes go through the port */
     bool reg_high; /* ah, ch, dh, bh */
     bool sign_extend;
     u64 imm;
 
-    u8 op, source, repeat; /* STRING_, STACK_, XSAVE_; FROM_; REP_ */
+    u8 op, source, repeat; /* STRING_, STACK_, PORT_, XSAVE_; FROM_; REP_ */
 } __attribute__((may_alias));
 
 _Static_assert(sizeof(struct plan) <= sizeof(((struct cpu_insn *)0)->detail), "a plan fits its instruction");
@@ -133,6 +134,8 @@ bool run_reach(struct run *run, u64 addr, unsigned n, bool write);
 /* Bus accesses of any length, in pieces of at most 64 bytes: all of them or none. False: as above. */
 bool run_read(struct run *run, u64 addr, void *buf, unsigned n);
 bool run_write(struct run *run, u64 addr, const void *buf, unsigned n);
+/* The bus denied n bytes at addr: false, and run->outcome says how the run ends. */
+bool run_unreachable(struct run *run, u64 addr, unsigned n, bool write);
 /* The instruction is complete. */
 enum cpu_outcome run_done(struct run *run);
 /* The CPU would raise this signal for the instruction. */
@@ -147,6 +150,7 @@ enum cpu_outcome run_execute(struct run *run);
 bool execute_load_gs(struct run *run, u16 selector);
 enum cpu_outcome run_string(struct run *run);
 enum cpu_outcome run_stack(struct run *run);
+enum cpu_outcome run_port(struct run *run);
 enum cpu_outcome run_gather(struct run *run);
 enum cpu_outcome run_scatter(struct run *run);
 enum cpu_outcome run_xsave(struct run *run);

@@ -26,17 +26,18 @@ u64 run_address(const struct cpu_insn *insn, const struct cpu_state *state, u64 
 }
 
 /* The byte that the bus has named counts, if it named one. */
-static void failed(struct run *run, u64 addr, unsigned n, bool write)
+bool run_unreachable(struct run *run, u64 addr, unsigned n, bool write)
 {
     if (run->bus->retry && run->bus->retry(run->bus->context)) {
         run->outcome = CPU_RETRY;
-        return;
+        return false;
     }
     run->result->fault = CPU_FAULT_ACCESS;
     if (run->result->fault_addr - addr >= n)
         run->result->fault_addr = addr;
     run->result->fault_write = write;
     run->outcome = CPU_FAULTED;
+    return false;
 }
 
 bool run_crosses(u64 addr, unsigned n)
@@ -50,8 +51,7 @@ bool run_reach(struct run *run, u64 addr, unsigned n, bool write)
 
     if (!bus->reach || bus->reach(bus->context, addr, n, write))
         return true;
-    failed(run, addr, n, write);
-    return false;
+    return run_unreachable(run, addr, n, write);
 }
 
 bool run_read(struct run *run, u64 addr, void *buf, unsigned n)
@@ -60,10 +60,8 @@ bool run_read(struct run *run, u64 addr, void *buf, unsigned n)
         return false;
     for (unsigned done = 0, piece; done < n; done += piece) {
         piece = MIN(n - done, 64u);
-        if (!run->bus->read(run->bus->context, addr + done, (u8 *)buf + done, piece)) {
-            failed(run, addr + done, piece, false);
-            return false;
-        }
+        if (!run->bus->read(run->bus->context, addr + done, (u8 *)buf + done, piece))
+            return run_unreachable(run, addr + done, piece, false);
     }
     return true;
 }
@@ -74,10 +72,8 @@ bool run_write(struct run *run, u64 addr, const void *buf, unsigned n)
         return false;
     for (unsigned done = 0, piece; done < n; done += piece) {
         piece = MIN(n - done, 64u);
-        if (!run->bus->write(run->bus->context, addr + done, (const u8 *)buf + done, piece)) {
-            failed(run, addr + done, piece, true);
-            return false;
-        }
+        if (!run->bus->write(run->bus->context, addr + done, (const u8 *)buf + done, piece))
+            return run_unreachable(run, addr + done, piece, true);
     }
     return true;
 }
@@ -242,6 +238,7 @@ enum cpu_outcome cpu_run(const struct cpu_insn *insn, struct cpu_state *state, c
     case KIND_NOP:
         return run_done(&run);
     case KIND_PORT:
+        return run_port(&run);
     case KIND_REFUSED:
         break;
     }

@@ -234,17 +234,23 @@ static void report_fault(struct trap *t)
     u64 error = (u64)t->uc->uc_mcontext.gregs[REG_ERR], addr = 0;
     u64 fault = (u64)t->info->si_addr;
     unsigned size = 1;
+    bool write;
+    u16 port;
 
     if (t->info->si_code <= 0 || signals_handled(SIGSEGV))
         return;
     read_state(t);
     t->insn = error & FAULT_FETCH ? NULL : cpu_lookup(t->state.rip);
+    if (t->insn && cpu_port(t->insn, &t->state, &port, &size, &write)) {
+        refuse(t, "port I/O: the machine has no I/O ports");
+        return;
+    }
     if (t->insn && cpu_operand(t->insn, &t->state, &addr, &size)) {
         /* The kernel knows the page, the instruction the operand; of a protection fault the kernel knows neither. */
         if (fault - addr < size || t->info->si_code == SI_KERNEL)
             fault = addr;
     } else if (t->insn && t->insn->refusal && t->info->si_code == SI_KERNEL) {
-        refuse(t, t->insn->refusal); /* port I/O, and what only the kernel may do */
+        refuse(t, t->insn->refusal); /* what only the kernel may do */
         return;
     }
     log_fault(t, fault, error & FAULT_WRITE, size ? size : 1);

@@ -260,10 +260,6 @@ TEST(refusals)
         unsigned length;
         const char *why;
     } cases[] = {
-        {"\xec", 1, "port I/O: no port bus yet"},
-        {"\xe7\x80", 2, "port I/O: no port bus yet"},
-        {"\xf3\x6c", 2, "port I/O: no port bus yet"},
-        {"\x66\x6f", 2, "port I/O: no port bus yet"},
         {"\xff\x28", 2, "far transfer"},
         {"\x48\xff\x18", 3, "far transfer"},
         {"\xcb", 1, "far transfer"},

@@ -101,6 +101,8 @@ static bool wanted(const struct cpu_insn *insn)
         return false;
     if (insn->kind == KIND_DIRECT64 && !direct)
         return false;
+    if (insn->kind == KIND_PORT) /* the CPU lets nobody in user mode do it: cpu_port.c */
+        return false;
     if (insn->kind == KIND_STACK) /* branches go anywhere, popf sets the trap flag, enter takes the whole stack */
         return plan_of(insn)->op == STACK_PUSH || plan_of(insn)->op == STACK_POP || plan_of(insn)->op == STACK_LEAVE;
     return true;
