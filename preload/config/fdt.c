@@ -120,6 +120,13 @@ const char *dt_string(const struct dt_prop *prop)
     return NULL;
 }
 
+bool dt_compatible(const struct dt_node *node, const char *string)
+{
+    const struct dt_prop *list = &node->prop[DT_COMPATIBLE];
+
+    return list->data && fdt_stringlist_contains((const char *)list->data, (int)list->len, string);
+}
+
 static int read_cell_count(u32 *count, u32 absent, const struct dt_node *node, enum dt_prop_id id, struct fmt *error)
 {
     const struct dt_prop *prop = &node->prop[id];
@@ -179,8 +186,27 @@ int dt_read_bus(struct dt_bus *bus, const struct dt_node *node, const struct dt_
     bus->opaque = bus->address_cells < 1 || bus->address_cells > 2;
     if (!parent)
         return 0;
+    bus->ports = parent->ports;
     bus->opaque |= parent->opaque || !node->prop[DT_RANGES].data;
     return bus->opaque ? 0 : read_ranges(bus, node, parent, error);
+}
+
+int dt_read_ports(struct dt_bus *bus, const struct dt_node *node, const struct dt_bus *parent, struct fmt *error)
+{
+    const char *what = NULL;
+
+    if (dt_read_bus(bus, node, parent, error) < 0)
+        return -1;
+    if (node->prop[DT_RANGES].data || node->prop[DT_REG].data)
+        what = "an I/O port space is no part of memory and has neither reg nor ranges";
+    else if (!dt_bus_has_memory(bus))
+        what = "bad #address-cells or #size-cells of an I/O port space; allowed: 1-2";
+    bus->ports = true;
+    bus->opaque = false;
+    if (!what)
+        return 0;
+    fmt_printf(error, "node %s: %s", node->name, what);
+    return -1;
 }
 
 u64 dt_cells(const u8 *data, u32 cells)

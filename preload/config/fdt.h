@@ -33,6 +33,7 @@ struct dt_bus {
     const u8 *ranges;
     u32 nranges; /* entries; 0: identity */
     bool opaque; /* not at all */
+    bool ports;  /* the I/O port space, or a bus inside it: addresses are ports */
     bool hidden; /* neither the node nor anything below it is part of the machine */
 };
 
@@ -45,11 +46,19 @@ int dt_check(const void *blob, size_t size, struct fmt *error);
 /* Collects a node's properties in one pass. 0, or -1 with the reason. */
 int dt_read_node(struct dt_node *node, const void *fdt, int offset, struct fmt *error);
 
+/* Is `string` among the node's compatible strings? */
+bool dt_compatible(const struct dt_node *node, const char *string);
+
 /* The first string of a property, NULL when it is absent or not terminated. */
 const char *dt_string(const struct dt_prop *prop);
 
 /* Describes the bus below a node; `parent` is the bus that the node itself sits on, NULL for the root. */
 int dt_read_bus(struct dt_bus *bus, const struct dt_node *node, const struct dt_bus *parent, struct fmt *error);
+
+/*
+ * The same for a node whose children's addresses are I/O ports: it is the root of an address space of its own.
+ */
+int dt_read_ports(struct dt_bus *bus, const struct dt_node *node, const struct dt_bus *parent, struct fmt *error);
 
 /* Does the bus have addresses of 64 bits at most and sizes, so that reg describes memory? */
 bool dt_bus_has_memory(const struct dt_bus *bus);

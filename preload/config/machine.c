@@ -16,6 +16,7 @@ struct parse {
     struct dt_bus buses[DT_DEPTH];      /* of the nodes from the root down to the current one */
     u32 first[DT_DEPTH];                /* index of each one's first window */
     unsigned depth;                     /* of the current node */
+    unsigned ports;                     /* depth of the node that is the I/O port space */
     struct reg_window *reg;
     u32 nreg;
     struct range banks[MACHINE_BANKS];  /* of desc->banks, before trimming */
@@ -60,6 +61,8 @@ static bool is_memory(const struct parse *p, const struct dt_node *node)
 {
     const char *type = dt_string(&node->prop[DT_DEVICE_TYPE]);
 
+    if (p->buses[p->depth - 1].ports)
+        return false;
     return (type && strcmp(type, "memory") == 0) || (p->depth == 1 && name_is(node->name, "memory"));
 }
 
@@ -135,7 +138,27 @@ static int add_window(struct parse *p, const struct dt_node *node, struct range 
         .node = node->offset,
         .end = INT32_MAX,
         .entry = (u16)entry,
+        .port = p->buses[p->depth - 1].ports,
     };
+    return 0;
+}
+
+/* To the root of its address space: memory as the CPU sees it, or the I/O ports. */
+static enum dt_translation translate(struct parse *p, u64 *address)
+{
+    unsigned bus = p->depth - 1, root = p->buses[bus].ports ? p->ports : 0;
+
+    return dt_translate(p->buses + root, bus - root, address, &p->budget);
+}
+
+static int check_range(struct parse *p, const struct dt_node *node, struct range r)
+{
+    if (p->buses[p->depth - 1].ports) {
+        if (!range_contains((struct range){0, MACHINE_PORTS}, r.base, r.size))
+            return bad_range(p, node, r, "lies outside the I/O port space; allowed: ports up to 0xffff");
+    } else if (!range_contains((struct range){0, USER_LIMIT}, r.base, r.size)) {
+        return bad_range(p, node, r, "lies outside user space; allowed: below 0x7ffffffff000");
+    }
     return 0;
 }
 
@@ -144,7 +167,7 @@ static int add_entry(struct parse *p, const struct dt_node *node, struct range r
 {
     if (r.size == 0)
         return 0;
-    switch (dt_translate(p->buses, p->depth - 1, &r.base, &p->budget)) {
+    switch (translate(p, &r.base)) {
     case DT_UNREACHABLE:
         return 0;
     case DT_TOO_MUCH_WORK:
@@ -152,8 +175,8 @@ static int add_entry(struct parse *p, const struct dt_node *node, struct range r
     case DT_TRANSLATED:
         break;
     }
-    if (!range_contains((struct range){0, USER_LIMIT}, r.base, r.size))
-        return bad_range(p, node, r, "lies outside user space; allowed: below 0x7ffffffff000");
+    if (check_range(p, node, r) < 0)
+        return -1;
     if (entry > UINT16_MAX)
         return say(p, node, "reg has too many entries");
     return is_memory(p, node) ? add_bank(p, node, r, entry) : add_window(p, node, r, entry);
@@ -185,6 +208,16 @@ static int read_reg(struct parse *p, const struct dt_node *node)
     return 0;
 }
 
+/* x86 has one space of ports, so a machine has one node of it. */
+static int read_ports(struct parse *p, const struct dt_node *node)
+{
+    if (p->desc->ioports)
+        return say(p, node, "a second I/O port space; allowed: one");
+    p->desc->ioports = true;
+    p->ports = p->depth;
+    return dt_read_ports(&p->buses[p->depth], node, &p->buses[p->depth - 1], p->error);
+}
+
 static int read_node(struct parse *p, int offset)
 {
     const struct dt_bus *parent = p->depth ? &p->buses[p->depth - 1] : NULL;
@@ -199,6 +232,8 @@ static int read_node(struct parse *p, int offset)
         return -1;
     if (parent && is_hidden(p, &node))
         return 0;
+    if (parent && dt_compatible(&node, "mmioshim,ioports"))
+        return read_ports(p, &node);
     if (dt_read_bus(bus, &node, parent, p->error) < 0)
         return -1;
     return parent ? read_reg(p, &node) : 0;
@@ -237,8 +272,8 @@ int machine_parse(struct machine_desc *desc, const void *blob, size_t size, stru
     const size_t bytes = MACHINE_WINDOWS * sizeof(*p.reg);
     int result;
 
-    desc->nbanks = 0;
-    desc->nwindows = 0;
+    desc->ioports = false;
+    desc->nbanks = desc->nwindows = desc->nports = 0;
     if (dt_check(blob, size, error) < 0)
         return -1;
     desc->fdt = blob;
@@ -253,7 +288,7 @@ int machine_parse(struct machine_desc *desc, const void *blob, size_t size, stru
     if (result == 0)
         result = windows_flatten(desc, p.reg, p.nreg, error);
     sys_munmap(p.reg, bytes);
-    if (result == 0 && desc->nbanks + desc->nwindows == 0) {
+    if (result == 0 && desc->nbanks + desc->nwindows == 0 && !desc->ioports) {
         fmt_str(error, "the tree has neither RAM nor a window that the CPU can reach");
         return -1;
     }

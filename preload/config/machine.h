@@ -11,7 +11,8 @@
 #include "mmioshim/device.h"
 
 #define MACHINE_BANKS   32
-#define MACHINE_WINDOWS 4096
+#define MACHINE_WINDOWS 4096 /* of memory and of ports together */
+#define MACHINE_PORTS   0x10000u /* x86 has one space of that many 1-byte I/O ports (SDM vol. 1, 19.3) */
 #define MACHINE_NAME    64 /* bytes of a node name with its terminator: the specification allows 31 + "@" + address */
 #define MACHINE_MAX_FDT (2u << 20)
 
@@ -24,6 +25,7 @@ struct machine_bank {
  * A node with reg: one window for each entry of reg; the second and later ones are named NODE:1, NODE:2, ...
  * A node inside another node whose own window covers it (a system controller with children) takes its bytes away
  * from that window: what is left is one window or several, the first under the old name, the others as NAME:+0xOFFSET.
+ * The same holds for the nodes below the I/O port space, whose windows are ranges of ports.
  */
 struct machine_window {
     struct range range; /* bytes, need not be whole pages */
@@ -44,18 +46,27 @@ struct machine_desc {
     const void *fdt; /* validated blob */
     u32 fdt_size;
     u64 hash; /* FNV-1a of the blob: two maps are the same when their blobs are */
+    bool ioports; /* there is an I/O port space (a node "mmioshim,ioports"), be it an empty one */
     u32 nbanks;
     u32 nwindows;
+    u32 nports;
     struct machine_bank banks[MACHINE_BANKS];       /* ascending, disjoint */
-    struct machine_window windows[MACHINE_WINDOWS]; /* ascending by base, disjoint */
+    /* nwindows of memory, then nports of ports; each of the two ascending by base, disjoint */
+    struct machine_window windows[MACHINE_WINDOWS];
 };
+
+/* Windows of both address spaces: a device each, numbered as in `windows`. */
+static inline u32 machine_devices(const struct machine_desc *desc)
+{
+    return desc->nwindows + desc->nports;
+}
 
 /*
  * Loads a built-in map by name ("virt", "virt-low") or a .dtb file. 0, or -1
  * with one line appended to `error`: "MAP: what is wrong" (where, what is
  * allowed), to which callers add what names the option. A truncated or
  * hostile blob, overlapping windows, overlapping banks, ranges that wrap or lie
- * outside user space (2^47) are errors; nothing is mapped here. Nodes with
+ * outside user space (2^47) or above port 0xffff are errors; nothing is mapped here. Nodes with
  * status = "disabled" are no windows (a disabled memory node is no RAM), nor is what lies below them.
  * Banks are trimmed inwards to whole pages. The struct is large: give it static or mmapped storage.
  * The file's memory is never freed: desc->fdt points into it.

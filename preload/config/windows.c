@@ -12,6 +12,7 @@ struct open_window {
 
 struct sweep {
     struct machine_desc *desc;
+    u32 *count; /* of the address space that is swept: desc->nwindows or desc->nports */
     struct open_window open[DT_DEPTH]; /* each inside the one before, and below it in the tree */
     unsigned nopen;
     struct fmt *error;
@@ -26,9 +27,11 @@ void window_name(struct fmt *out, const char *node, u64 entry)
     }
 }
 
-/* Ascending by base; of those that start together the larger first, then the one further up in the tree. */
+/* Memory before ports; ascending by base; of those that start together the larger first, then the one further up in the tree. */
 static bool before(const struct reg_window *a, const struct reg_window *b)
 {
+    if (a->port != b->port)
+        return b->port;
     if (a->range.base != b->range.base)
         return a->range.base < b->range.base;
     if (a->range.size != b->range.size)
@@ -87,16 +90,16 @@ static int emit(struct sweep *sweep, struct open_window *open, u64 end)
 {
     struct machine_desc *desc = sweep->desc;
     const struct reg_window *reg = open->reg;
-    struct machine_window *window = &desc->windows[desc->nwindows];
+    struct machine_window *window = &desc->windows[machine_devices(desc)];
     struct fmt name = FMT_INIT(window->name);
 
     if (end <= open->next)
         return 0;
-    if (desc->nwindows == MACHINE_WINDOWS) {
+    if (machine_devices(desc) == MACHINE_WINDOWS) {
         fmt_printf(sweep->error, "node %s: too many windows; allowed: %d", reg->name, MACHINE_WINDOWS);
         return -1;
     }
-    desc->nwindows++;
+    ++*sweep->count;
     window->range = (struct range){open->next, end - open->next};
     window->offset = open->next - reg->range.base;
     window->node = reg->node;
@@ -136,7 +139,7 @@ static void say_window(struct fmt *out, const struct reg_window *reg)
 
 static int overlap(struct sweep *sweep, const struct reg_window *a, const struct reg_window *b)
 {
-    fmt_str(sweep->error, "windows overlap: ");
+    fmt_str(sweep->error, a->port ? "ranges of ports overlap: " : "windows overlap: ");
     say_window(sweep->error, a);
     fmt_str(sweep->error, " and ");
     say_window(sweep->error, b);
@@ -162,14 +165,25 @@ static int open_window(struct sweep *sweep, const struct reg_window *reg)
     return 0;
 }
 
-int windows_flatten(struct machine_desc *desc, struct reg_window *reg, u32 count, struct fmt *error)
+static int sweep_space(struct machine_desc *desc, u32 *total, const struct reg_window *reg, u32 count, struct fmt *error)
 {
-    struct sweep sweep = {.desc = desc, .error = error};
+    struct sweep sweep = {.desc = desc, .count = total, .error = error};
 
-    sort(reg, count);
-    desc->nwindows = 0;
     for (u32 i = 0; i < count; i++)
         if (open_window(&sweep, &reg[i]) < 0)
             return -1;
     return close_until(&sweep, UINT64_MAX);
+}
+
+int windows_flatten(struct machine_desc *desc, struct reg_window *reg, u32 count, struct fmt *error)
+{
+    u32 memory = 0;
+
+    sort(reg, count);
+    while (memory < count && !reg[memory].port)
+        memory++;
+    desc->nwindows = desc->nports = 0;
+    if (sweep_space(desc, &desc->nwindows, reg, memory, error) < 0)
+        return -1;
+    return sweep_space(desc, &desc->nports, reg + memory, count - memory, error);
 }

@@ -16,13 +16,14 @@ struct reg_window {
     int node;               /* offset in the blob */
     int end;                /* offset of the first node that is not below this one */
     u16 entry;
+    bool port; /* of the I/O port space */
 };
 
 /* "uart@10000000", "flash@20000000:1" */
 void window_name(struct fmt *out, const char *node, u64 entry);
 
 /*
- * Sorts `reg` and fills desc->windows. A window inside the window of a node
+ * Sorts `reg` and fills desc->windows: those of memory, then those of ports. A window inside the window of a node
  * above it wins its bytes; other overlaps are errors. 0, or -1 with the reason.
  */
 int windows_flatten(struct machine_desc *desc, struct reg_window *reg, u32 count, struct fmt *error);

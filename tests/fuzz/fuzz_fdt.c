@@ -78,15 +78,16 @@ static void check_banks(void)
     }
 }
 
-static void check_windows(void)
+/* `count` windows of one address space, from the given one on. */
+static void check_windows(u32 first, u32 count, u64 end)
 {
-    for (u32 i = 0; i < machine.nwindows; i++) {
+    for (u32 i = first; i < first + count; i++) {
         const struct machine_window *w = &machine.windows[i];
         struct mmioshim_node node = {&machine, w->node};
         u32 length = 0, value;
 
-        REQUIRE(w->range.size && range_contains((struct range){0, (u64)1 << 47}, w->range.base, w->range.size));
-        REQUIRE(i == 0 || range_last(machine.windows[i - 1].range) < w->range.base);
+        REQUIRE(w->range.size && range_contains((struct range){0, end}, w->range.base, w->range.size));
+        REQUIRE(i == first || range_last(machine.windows[i - 1].range) < w->range.base);
         REQUIRE(w->range.base >= w->offset);
         check_name(w->name, MACHINE_NAME, false);
         check_name(w->compatible, MACHINE_NAME, true);
@@ -108,11 +109,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     REQUIRE(error.len == 0);
-    REQUIRE(machine.nbanks + machine.nwindows > 0);
-    REQUIRE(machine.nbanks <= MACHINE_BANKS && machine.nwindows <= MACHINE_WINDOWS);
+    REQUIRE(machine.nbanks + machine.nwindows > 0 || machine.ioports);
+    REQUIRE(machine.nports == 0 || machine.ioports);
+    REQUIRE(machine.nbanks <= MACHINE_BANKS && machine_devices(&machine) <= MACHINE_WINDOWS);
     REQUIRE(machine.fdt_size <= size);
     check_banks();
-    check_windows();
+    check_windows(0, machine.nwindows, (u64)1 << 47);
+    check_windows(machine.nwindows, machine.nports, MACHINE_PORTS);
     accepted++;
     return 0;
 }

@@ -300,6 +300,30 @@ TEST(piece_limit)
     CHECK(says(parse(blob, tree_end()), "node syscon@0: too many windows; allowed: 4096"));
 }
 
+/* Windows of memory and of ports share the limit. */
+TEST(port_limit)
+{
+    for (u32 extra = 0; extra < 2; extra++) {
+        tree_begin();
+        for (u32 i = 0; i < MACHINE_WINDOWS - 1; i++)
+            put_node("w", 0x10000 + i * 0x10, 0x10);
+        CHECK_EQ(fdt_begin_node(blob, "io"), 0);
+        CHECK_EQ(fdt_property_string(blob, "compatible", "mmioshim,ioports"), 0);
+        fdt_property_u32(blob, "#address-cells", 2);
+        fdt_property_u32(blob, "#size-cells", 2);
+        for (u32 i = 0; i <= extra; i++)
+            put_node("p", i, 1);
+        CHECK_EQ(fdt_end_node(blob), 0);
+        if (extra) {
+            CHECK(says(parse(blob, tree_end()), "node p: too many windows; allowed: 4096"));
+            continue;
+        }
+        CHECK_STR(parse(blob, tree_end()), "");
+        CHECK_EQ(machine.nwindows, MACHINE_WINDOWS - 1);
+        CHECK_EQ(machine.nports, 1);
+    }
+}
+
 TEST(bank_limit)
 {
     for (int extra = 0; extra < 2; extra++) {

@@ -42,10 +42,11 @@ static void list(struct fmt *out)
     for (u32 i = 0; i < machine.nbanks; i++)
         fmt_printf(out, "RAM  %lx-%lx %s\n", machine.banks[i].range.base, range_last(machine.banks[i].range),
                    machine.banks[i].name);
-    for (u32 i = 0; i < machine.nwindows; i++) {
+    for (u32 i = 0; i < machine_devices(&machine); i++) {
         const struct machine_window *w = &machine.windows[i];
 
-        fmt_printf(out, "MMIO %lx-%lx %s", w->range.base, range_last(w->range), w->name);
+        fmt_printf(out, "%s %lx-%lx %s", i < machine.nwindows ? "MMIO" : "PORT", w->range.base, range_last(w->range),
+                   w->name);
         if (*w->compatible)
             fmt_printf(out, " %s", w->compatible);
         if (w->offset)
