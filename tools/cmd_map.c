@@ -12,8 +12,8 @@
 static const char help[] =
     "Usage: mmioshim map [--json] [MAP]\n"
     "\n"
-    "Prints the memory map that a program gets: RAM, device windows, and the parts of RAM\n"
-    "that windows take away.\n"
+    "Prints the memory map that a program gets: RAM, device windows, I/O ports, and the parts\n"
+    "of RAM that windows take away.\n"
     "\n"
     "  MAP         a built-in map (virt, virt-low), a device tree blob (FILE.dtb) or source\n"
     "              (FILE.dts); default: $MMIOSHIM_MAP, else virt\n"
@@ -46,7 +46,7 @@ static void print_windows(bool json)
     char text[1024];
     struct fmt line = FMT_INIT(text);
 
-    for (u32 i = 0; i < machine.nwindows; i++) {
+    for (u32 i = 0; i < machine_devices(&machine); i++) {
         const struct machine_window *window = &machine.windows[i];
         const struct mmioshim_class *class = class_for_window(&machine, window);
         struct trace_device device = {
@@ -54,6 +54,7 @@ static void print_windows(bool json)
             .label = class->label,
             .compatible = window->compatible,
             .window = window->range,
+            .port = i >= machine.nwindows,
         };
 
         trace_print_window(&line, &device, json);

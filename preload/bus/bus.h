@@ -23,7 +23,7 @@ struct bus_device {
 
 struct bus {
     struct machine *machine;
-    struct bus_device *devices; /* one for each window, in the order of the description */
+    struct bus_device *devices; /* one for each window, of memory and of ports, in the order of the description */
     u32 ndevices;
     enum unassigned unassigned;
     struct trace_device *names; /* the same devices for the log */

@@ -254,8 +254,15 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
         d->shared = &arena_devices(machine->arena)[i];
         d->backend.in = d->backend.out = -1;
         read_lines(d, machine->desc);
-        bus->names[i] = (struct trace_device){w->name, d->dev.class->label, w->compatible, w->range,
-                                              d->dev.class->registers, d->dev.class->nregisters};
+        bus->names[i] = (struct trace_device){
+            .name = w->name,
+            .label = d->dev.class->label,
+            .compatible = w->compatible,
+            .window = w->range,
+            .port = i >= machine->desc->nwindows,
+            .registers = d->dev.class->registers,
+            .nregisters = d->dev.class->nregisters,
+        };
     }
     if (check_nodes(bus, attach, error) < 0)
         return -1;

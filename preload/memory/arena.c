@@ -87,7 +87,7 @@ static u64 lay_out(struct arena *arena, const struct machine_desc *desc, const s
     u64 at = page_up(sizeof(struct arena));
     u64 members = at;
     u64 devices = members + page_up(ARENA_MEMBERS * sizeof(struct arena_member));
-    u64 dirty = devices + page_up(desc->nwindows * sizeof(struct arena_device));
+    u64 dirty = devices + page_up(machine_devices(desc) * sizeof(struct arena_device));
     u64 fdt = dirty + page_up(machine_dirty_start(desc, desc->nbanks) / 8);
     struct arena_device *table = NULL;
 
@@ -98,13 +98,13 @@ static u64 lay_out(struct arena *arena, const struct machine_desc *desc, const s
         arena->dirty = dirty;
         arena->fdt = fdt;
         arena->fdt_size = desc->fdt_size;
-        arena->ndevices = desc->nwindows;
+        arena->ndevices = machine_devices(desc);
         arena->pages = ram_bytes(desc) / PAGE_SIZE;
         arena->dirty_bits = machine_dirty_start(desc, desc->nbanks);
         memcpy(arena_at(arena, fdt), desc->fdt, desc->fdt_size);
         table = arena_devices(arena);
     }
-    for (u32 i = 0; i < desc->nwindows; i++) {
+    for (u32 i = 0; i < machine_devices(desc); i++) {
         u16 class;
         u64 bytes = align64(plan->state_size(plan->context, i, &class));
 
@@ -238,7 +238,7 @@ static bool device_sound(struct arena *arena, const struct machine_desc *desc, u
 /* Files of a named machine may be damaged: nothing in the arena is believed before this. */
 bool arena_sound(struct arena *arena, const struct machine_desc *desc)
 {
-    if (arena->ndevices != desc->nwindows || arena->dirty_bits != machine_dirty_start(desc, desc->nbanks) ||
+    if (arena->ndevices != machine_devices(desc) || arena->dirty_bits != machine_dirty_start(desc, desc->nbanks) ||
         arena->pages != ram_bytes(desc) / PAGE_SIZE ||
         !inside(arena, arena->members, ARENA_MEMBERS * sizeof(struct arena_member)) ||
         !inside(arena, arena->devices, arena->ndevices * sizeof(struct arena_device)) ||

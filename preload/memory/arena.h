@@ -16,7 +16,7 @@
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 1u
+#define ARENA_VERSION 2u /* 2: devices of the I/O port space behind those of memory */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 

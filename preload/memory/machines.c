@@ -244,7 +244,7 @@ int machine_dir_reset(const char *name, struct fmt *error)
         free(desc);
         return -1;
     }
-    for (u32 i = 0; i < arena->ndevices && i < desc->nwindows; i++)
+    for (u32 i = 0; i < arena->ndevices && i < machine_devices(desc); i++)
         reset_device(arena, desc, i, &self);
     scan_members(arena, desc, true);
     memset(arena_dirty(arena), 0, arena->dirty_bits / 8);

@@ -18,6 +18,7 @@ struct trace_device {
     struct range window;
     const struct mmioshim_register *registers;
     u16 nregisters;
+    bool port; /* window is a range of I/O ports */
 };
 
 struct trace_bank {

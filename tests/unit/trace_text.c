@@ -179,11 +179,13 @@ TEST(memory_map)
 {
     struct fmt out = FMT_INIT(buffer);
     struct trace_bank bank = {"memory@80000000", {0x80000000, 0x20000000}};
-    struct trace_device nobody = {"gpu@3000", NULL, "", {0x3000, 100}, NULL, 0};
+    struct trace_device nobody = {"gpu@3000", NULL, "", {0x3000, 100}, NULL, 0, false};
+    struct trace_device ports = {"serial@3f8", "UART", "ns16550a", {0x3f8, 8}, NULL, 0, true};
 
     trace_print_bank(&out, &bank, false);
     trace_print_window(&out, &sample_devices[0], false);
     trace_print_window(&out, &nobody, false);
+    trace_print_window(&out, &ports, false);
     bank.range.size = 0x3000;
     trace_print_bank(&out, &bank, false);
     bank.range.size = 100;
@@ -193,6 +195,7 @@ TEST(memory_map)
     CHECK_STR(fmt_end(&out), "[MEM] RAM: 512MB 0x80000000-0x9fffffff memory@80000000\n"
                              "[MEM] MMIO: UART 0x10000000-0x10000fff uart@10000000 ns16550a\n"
                              "[MEM] MMIO: unimplemented 0x3000-0x3063 gpu@3000\n"
+                             "[MEM] PORTS: UART 0x3f8-0x3ff serial@3f8 ns16550a\n"
                              "[MEM] RAM: 12KB 0x80000000-0x80002fff memory@80000000\n"
                              "[MEM] RAM: 100B 0x80000000-0x80000063 memory@80000000\n"
                              "[MEM] RAM: 4KB 0xfffffffffffff000-0xffffffffffffffff memory@80000000\n");
