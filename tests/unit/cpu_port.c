@@ -46,9 +46,10 @@ static bool memory_write(void *context, u64 addr, const void *buf, unsigned n)
     return true;
 }
 
-static bool memory_writable(void *context, u64 addr, unsigned n)
+static bool memory_reach(void *context, u64 addr, unsigned n, bool write)
 {
     (void)context;
+    (void)write;
     return inside(addr, n);
 }
 
@@ -92,7 +93,7 @@ static bool retry(void *context)
 static const struct cpu_bus bus = {
     .read = memory_read,
     .write = memory_write,
-    .writable = memory_writable,
+    .reach = memory_reach,
     .port_read = port_read,
     .port_write = port_write,
     .retry = retry,
