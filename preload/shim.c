@@ -34,7 +34,7 @@
 static struct options options;
 static struct machine_desc desc;
 static struct machine machine;
-static struct view view;
+static struct view view, ports;
 static struct bus bus;
 static char *dirty_path;
 static bool finished;
@@ -197,13 +197,14 @@ static int attach(struct fmt *error)
 
 static int build_view(struct fmt *error)
 {
-    void *storage = sys_pages(view_bytes(&desc));
+    void *storage = sys_pages(view_bytes(&desc)), *more = sys_pages(view_ports_bytes(&desc));
 
-    if (!storage) {
+    if (!storage || !more) {
         fmt_str(error, "machine: no memory for its map");
         return -1;
     }
     view_build(&view, &desc, storage, machine.arena->map_version);
+    view_build_ports(&ports, &desc, more, machine.arena->map_version);
     return 0;
 }
 
@@ -227,7 +228,7 @@ static int bring_up(struct fmt *error)
     if (cpu_init(error) < 0 || backtrace_init(error) < 0)
         return -1;
     dma_start(&machine, &view);
-    trap_start(&bus, &view);
+    trap_start(&bus, &view, &ports);
     member_join(machine.arena, &thread_self()->self, 0);
     if (bus_start(&bus, &machine, answers[option_choice(&options, OPT_UNASSIGNED)], options.value[OPT_ATTACH], error) < 0)
         return -1;
@@ -380,6 +381,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     process_begin(&hooks);
     interpose_start(&machine, &view);
     debug(DIRTY, 1, "dirty pages: %s", dirty_mode_name());
-    debug(MEM, 1, "%u banks, %u windows, %u ranges of trapped pages", desc.nbanks, desc.nwindows, view.ntrapped);
+    debug(MEM, 1, "%u banks, %u windows, %u of ports, %u ranges of trapped pages", desc.nbanks, desc.nwindows,
+          desc.nports, view.ntrapped);
     debug(PROC, 2, "%s the machine %s", machine.joined ? "joined" : "made", machine.arena->map);
 }

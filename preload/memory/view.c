@@ -96,6 +96,18 @@ void view_build(struct view *view, const struct machine_desc *desc, void *storag
     build_trapped(view, desc);
 }
 
+size_t view_ports_bytes(const struct machine_desc *desc)
+{
+    return (desc->nports + 1) * sizeof(struct view_span);
+}
+
+void view_build_ports(struct view *view, const struct machine_desc *desc, void *storage, u64 version)
+{
+    *view = (struct view){.spans = storage, .capacity = desc->nports + 1, .version = version};
+    for (u32 i = desc->nwindows; i < machine_devices(desc); i++)
+        add_span(view, desc->windows[i].range, VIEW_WINDOW, i, 0);
+}
+
 bool view_trapped_any(const struct view *view, struct range range)
 {
     for (u32 i = 0; i < view->ntrapped; i++)

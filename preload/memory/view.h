@@ -2,6 +2,7 @@
  * The flat view: who owns a machine address. Sorted, disjoint spans, made from
  * the windows and banks of the description; windows win over RAM. Found by
  * binary search, without a lock. A view belongs to one version of the map.
+ * The I/O ports are an address space of their own, with a view of their own.
  */
 #ifndef MMIOSHIM_MEMORY_VIEW_H
 #define MMIOSHIM_MEMORY_VIEW_H
@@ -13,7 +14,7 @@ enum view_kind { VIEW_NONE, VIEW_RAM, VIEW_WINDOW };
 struct view_span {
     struct range range;
     enum view_kind kind;
-    u32 index;  /* of the bank or window in the description */
+    u32 index;  /* of the bank or window in the description; a window's is its device's number */
     u64 offset; /* of the span's first byte in the bank or window */
 };
 
@@ -29,6 +30,10 @@ struct view {
 size_t view_bytes(const struct machine_desc *desc);
 /* Builds the view into `storage` of view_bytes(). */
 void view_build(struct view *view, const struct machine_desc *desc, void *storage, u64 version);
+
+/* The same for the I/O ports: windows only, and nothing is trapped by pages. */
+size_t view_ports_bytes(const struct machine_desc *desc);
+void view_build_ports(struct view *view, const struct machine_desc *desc, void *storage, u64 version);
 
 /*
  * Owner of an address. Where nobody is, kind VIEW_NONE with the range of the

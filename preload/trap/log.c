@@ -252,7 +252,6 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
 
     stack.count = 0;
     log_touch(t);
-    rec->type = TRACE_MMIO;
     if (note->rule && lint_on)
         count_lint();
     count(rec);

@@ -17,7 +17,7 @@ int log_start(struct bus *bus, const struct options *options, struct fmt *error)
 void log_after_fork(void);
 
 /*
- * Numbers and writes one access with what the bus noted. rec: op, width, device, reg, element, addr, offset,
+ * Numbers and writes one access with what the bus noted. rec: type (MMIO or PORT), op, width, device, reg, element, addr, offset,
  * value, flags are filled; the rest is done here. The device's lock is held. Trap context.
  */
 void log_access(struct thread *thread, struct trace_record *rec, const struct cpu_state *state,

@@ -33,12 +33,18 @@ static const u8 order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RB
 /* Page-fault error code, SDM vol. 3, 4.7: bit 1 = write, bit 4 = instruction fetch. */
 #define FAULT_WRITE 2u
 #define FAULT_FETCH 16u
+/* Of a general protection fault, SDM vol. 3, 6.15; the kernel sends SI_KERNEL and no address. */
+#define TRAP_PROTECTION 13
 
 static enum trap_answer stage_fault(struct trap *t)
 {
     u64 error = (u64)t->uc->uc_mcontext.gregs[REG_ERR];
     u64 machine;
 
+    if (t->info->si_code == SI_KERNEL && t->uc->uc_mcontext.gregs[REG_TRAPNO] == TRAP_PROTECTION && trap_has_ports()) {
+        t->port = true;
+        return TRAP_HANDLED;
+    }
     if (t->info->si_code != SEGV_ACCERR && t->info->si_code != SEGV_MAPERR)
         return TRAP_DECLINED; /* sent by somebody, or a general protection fault */
     if (error & FAULT_FETCH)
@@ -104,11 +110,17 @@ static const struct cpu_insn *behind_breakpoint(struct trap *t)
 
 static enum trap_answer stage_decode(struct trap *t)
 {
+    unsigned width;
+    bool write;
+    u16 port;
+
     read_state(t);
     t->insn = cpu_lookup(t->state.rip);
     if (unlikely(t->insn && t->insn->bytes[0] == BREAKPOINT))
         t->insn = behind_breakpoint(t);
-    return t->insn ? TRAP_HANDLED : TRAP_FAILED;
+    if (!t->insn)
+        return TRAP_FAILED;
+    return t->port && !cpu_port(t->insn, &t->state, &port, &width, &write) ? TRAP_DECLINED : TRAP_HANDLED;
 }
 
 /* --- complete --- */
@@ -123,8 +135,8 @@ static void write_state(struct trap *t)
     regs[REG_EFL] = (greg_t)t->state.rflags;
 }
 
-/* [FAULT], when the program has no handler and dies. */
-static void log_fault(struct trap *t, u64 addr, bool write, unsigned size)
+/* [FAULT], when the program has no handler and dies. addr: of memory, or a port. */
+static void log_fault(struct trap *t, u64 addr, bool write, unsigned size, bool port)
 {
     struct trace_record rec = {.type = TRACE_FAULT, .device = TRACE_NONE, .reg = TRACE_NONE};
     char text[TRACE_TEXT];
@@ -134,7 +146,10 @@ static void log_fault(struct trap *t, u64 addr, bool write, unsigned size)
     rec.op = write ? TRACE_WRITE : TRACE_READ;
     rec.width = size;
     rec.pc = t->state.rip;
-    trap_diagnose(addr, &f);
+    if (port)
+        trap_diagnose_port((u16)addr, &f);
+    else
+        trap_diagnose(addr, &f);
     fmt_end(&f);
     log_event(t->thread, &rec, text);
 }
@@ -159,7 +174,7 @@ static void own_fault(struct trap *t)
     }
     info.si_signo = sig;
     if (t->result.fault == CPU_FAULT_ACCESS && !signals_handled(sig))
-        log_fault(t, t->result.fault_addr, t->result.fault_write, t->insn->size);
+        log_fault(t, t->result.fault_addr, t->result.fault_write, t->insn->size, false);
     signals_deliver(sig, &info, t->uc);
 }
 
@@ -198,7 +213,8 @@ static enum trap_answer stage_complete(struct trap *t)
         return TRAP_HANDLED;
     case CPU_FAULTED:
         write_state(t);
-        if (t->refused)
+        /* The fault of a refused port is the one that brought us here; that of ins's or outs's memory is another. */
+        if (t->refused && !(t->port && t->result.fault == CPU_FAULT_ACCESS))
             return TRAP_DECLINED;
         own_fault(t);
         return TRAP_HANDLED;
@@ -242,7 +258,10 @@ static void report_fault(struct trap *t)
     read_state(t);
     t->insn = error & FAULT_FETCH ? NULL : cpu_lookup(t->state.rip);
     if (t->insn && cpu_port(t->insn, &t->state, &port, &size, &write)) {
-        refuse(t, "port I/O: the machine has no I/O ports");
+        if (trap_has_ports())
+            log_fault(t, port, write, size, true);
+        else
+            refuse(t, "port I/O: the machine has no I/O ports");
         return;
     }
     if (t->insn && cpu_operand(t->insn, &t->state, &addr, &size)) {
@@ -253,7 +272,7 @@ static void report_fault(struct trap *t)
         refuse(t, t->insn->refusal); /* what only the kernel may do */
         return;
     }
-    log_fault(t, fault, error & FAULT_WRITE, size ? size : 1);
+    log_fault(t, fault, error & FAULT_WRITE, size ? size : 1, false);
 }
 
 static bool mend_dirty(const siginfo_t *info, const ucontext_t *uc)
@@ -283,7 +302,7 @@ bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc)
         return false;
     memset(&t, 0, offsetof(struct trap, state));
     t.nlocked = t.accesses = 0;
-    t.bracketed = t.refused = false;
+    t.bracketed = t.refused = t.port = false;
     t.wait = NULL;
     t.info = info;
     t.uc = uc;

@@ -1,10 +1,11 @@
 /*
  * The memory that a trapped instruction sees: windows go to their devices,
  * RAM that shares a page with a window to the RAM file, everything else is the
- * program's own memory.
+ * program's own memory. And the I/O ports, where there is nothing but windows.
  */
 #include "base/mem.h"
 #include "base/sys.h"
+#include "bus/ports.h"
 #include "memory/dirty.h"
 #include "memory/ram.h"
 #include "trap/backtrace.h"
@@ -14,14 +15,15 @@
 #include "base/trapsafe.h"
 
 static struct bus *bus;
-static const struct view *view;
+static const struct view *view, *ports;
 
 /* A stretch of an access with one owner. */
 struct segment {
-    u64 addr;    /* in the program */
+    u64 addr;    /* in the program; or the port */
     u64 machine; /* in the machine, if trapped */
     unsigned length;
-    bool trapped;
+    bool trapped; /* always, of ports */
+    bool port;
     struct view_span span; /* owner, if trapped */
 };
 
@@ -49,11 +51,31 @@ static bool allowed(u64 addr, bool write)
     return a.prot & (write ? 2 /* PROT_WRITE */ : 1 /* PROT_READ */);
 }
 
-/* First segment of [addr, addr+n). */
-static struct segment next_segment(u64 addr, unsigned n)
+bool trap_has_ports(void)
+{
+    return bus->machine->desc->ioports;
+}
+
+/* Bytes behind port 0xffff belong to nobody: the gap above the last window goes on there. */
+static struct segment port_segment(u64 port, unsigned n)
+{
+    struct segment s = {.addr = port, .machine = port, .length = n, .trapped = true, .port = true};
+    u64 after;
+
+    s.span = view_find(ports, port);
+    after = range_last(s.span.range) - port;
+    if (after < n - 1)
+        s.length = (unsigned)after + 1;
+    return s;
+}
+
+/* First segment of [addr, addr+n), addresses of memory or ports. */
+static struct segment next_segment(u64 addr, unsigned n, bool port)
 {
     struct segment s = {.addr = addr, .length = (unsigned)MIN(n, PAGE_SIZE - (addr & ~PAGE_MASK))};
 
+    if (port)
+        return port_segment(addr, n);
     s.trapped = trap_concerns(addr, &s.machine);
     if (s.trapped) {
         s.span = view_find(view, s.machine);
@@ -96,7 +118,7 @@ static void lock_all(struct trap *t, struct segment s, unsigned n)
         if (s.length == n)
             return;
         n -= s.length;
-        s = next_segment(s.addr + s.length, n);
+        s = next_segment(s.addr + s.length, n, s.port);
     }
 }
 
@@ -104,7 +126,7 @@ static void route_begin(void *context, u64 addr, unsigned n)
 {
     struct trap *t = context;
 
-    lock_all(t, next_segment(addr, n), n);
+    lock_all(t, next_segment(addr, n, false), n);
     t->bracketed = true;
 }
 
@@ -166,7 +188,7 @@ static bool segment_access(struct access *a, const struct segment *s, void *data
         return write ? probe_write(s->addr, data, s->length) : probe_read(data, s->addr, s->length);
     if (s->span.kind == VIEW_RAM)
         return carved_access(s, data, write);
-    if (!allowed(s->addr, write))
+    if (!s->port && !allowed(s->addr, write))
         return false;
     if (s->span.kind == VIEW_NONE) {
         note.unassigned = true;
@@ -192,15 +214,30 @@ static void log_it(struct access *a, const u8 *data, unsigned n, bool write)
     a->trap->accesses++;
 }
 
-static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write)
+/* On hardware the process would be gone by now. Said once a process: it is about its start-up, not about the register. */
+static void lint_permission(struct access *a, u16 port, unsigned n)
 {
-    struct segment s = next_segment(addr, n);
+    static u32 said; /* by this pid: a child of fork speaks for itself */
+    u32 pid = a->trap->thread->self.pid;
+    struct fmt f = FMT_INIT(a->note.text);
+
+    if (a->note.rule || ports_granted(port, n) || __atomic_exchange_n(&said, pid, __ATOMIC_RELAXED) == pid)
+        return;
+    a->note.rule = "port-permission";
+    fmt_str(&f, "neither iopl(3) nor ioperm: on hardware this is a SIGSEGV");
+    fmt_end(&f);
+}
+
+static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write, bool port)
+{
+    struct segment s = next_segment(addr, n, port);
     struct access a;
     bool reached = true;
 
     a.trap = t;
     a.logged = false;
     memset(&a.rec, 0, offsetof(struct trace_record, insn));
+    a.rec.type = port ? TRACE_PORT : TRACE_MMIO;
     t->wait = NULL;
     if (!t->bracketed)
         lock_all(t, s, n);
@@ -213,8 +250,10 @@ static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write)
         done += s.length;
         if (done == n || !reached)
             break;
-        s = next_segment(addr + done, n - done);
+        s = next_segment(addr + done, n - done, port);
     }
+    if (a.logged && port)
+        lint_permission(&a, (u16)addr, n);
     if (a.logged)
         log_it(&a, data, n, write);
     if (!t->bracketed)
@@ -224,12 +263,22 @@ static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write)
 
 static bool route_read(void *context, u64 addr, void *buf, unsigned n)
 {
-    return route(context, addr, buf, n, false);
+    return route(context, addr, buf, n, false, false);
 }
 
 static bool route_write(void *context, u64 addr, const void *buf, unsigned n)
 {
-    return route(context, addr, (u8 *)(uintptr_t)buf, n, true);
+    return route(context, addr, (u8 *)(uintptr_t)buf, n, true, false);
+}
+
+static bool route_port_read(void *context, u16 port, void *buf, unsigned n)
+{
+    return route(context, port, buf, n, false, true);
+}
+
+static bool route_port_write(void *context, u16 port, const void *buf, unsigned n)
+{
+    return route(context, port, (u8 *)(uintptr_t)buf, n, true, true);
 }
 
 static bool segment_reach(const struct segment *s, bool write)
@@ -247,7 +296,7 @@ static bool route_reach(void *context, u64 addr, unsigned n, bool write)
 
     t->wait = NULL;
     for (unsigned done = 0; done < n;) {
-        struct segment s = next_segment(addr + done, n - done);
+        struct segment s = next_segment(addr + done, n - done, false);
 
         if (!segment_reach(&s, write)) {
             t->result.fault_addr = addr + done;
@@ -279,6 +328,8 @@ const struct cpu_bus trap_bus = {
     .end = route_end,
     .retry = route_retry,
     .ours = route_ours,
+    .port_read = route_port_read,
+    .port_write = route_port_write,
 };
 
 /* --- after the access --- */
@@ -364,6 +415,13 @@ void trap_lint_buffer(u64 machine, const char *call)
     log_event(thread_self(), &rec, NULL);
 }
 
+void trap_diagnose_port(u16 port, struct fmt *out)
+{
+    struct view_span s = view_find(ports, port);
+
+    fmt_printf(out, "I/O port %s %s", s.kind == VIEW_NONE ? "of" : "in", s.kind == VIEW_NONE ? "nobody" : owner_name(&s));
+}
+
 bool trap_access(u64 machine_addr, void *data, unsigned width, bool write)
 {
     static const struct cpu_insn none;
@@ -377,7 +435,7 @@ bool trap_access(u64 machine_addr, void *data, unsigned width, bool write)
     caller_state(&t.state, &t.thread->call);
     signals_mask(&saved);
     do {
-        done = route(&t, machine_addr, data, width, write);
+        done = route(&t, machine_addr, data, width, write, false);
         if (t.wait)
             bus_wait(t.wait, 50);
     } while (t.wait);
@@ -386,8 +444,9 @@ bool trap_access(u64 machine_addr, void *data, unsigned width, bool write)
     return done && !t.refused;
 }
 
-void trap_start(struct bus *b, const struct view *v)
+void trap_start(struct bus *b, const struct view *v, const struct view *p)
 {
     bus = b;
     view = v;
+    ports = p;
 }

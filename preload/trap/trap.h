@@ -33,6 +33,7 @@ struct trap {
     bool bracketed; /* between begin and end of a read-modify-write */
     struct bus_device *wait; /* whose host end is to be waited for */
     bool refused;   /* MMIOSHIM_UNASSIGNED=fault */
+    bool port;      /* a protection fault, which concerns us when the instruction is port I/O */
     unsigned accesses;
     /* complete */
     enum cpu_outcome outcome;
@@ -42,7 +43,7 @@ struct trap {
 enum trap_answer { TRAP_HANDLED, TRAP_DECLINED, TRAP_FAILED };
 
 /* Bring-up: what every trap needs. Ordinary context, once. */
-void trap_start(struct bus *bus, const struct view *view);
+void trap_start(struct bus *bus, const struct view *view, const struct view *ports);
 /* The handler of SIGSEGV and its kin (signals_fault of trap/signals.h). */
 bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc);
 /* The stages, strung together. */
@@ -52,12 +53,15 @@ enum trap_answer trap_run(struct trap *trap);
 extern const struct cpu_bus trap_bus;
 /* Does an address of the program lie in a page that we trap? *machine gets the machine address. */
 bool trap_concerns(u64 addr, u64 *machine);
+/* Does the machine have I/O ports? Without them port I/O is the program's own fault. */
+bool trap_has_ports(void);
 /* Interrupt lines, program end and reset that devices asked for. */
 void trap_requests(struct trap *trap);
 /* Makes the program end with a status as soon as the handler returns. */
 void trap_end_program(ucontext_t *uc, int status);
 /* What is known of a fault that will end the program, for [FAULT]. */
 void trap_diagnose(u64 addr, struct fmt *out);
+void trap_diagnose_port(u16 port, struct fmt *out);
 
 /*
  * An access that no instruction makes: a system call's buffer, /dev/mem's read
