@@ -154,6 +154,22 @@ static void log_fault(struct trap *t, u64 addr, bool write, unsigned size, bool 
     log_event(t->thread, &rec, text);
 }
 
+/* What the kernel would say of memory that cannot be reached: not there, not allowed, or no address at all (#GP). */
+static void tell_place(siginfo_t *info, u64 addr)
+{
+    u64 machine;
+    u8 resident;
+
+    info->si_addr = (void *)addr;
+    info->si_code = SEGV_MAPERR;
+    if ((u64)((i64)(addr << 16) >> 16) != addr) {
+        info->si_code = SI_KERNEL;
+        info->si_addr = NULL;
+    } else if (trap_concerns(addr, &machine) || sys(SYS_mincore, page_down(addr), PAGE_SIZE, &resident) == 0) {
+        info->si_code = SEGV_ACCERR;
+    }
+}
+
 /* The instruction faults by itself: the program sees that fault at its own rip. */
 static void own_fault(struct trap *t)
 {
@@ -165,11 +181,7 @@ static void own_fault(struct trap *t)
         info.si_code = t->result.code;
         info.si_addr = (void *)(sig == SIGSEGV || sig == SIGBUS ? t->result.signal_addr : t->state.rip);
     } else {
-        u64 machine;
-
-        /* A window that the program mapped without this right is there all the same. */
-        info.si_code = trap_concerns(t->result.fault_addr, &machine) ? SEGV_ACCERR : SEGV_MAPERR;
-        info.si_addr = (void *)t->result.fault_addr;
+        tell_place(&info, t->result.fault_addr);
         t->uc->uc_mcontext.gregs[REG_CR2] = (greg_t)t->result.fault_addr;
     }
     info.si_signo = sig;
