@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "bus/bus.h"
+#include "bus/ports.h"
 #include "config/options.h"
 #include "cpu/cpu.h"
 #include "interpose/interpose.h"
@@ -145,15 +146,15 @@ static void before_exec(bool leaves)
         leave();
 }
 
-static u32 member_flags(void)
+static u32 own_flags(void)
 {
-    return dirty_mode() == DIRTY_UFFD ? MEMBER_SCANNED : 0;
+    return (dirty_mode() == DIRTY_UFFD ? MEMBER_SCANNED : 0) | (ports_any() ? MEMBER_PORTS : 0);
 }
 
 static void exec_failed(bool left)
 {
     if (left) {
-        member_join(machine.arena, &thread_self()->self, member_flags());
+        member_join(machine.arena, &thread_self()->self, own_flags());
         finished = false;
     }
 }
@@ -168,7 +169,7 @@ static void child(void)
     alias_after_fork();
     members_after_fork();
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
-    member_join(machine.arena, &thread_self()->self, member_flags());
+    member_join(machine.arena, &thread_self()->self, own_flags());
     log_after_fork();
     debug(PROC, 2, "child of fork, dirty pages: %s", dirty_mode_name());
 }
@@ -230,6 +231,7 @@ static int bring_up(struct fmt *error)
     dma_start(&machine, &view);
     trap_start(&bus, &view, &ports);
     member_join(machine.arena, &thread_self()->self, 0);
+    ports_start(machine.arena);
     if (bus_start(&bus, &machine, answers[option_choice(&options, OPT_UNASSIGNED)], options.value[OPT_ATTACH], error) < 0)
         return -1;
     if (log_start(&bus, &options, error) < 0)
@@ -373,7 +375,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     libc_init(argc, argv, envp);
     if (bring_up(&error) < 0)
         refuse(&error);
-    member_flag(machine.arena, &thread_self()->self, member_flags());
+    member_flag(machine.arena, &thread_self()->self, own_flags());
     if (remember_dirty_path(&error) < 0)
         refuse(&error);
     announce();

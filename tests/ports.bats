@@ -273,6 +273,22 @@ END
     assert_equal "$(exit_line)" '[EXIT] 3 accesses (3 reads, 0 writes), 2 lint, 0 lost'
 }
 
+@test "what was granted is kept over exec, and for programs that it starts" {
+    for what in iopl:3 ioperm:0x200,1,1; do
+        for way in exec system 'fork exec'; do
+            # shellcheck disable=SC2086
+            ports $what $way inb:0x200
+            assert_success
+            assert_count 1 '^\[PORT\]'
+            assert_count 0 '^\[LINT\]'
+        done
+    done
+    ports exec inb:0x200
+    assert_count 1 '^\[LINT\] port-permission '
+    ports system inb:0x200
+    assert_count 1 '^\[LINT\] port-permission '
+}
+
 @test "processes of one machine share the devices behind its ports" {
     logged MMIOSHIM_MAP="$map" sh -c '"$1" outb:0x3ff=0x5a outl:0x200=0x12345678; "$1" inb:0x3ff inw:0x202' sh "$PORTS"
     assert_success

@@ -23,6 +23,7 @@
 enum {
     MEMBER_TOUCHED = 1, /* had an access or wrote RAM */
     MEMBER_SCANNED = 2, /* its dirty pages are found by a scan of its page tables: lost when it is killed */
+    MEMBER_PORTS = 4,   /* was granted I/O ports, which exec and children keep */
 };
 
 /* A process of the machine. pid 0: free. Changed under members_lock. */
@@ -143,6 +144,8 @@ bool machine_dirty_bit(const struct machine_desc *desc, u64 addr, u64 *bit);
 /* Enters this process, or refreshes its entry (exec keeps pid and start time). Ordinary or child of fork. */
 void member_join(struct arena *arena, const struct lock_self *self, u32 flags);
 void member_flag(struct arena *arena, const struct lock_self *self, u32 flags);
+/* Flags of the entry of a process; 0: it has none. Any context. */
+u32 member_flags(struct arena *arena, u32 pid);
 /*
  * Takes this process out. Members that were killed are counted in arena->killed.
  */

@@ -91,6 +91,13 @@ void member_flag(struct arena *arena, const struct lock_self *self, u32 flags)
         __atomic_fetch_or(&mine->flags, flags, __ATOMIC_RELAXED);
 }
 
+u32 member_flags(struct arena *arena, u32 pid)
+{
+    const struct arena_member *mine = pid ? member_find(arena, pid) : NULL;
+
+    return mine ? __atomic_load_n(&mine->flags, __ATOMIC_RELAXED) : 0;
+}
+
 void member_expect(struct arena *arena, int children)
 {
     __atomic_fetch_add(&arena->pending, (u32)children, __ATOMIC_RELAXED);

@@ -4,6 +4,7 @@
  *   insb:P=N insw: insl:              rep ins, N units, printed as bytes
  *   outs:P=TEXT                       rep outsb
  *   iopl:LEVEL, ioperm:FROM,NUM,ON    the call, its result is printed
+ *   exec                              a new program does the rest; system: a child of system(3)
  *   fork                              a child does the rest, the parent waits for it
  *   peek:A poke:A=V                   a byte of memory
  *   forms strings bursts faults windows canonical   programs of their own, below; they print what went wrong
@@ -283,6 +284,23 @@ static void split(void)
     exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
+/* The same program, from the argument at argv[0] on. */
+static void again(char **argv, int through_system)
+{
+    char command[4096] = "";
+    char *name = argv[0];
+
+    argv[0] = program_invocation_name;
+    if (!through_system) {
+        execv(program_invocation_name, argv);
+        exit(4);
+    }
+    for (unsigned i = 0; argv[i]; i++)
+        snprintf(command + strlen(command), sizeof(command) - strlen(command), "'%s' ", argv[i]);
+    argv[0] = name;
+    exit(system(command) != 0);
+}
+
 static int is(const char *op, const char *name)
 {
     return strncmp(op, name, strlen(name)) == 0;
@@ -346,6 +364,8 @@ int main(int argc, char **argv)
             }
         if (done)
             continue;
+        if (strcmp(argv[i], "exec") == 0 || strcmp(argv[i], "system") == 0)
+            again(argv + i, argv[i][0] == 's');
         if (is(argv[i], "iopl:"))
             result(argv[i], iopl((int)strtol(argument + 1, NULL, 0)));
         else if (sscanf(argv[i], "ioperm:%li,%li,%i", (long *)&from, (long *)&num, &on) == 3)
