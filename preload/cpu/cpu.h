@@ -31,7 +31,7 @@ enum cpu_fault { CPU_NO_FAULT, CPU_FAULT_ACCESS, CPU_FAULT_NESTED };
  */
 struct cpu_bus {
     void *context;
-    /* n bytes (1 to 64). False: the address cannot be reached; `fault_addr` and direction go into cpu_result. */
+    /* n bytes (1 to 64). False: the address cannot be reached. */
     bool (*read)(void *context, u64 addr, void *buf, unsigned n);
     bool (*write)(void *context, u64 addr, const void *buf, unsigned n);
     /*
@@ -73,6 +73,7 @@ struct cpu_result {
     enum cpu_fault fault;
     u64 fault_addr; /* CPU_FAULT_ACCESS: the byte that the bus has put here, if it did, else the start of the access */
     bool fault_write;
+    bool fault_stack; /* the access went through ss */
     int signal;     /* CPU_FAULT_NESTED: the signal that the stub raised, SIGFPE and so on */
     int code;       /* and its si_code */
     u64 signal_addr; /* and its si_addr, in the program's terms: its rip or its operand, never the stub's */

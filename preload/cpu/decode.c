@@ -120,6 +120,8 @@ static bool plan_move(const struct view *v)
     case ZYDIS_MNEMONIC_MOVSXD:
         v->plan->sign_extend = true;
         widening = true;
+        /* The decoder says 4 bytes also for MOVSXD r16, r/m16 (SDM vol. 2, MOVSXD). */
+        v->insn->size = (u16)MIN(v->insn->size, to->size / 8);
         break;
     case ZYDIS_MNEMONIC_MOVZX:
         widening = true;

@@ -26,6 +26,7 @@ int cpu_init(struct fmt *error)
         return -1;
     }
     xstate_init();
+    stack_init();
     if (!cache_init() || stub_init() < 0) {
         fmt_str(error, "no executable memory for re-executed instructions (memfd_create or mmap failed)");
         return -1;

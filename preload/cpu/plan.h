@@ -165,6 +165,7 @@ bool xsave_spans(const struct cpu_insn *insn, const struct cpu_state *state, spa
 /* Bytes of the image that edx:eax asks for; xrstor: in the standard format. */
 unsigned xsave_extent(const struct cpu_insn *insn, const struct cpu_state *state);
 
+void stack_init(void);
 u64 execute_address(const struct cpu_insn *insn, const struct cpu_state *state);
 u64 string_address(const struct cpu_insn *insn, const struct cpu_state *state);
 u64 stack_address(const struct cpu_insn *insn, const struct cpu_state *state);

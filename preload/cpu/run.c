@@ -25,6 +25,18 @@ u64 run_address(const struct cpu_insn *insn, const struct cpu_state *state, u64 
     return addr + run_segment_base(p, state);
 }
 
+/* Does the access go through ss? That decides how an address that is none is told (SDM vol. 3, 6.15, #SS). */
+static bool by_stack(const struct run *run, u64 addr, bool write)
+{
+    const struct plan *p = run->plan;
+    bool implicit = run->insn->kind == KIND_STACK &&
+                    (p->source != FROM_MEMORY || addr != stack_address(run->insn, run->state));
+
+    if (run->insn->kind == KIND_DIRECT64 && write)
+        return false;
+    return implicit || (p->segment == SEGMENT_FLAT && (p->base == RSP || p->base == RBP));
+}
+
 /* The byte that the bus has named counts, if it named one. */
 bool run_unreachable(struct run *run, u64 addr, unsigned n, bool write)
 {
@@ -36,6 +48,7 @@ bool run_unreachable(struct run *run, u64 addr, unsigned n, bool write)
     if (run->result->fault_addr - addr >= n)
         run->result->fault_addr = addr;
     run->result->fault_write = write;
+    run->result->fault_stack = by_stack(run, addr, write);
     run->outcome = CPU_FAULTED;
     return false;
 }
@@ -164,10 +177,11 @@ static enum cpu_outcome run_direct64(struct run *run)
     u64 to = direct64_address(run->insn, run->state);
     u8 line[64];
 
-    if (to & 63)
+    if (!run_read(run, run_address(run->insn, run->state, 0), line, sizeof(line)))
+        return run->outcome;
+    if (to & 63) /* the CPU reads before it looks at the destination */
         return run_protection(run);
-    if (!run_read(run, run_address(run->insn, run->state, 0), line, sizeof(line)) ||
-        !run_write(run, to, line, sizeof(line)))
+    if (!run_write(run, to, line, sizeof(line)))
         return run->outcome;
     return run_done(run);
 }

@@ -1,4 +1,7 @@
 /* push, pop, call, jmp, ret, leave and enter: the operand, the stack or both may lie in a window. */
+#include <sys/mman.h>
+
+#include "base/sys.h"
 #include "cpu/plan.h"
 #include "base/trapsafe.h"
 
@@ -53,10 +56,28 @@ bool stack_spans(const struct cpu_insn *insn, const struct cpu_state *state, spa
     return p->op != STACK_JUMP && span(context, slot_address(insn, state), insn->size);
 }
 
-/* Addresses have 57 bits at most, sign-extended; a jump elsewhere faults at the jump. */
+static u8 unused_bits = 16; /* of an address */
+
+/*
+ * Addresses are sign-extended from 48 bits, or from 57 where the kernel uses five levels of page tables: CPUID tells
+ * only what the CPU could do, the kernel answers a hint beyond 47 bits (Linux Documentation/arch/x86/x86_64/5level-paging).
+ */
+void stack_init(void)
+{
+    u64 hint = (u64)1 << 52;
+    void *p = sys_mmap((void *)hint, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if ((i64)p < 0) /* -errno */
+        return;
+    if ((u64)p >> 47)
+        unused_bits = 7;
+    sys_munmap(p, PAGE_SIZE);
+}
+
+/* A jump to another address faults at the jump. */
 static bool is_canonical(u64 addr)
 {
-    return (u64)((i64)(addr << 7) >> 7) == addr;
+    return (u64)((i64)(addr << unused_bits) >> unused_bits) == addr;
 }
 
 static u64 segment_selector(unsigned segment)
@@ -146,19 +167,19 @@ static enum cpu_outcome branch(struct run *run)
 {
     const struct plan *p = run->plan;
     u64 target, next = run->state->rip + run->insn->length;
-    enum cpu_outcome outcome;
+    u64 sp = run->state->gpr[RSP] - 8;
 
     if (!get_source(run, &target))
         return run->outcome;
     if (p->source == FROM_IMMEDIATE)
         target += next;
+    /* The CPU stores before it looks where it goes; rsp moves only when it goes. */
+    if (p->op == STACK_CALL && !run_write(run, sp, &next, 8))
+        return run->outcome;
     if (!is_canonical(target))
         return run_protection(run);
-    if (p->op == STACK_CALL) {
-        outcome = push(run, next);
-        if (outcome != CPU_DONE)
-            return outcome;
-    }
+    if (p->op == STACK_CALL)
+        run->state->gpr[RSP] = sp;
     return jump(run, target);
 }
 

@@ -96,6 +96,8 @@ static bool iterate(struct run *run)
     unsigned n = run->insn->size;
     u64 a = state->gpr[RAX], b = 0;
 
+    if (p->op == STRING_CMPS && !run_read(run, destination(p, state), &b, n)) /* CPUs read this side first */
+        return false;
     if (uses_source(p) && !run_read(run, source(p, state), &a, n))
         return false;
     switch (p->op) {
@@ -108,7 +110,7 @@ static bool iterate(struct run *run)
         run_set_gpr(state, RAX, n, false, a);
         break;
     default:
-        if (!run_read(run, destination(p, state), &b, n))
+        if (p->op == STRING_SCAS && !run_read(run, destination(p, state), &b, n))
             return false;
         state->rflags &= ~(u64)(FLAGS_STUB & ~FLAG_DF);
         state->rflags |= compare(a, b, n);
@@ -128,20 +130,36 @@ static bool ends(const struct run *run)
     return equal == (run->plan->repeat == REP_NE);
 }
 
-enum cpu_outcome run_string(struct run *run)
+/* True: the instruction is complete; else *outcome says why not. */
+static bool repeat(struct run *run, enum cpu_outcome *outcome)
 {
     const struct plan *p = run->plan;
     const struct cpu_bus *bus = run->bus;
 
+    *outcome = CPU_DONE;
     for (unsigned i = 0; i < CPU_BURST; i++) {
         if (p->repeat && !sized(p, run->state->gpr[RCX]))
-            return run_done(run);
+            return true;
         if (i && bus->ours && !string_spans(run->insn, run->state, bus->ours, bus->context))
-            return CPU_DONE; /* left the windows: on at full speed */
-        if (!iterate(run))
-            return run->outcome;
+            return false; /* left the windows: on at full speed */
+        if (!iterate(run)) {
+            *outcome = run->outcome;
+            return false;
+        }
         if (!p->repeat || ends(run))
-            return run_done(run);
+            return true;
     }
-    return CPU_DONE;
+    return false;
+}
+
+/* An interrupted comparison leaves the flags as they were before it (SDM vol. 2, REP). */
+enum cpu_outcome run_string(struct run *run)
+{
+    u64 flags = run->state->rflags;
+    enum cpu_outcome outcome;
+
+    if (repeat(run, &outcome))
+        return run_done(run);
+    run->state->rflags = flags;
+    return outcome;
 }

@@ -105,6 +105,7 @@ enum cpu_outcome run_gather(struct run *run)
 {
     const struct plan *p = run->plan;
     unsigned i, n = p->element;
+    bool progress = false;
     struct lanes l;
 
     get_lanes(p, run->state, &l);
@@ -115,12 +116,14 @@ enum cpu_outcome run_gather(struct run *run)
         if (!run_read(run, lane_address(run->insn, run->state, &l, i), l.data + i * n, n))
             break;
         clear_lane(p, &l, i);
+        progress = true;
     }
-    if (i == p->lanes) { /* complete: what lies above is zero */
-        memset(l.data + i * n, 0, sizeof(l.data) - i * n);
+    if (i == p->lanes) {
         memset(l.mask, 0, sizeof(l.mask));
         l.opmask = 0;
     }
+    if (i == p->lanes || progress) /* the destination was written: what lies above is zero */
+        memset(l.data + p->lanes * n, 0, sizeof(l.data) - p->lanes * n);
     xstate_put_vector(run->state, p->vector, l.data);
     put_mask(run, &l);
     return i == p->lanes ? run_done(run) : run->outcome;
