@@ -32,16 +32,17 @@ static const u8 order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RB
 
 /* Page-fault error code, SDM vol. 3, 4.7: bit 1 = write, bit 4 = instruction fetch. */
 #define FAULT_WRITE 2u
+#define FAULT_USER  4u
 #define FAULT_FETCH 16u
-/* Of a general protection fault, SDM vol. 3, 6.15; the kernel sends SI_KERNEL and no address. */
-#define TRAP_PROTECTION 13
+#define TRAPNO_STACK      12 /* #SS */
+#define TRAPNO_PROTECTION 13 /* #GP */
 
 static enum trap_answer stage_fault(struct trap *t)
 {
     u64 error = (u64)t->uc->uc_mcontext.gregs[REG_ERR];
     u64 machine;
 
-    if (t->info->si_code == SI_KERNEL && t->uc->uc_mcontext.gregs[REG_TRAPNO] == TRAP_PROTECTION && trap_has_ports()) {
+    if (t->info->si_code == SI_KERNEL && t->uc->uc_mcontext.gregs[REG_TRAPNO] == TRAPNO_PROTECTION && trap_has_ports()) {
         t->port = true;
         return TRAP_HANDLED;
     }
@@ -154,20 +155,27 @@ static void log_fault(struct trap *t, u64 addr, bool write, unsigned size, bool 
     log_event(t->thread, &rec, text);
 }
 
-/* What the kernel would say of memory that cannot be reached: not there, not allowed, or no address at all (#GP). */
-static void tell_place(siginfo_t *info, u64 addr)
+/*
+ * Another part of its operands than the window cannot be reached. What the program's own memory says of
+ * it, it said to us: a page that is absent or closed, a file that ends before it, an address that is none.
+ */
+static void access_fault(struct trap *t, siginfo_t *info)
 {
-    u64 machine;
-    u8 resident;
+    greg_t *regs = t->uc->uc_mcontext.gregs;
+    u64 error = FAULT_USER | (t->result.fault_write || t->failed_modify ? FAULT_WRITE : 0);
 
-    info->si_addr = (void *)addr;
-    info->si_code = SEGV_MAPERR;
-    if ((u64)((i64)(addr << 16) >> 16) != addr) {
-        info->si_code = SI_KERNEL;
-        info->si_addr = NULL;
-    } else if (trap_concerns(addr, &machine) || sys(SYS_mincore, page_down(addr), PAGE_SIZE, &resident) == 0) {
-        info->si_code = SEGV_ACCERR;
+    /* A window that the program mapped without this right is there all the same. */
+    info->si_signo = t->failed_own ? t->thread->missed.sig : SIGSEGV;
+    info->si_code = t->failed_own ? t->thread->missed.code : SEGV_ACCERR;
+    if (info->si_code == SI_KERNEL) { /* a protection fault has no address */
+        info->si_signo = t->result.fault_stack ? SIGBUS : SIGSEGV;
+        regs[REG_ERR] = 0;
+        regs[REG_TRAPNO] = t->result.fault_stack ? TRAPNO_STACK : TRAPNO_PROTECTION;
+        return;
     }
+    info->si_addr = (void *)t->failed_at;
+    regs[REG_CR2] = (greg_t)t->failed_at;
+    regs[REG_ERR] = (greg_t)(error | (t->failed_own ? t->thread->missed.error : 0));
 }
 
 /* The instruction faults by itself: the program sees that fault at its own rip. */
@@ -181,12 +189,12 @@ static void own_fault(struct trap *t)
         info.si_code = t->result.code;
         info.si_addr = (void *)(sig == SIGSEGV || sig == SIGBUS ? t->result.signal_addr : t->state.rip);
     } else {
-        tell_place(&info, t->result.fault_addr);
-        t->uc->uc_mcontext.gregs[REG_CR2] = (greg_t)t->result.fault_addr;
+        access_fault(t, &info);
+        sig = info.si_signo;
     }
     info.si_signo = sig;
     if (t->result.fault == CPU_FAULT_ACCESS && !signals_handled(sig))
-        log_fault(t, t->result.fault_addr, t->result.fault_write, t->insn->size, false);
+        log_fault(t, t->failed_at, t->result.fault_write, t->insn->size, false);
     signals_deliver(sig, &info, t->uc);
 }
 
@@ -293,6 +301,15 @@ static bool mend_dirty(const siginfo_t *info, const ucontext_t *uc)
            dirty_fault((u64)info->si_addr);
 }
 
+/* A look of ours at the program's memory failed. */
+static void note_missed(int sig, int code, u64 error)
+{
+    struct thread *thread = thread_self();
+
+    if (thread)
+        thread->missed = (struct missed){sig, code, error};
+}
+
 bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc)
 {
     greg_t *regs = uc->uc_mcontext.gregs;
@@ -302,6 +319,8 @@ bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc)
     if (info->si_code <= 0)
         return false;
     go_on = sig == SIGSEGV || sig == SIGBUS ? probe_fixup((u64)regs[REG_RIP]) : 0;
+    if (go_on)
+        note_missed(sig, info->si_code, (u64)regs[REG_ERR]);
     if (sig == SIGSEGV && mend_dirty(info, uc))
         return true;
     if (!go_on)

@@ -228,6 +228,13 @@ static void lint_permission(struct access *a, u16 port, unsigned n)
     fmt_end(&f);
 }
 
+static void note_failed(struct trap *t, const struct segment *s)
+{
+    t->failed_at = s->addr;
+    t->failed_own = !s->trapped;
+    t->failed_modify = t->bracketed;
+}
+
 static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write, bool port)
 {
     struct segment s = next_segment(addr, n, port);
@@ -244,8 +251,7 @@ static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write, bo
     for (unsigned done = 0;;) {
         reached = segment_access(&a, &s, data + done, write);
         if (!reached) {
-            t->result.fault_addr = addr + done;
-            t->result.fault_write = write;
+            note_failed(t, &s);
         }
         done += s.length;
         if (done == n || !reached)
@@ -300,6 +306,7 @@ static bool route_reach(void *context, u64 addr, unsigned n, bool write)
 
         if (!segment_reach(&s, write)) {
             t->result.fault_addr = addr + done;
+            note_failed(t, &s);
             return false;
         }
         done += s.length;

@@ -20,6 +20,12 @@ struct pending {
     siginfo_t info;
 };
 
+/* How ordinary memory answered a look at it (trap/backtrace.h, probe_read) that failed. */
+struct missed {
+    int sig, code;
+    u64 error; /* of the page fault */
+};
+
 struct thread {
     struct lock_self self;
     u16 pid_ordinal, tid_ordinal; /* 0: not yet seen in the log */
@@ -36,6 +42,7 @@ struct thread {
     u32 child_masked; /* the vfork child that set its own mask */
     bool segv_once;   /* a kept SIGSEGV ends a wait: it is to be handled, whatever the mask says */
     struct call call; /* the system call under way */
+    struct missed missed; /* the last time */
     char text[THREAD_TEXT];
 };
 

@@ -34,6 +34,10 @@ struct trap {
     struct bus_device *wait; /* whose host end is to be waited for */
     bool refused;   /* MMIOSHIM_UNASSIGNED=fault */
     bool port;      /* a protection fault, which concerns us when the instruction is port I/O */
+    /* Of the access that failed: its first byte that cannot be reached, and whether the program's own memory said so. */
+    u64 failed_at;
+    bool failed_own;
+    bool failed_modify; /* read in order to be written: the CPU asks for both rights at once */
     unsigned accesses;
     /* complete */
     enum cpu_outcome outcome;
