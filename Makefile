@@ -37,7 +37,7 @@ TOOL_SRC := $(sort $(wildcard tools/*.c))
 TOOL_OBJ := $(patsubst %.c,$(B)/%.o,$(TOOL_SRC))
 EXAMPLES := $(patsubst examples/%.c,examples/%,$(sort $(wildcard examples/*.c)))
 
-.PHONY: all run test test-all deps install uninstall clean help bench fuzz check-deps
+.PHONY: all run test test-all deps install uninstall clean help bench fuzz fuzz-insn check-deps
 all: libmmioshim.so mmioshim $(EXAMPLES)
 
 # --- set-up: what is missing is installed by the first command of a fresh clone ---
@@ -57,6 +57,16 @@ run: build-deps
 test: deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)CC="$(CC)" sh tests/run.sh
+
+# N=executions, SEED=number: random instructions, in ordinary memory and in a window.
+N    ?= 10000000
+SEED ?= $(shell date +%s)
+fuzz-insn: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) -s -f tests/diff/Makefile CC="$(CC)" all
+	@echo "  FUZZ	seed $(SEED)"
+	$(Q)LD_PRELOAD=./libmmioshim.so MMIOSHIM_MAP=build/tests/diff/diff.dtb MMIOSHIM_LOG=none MMIOSHIM_BACKTRACE=0 \
+		build/tests/diff/fuzz_insn $(N) $(SEED)
 
 bench: build-deps
 	$(Q)$(MAKE) --no-print-directory all
@@ -146,6 +156,7 @@ help:
 	@echo "  all        library ./libmmioshim.so, command ./mmioshim, ./examples/* (the default)"
 	@echo "  run        installs what is missing, builds, runs the example driver under the library"
 	@echo "  test       installs what is missing, builds, runs every test"
+	@echo "  fuzz-insn  compares random instructions in memory and in a window; N=executions, SEED=number"
 	@echo "  bench      measures costs as ratios within one run"
 	@echo "  deps       installs missing Debian packages"
 	@echo "  install    to PREFIX (default /usr/local), below DESTDIR; uninstall takes it back"

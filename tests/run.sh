@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs every test, and ends with the line "N passed, N failed, N skipped". Called by `make test` after the build.
-#   tests/run.sh [unit|static|cases|fuzz|bats|FILE.bats]...
+#   tests/run.sh [unit|static|cases|fuzz|diff|bats|FILE.bats]...
 set -u
 cd "$(dirname "$0")/.."
 # Tests begin with an empty standard input, however this is started.
@@ -74,6 +74,16 @@ fuzz() {
     check "fuzz dirtyfile" "$B/fuzz/fuzz_dirtyfile" "${FUZZ_RUNS:-20000}" 1
 }
 
+# One instruction in ordinary memory and in a window, under the library: everything that can be compared is.
+diff() {
+    check "diff tests build" make -s -j2 -f tests/diff/Makefile CC="$CC" all
+    for program in forms harvest fuzz_insn; do
+        collect "diff $program" env LD_PRELOAD=./libmmioshim.so MMIOSHIM_MAP="$B/diff/diff.dtb" MMIOSHIM_LOG=none \
+            MMIOSHIM_BACKTRACE=0 "$B/diff/$program"
+        grep '^ok ' "$B/out" | sed 's/^ok [0-9]* /    /'
+    done
+}
+
 bats_files() {
     [ -e "$1" ] || return 0
     check "guests build" make -s -j2 -f tests/guests/Makefile CC="$CC" all
@@ -82,13 +92,13 @@ bats_files() {
     done
 }
 
-[ $# -gt 0 ] || set -- unit static cases fuzz bats
+[ $# -gt 0 ] || set -- unit static cases fuzz diff bats
 for what in "$@"; do
     case $what in
-    unit | static | cases | fuzz) $what ;;
+    unit | static | cases | fuzz | diff) $what ;;
     bats) bats_files tests/*.bats ;;
     *.bats) bats_files "$what" ;;
-    *) echo "tests/run.sh: $what: allowed: unit static cases fuzz bats FILE.bats" >&2 && exit 2 ;;
+    *) echo "tests/run.sh: $what: allowed: unit static cases fuzz diff bats FILE.bats" >&2 && exit 2 ;;
     esac
 done
 

@@ -1,0 +1,162 @@
+/* Runs single instructions and catches what they do: the signal side of runner.h. */
+#include "runner.h"
+
+#include <asm/prctl.h>
+#include <cpuid.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+/* Layout known to runner.S. */
+struct run {
+    u64 gpr[16];
+    u64 flags, mask;
+    void *area;
+    u64 code;
+    u64 branched;
+};
+
+int runner_enter(struct run *run);
+extern char runner_return[], runner_branched[], runner_recover[];
+
+#define CODE      ((u8 *)0x3e000000) /* below 2 GiB: rip-relative operands and prefix 67 reach the windows */
+#define GS_BASE   0x20000000u
+#define SEEN      0xe7u /* x87, SSE, AVX, AVX-512 */
+#define JUMP_SIZE 14u
+
+u64 components;
+unsigned area_size;
+static struct ending *ending; /* of the instruction that runs */
+
+/* ---- signals ---- */
+
+static void on_signal(int signal, siginfo_t *info, void *context)
+{
+    static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                                  REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+    static const char text[] = "# a signal where no instruction of the test runs\n";
+    greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+
+    if (!ending) {
+        if (write(1, text, sizeof(text) - 1) < 0)
+            _exit(3);
+        _exit(2);
+    }
+    ending->signal = signal;
+    ending->code = info->si_code;
+    ending->addr = (u64)info->si_addr;
+    ending->write = signal == SIGSEGV && info->si_code != SI_KERNEL && (regs[REG_ERR] & 2);
+    for (int i = 0; i < 16; i++)
+        ending->state.gpr[i] = (u64)regs[order[i]];
+    ending->state.flags = (u64)regs[REG_EFL];
+    ending->state.rip = (u64)regs[REG_RIP];
+    memcpy(ending->state.area, ((ucontext_t *)context)->uc_mcontext.fpregs, area_size);
+    regs[REG_RIP] = (greg_t)runner_recover;
+    regs[REG_EFL] = 0x202;
+}
+
+static void catch_signals(void)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    stack_t stack = {.ss_size = 1 << 17};
+
+    stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    sigaltstack(&stack, NULL);
+    for (unsigned i = 0; i < ARRAY_SIZE(signals); i++)
+        sigaction(signals[i], &sa, NULL);
+}
+
+/* ---- code ---- */
+
+/* jmp *0(%rip), and the address behind it. */
+static void put_jump(u8 *at, const void *to)
+{
+    static const u8 jump[6] = {0xff, 0x25, 0, 0, 0, 0};
+    u64 address = (u64)to;
+
+    memcpy(at, jump, 6);
+    memcpy(at + 6, &address, 8);
+}
+
+u64 runner_branch_target(void)
+{
+    return (u64)CODE + 4096;
+}
+
+u64 runner_place(const u8 *bytes, unsigned length, unsigned site)
+{
+    u8 *at = CODE + 63 * site; /* some cross a cache line */
+
+    memcpy(at, bytes, length);
+    put_jump(at + length, runner_return);
+    return (u64)at;
+}
+
+u64 runner_gs_base(void)
+{
+    return GS_BASE;
+}
+
+u64 runner_fs_base(void)
+{
+    unsigned long base = 0;
+
+    syscall(SYS_arch_prctl, ARCH_GET_FS, &base);
+    return base;
+}
+
+static void find_components(void)
+{
+    unsigned low, high, a, b, c, d;
+
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    components = low & SEEN;
+    area_size = 576;
+    for (unsigned i = 2; i < 8; i++)
+        if (components >> i & 1) {
+            __cpuid_count(0xd, i, a, b, c, d);
+            area_size = MAX(area_size, a + b);
+        }
+    if (area_size > AREA_BYTES) {
+        printf("Bail out! the XSAVE area has %u bytes\n", area_size);
+        exit(1);
+    }
+}
+
+void runner_init(void)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+
+    find_components();
+    if (mmap(CODE, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, flags, -1, 0) != CODE) {
+        printf("Bail out! no memory at %p\n", (void *)CODE);
+        exit(1);
+    }
+    put_jump(CODE + 4096, runner_branched);
+    syscall(SYS_arch_prctl, ARCH_SET_GS, GS_BASE);
+    catch_signals();
+}
+
+void runner_run(const struct state *start, struct ending *end)
+{
+    struct run run = {.flags = start->flags, .mask = components, .area = end->state.area, .code = start->rip};
+
+    memcpy(run.gpr, start->gpr, sizeof(run.gpr));
+    memcpy(end->state.area, start->area, area_size);
+    end->signal = end->code = 0;
+    end->addr = end->state.rip = 0;
+    end->write = false;
+    ending = end;
+    if (runner_enter(&run) == 0) {
+        memcpy(end->state.gpr, run.gpr, sizeof(run.gpr));
+        end->state.flags = run.flags;
+    }
+    ending = NULL;
+    end->branched = run.branched;
+}
