@@ -203,11 +203,33 @@ static void sent_in_call(struct thread *t, int sig, const siginfo_t *info, ucont
         calls_defer(sig, info, uc, signal_bit(sig));
 }
 
+#define FLAG_AC 0x40000
+
+/*
+ * A handler starts with the program's AC (Linux arch/x86/kernel/signal.c, handle_signal clears DF, RF and TF): its
+ * alignment checks would concern our code. The frame keeps it for the program.
+ */
+static void no_alignment_checks(const ucontext_t *uc)
+{
+    if (unlikely(uc->uc_mcontext.gregs[REG_EFL] & FLAG_AC))
+        __asm__ volatile("lea -128(%%rsp), %%rsp\n" /* the red zone */
+                         "pushfq\n"
+                         "andl %0, (%%rsp)\n"
+                         "popfq\n"
+                         "lea 128(%%rsp), %%rsp"
+                         :
+                         : "i"(~FLAG_AC)
+                         : "memory", "cc");
+}
+
 static void fault_entry(int sig, siginfo_t *info, void *context)
 {
-    struct thread *t = thread_self();
-    bool outer = t && t->segv_held; /* this one may interrupt the handling of another, and go on in it */
+    struct thread *t;
+    bool outer;
 
+    no_alignment_checks(context);
+    t = thread_self();
+    outer = t && t->segv_held; /* this one may interrupt the handling of another, and go on in it */
     if (t) {
         t->segv_held = masks_held(t, mask_of(context));
         t->segv_waits = (u8)t->call.waiting;
@@ -231,12 +253,14 @@ static void fault_entry(int sig, siginfo_t *info, void *context)
  */
 static void action_entry(int sig, siginfo_t *info, void *context)
 {
-    struct kernel_action a = get_action(sig);
+    struct kernel_action a;
 
+    no_alignment_checks(context);
     if (!calls_interrupted(context)) {
         calls_defer(sig, info, context, 0);
         return;
     }
+    a = get_action(sig);
     if (a.handler > (u64)SIG_IGN) {
         if (!run_handler(sig, &a, info, context))
             die(SIGSEGV, info, true); /* as the kernel: no room for the frame */

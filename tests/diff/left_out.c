@@ -84,10 +84,13 @@ struct left_out left_out_memory(const struct insn *i, const struct ending *want)
 /*
  * Faults that the CPU raises though no byte is reached: a masked vextract checks its whole operand, enter the place
  * where rsp ends up, maskmov what it likes (SDM vol. 2, MASKMOVQ: implementation dependent).
- * We do what the instruction does instead.
+ * We do what the instruction does instead. Alignment checks (AC) are made by the CPU only: by
+ * none that traps first, as a string that goes on does.
  */
 bool left_out_whole(const struct insn *i, const struct ending *got, const struct ending *want)
 {
+    if (want->signal == SIGBUS && want->code == BUS_ADRALN)
+        return got->signal != SIGBUS || i->in.meta.category == ZYDIS_CATEGORY_STRINGOP;
     if (want->signal != SIGSEGV || got->signal == SIGSEGV)
         return false;
     switch (i->in.mnemonic) {

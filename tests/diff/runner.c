@@ -27,7 +27,6 @@ extern char runner_return[], runner_branched[], runner_recover[];
 #define CODE      ((u8 *)0x3e000000) /* below 2 GiB: rip-relative operands and prefix 67 reach the windows */
 #define GS_BASE   0x20000000u
 #define SEEN      0xe7u /* x87, SSE, AVX, AVX-512 */
-#define JUMP_SIZE 14u
 
 u64 components;
 unsigned area_size;
@@ -86,15 +85,17 @@ static void put_jump(u8 *at, const void *to)
 
 u64 runner_branch_target(void)
 {
-    return (u64)CODE + 4096;
+    return (u64)CODE + 4096 + 2; /* so that the address in the jump is aligned */
 }
 
 u64 runner_place(const u8 *bytes, unsigned length, unsigned site)
 {
     u8 *at = CODE + 63 * site; /* some cross a cache line */
+    unsigned pad = -((unsigned)(u64)at + length + 6) & 7;
 
     memcpy(at, bytes, length);
-    put_jump(at + length, runner_return);
+    memset(at + length, 0x90 /* nop */, pad); /* the jump's address is aligned: AC may be set */
+    put_jump(at + length + pad, runner_return);
     return (u64)at;
 }
 
@@ -138,7 +139,7 @@ void runner_init(void)
         printf("Bail out! no memory at %p\n", (void *)CODE);
         exit(1);
     }
-    put_jump(CODE + 4096, runner_branched);
+    put_jump((u8 *)runner_branch_target(), runner_branched);
     syscall(SYS_arch_prctl, ARCH_SET_GS, GS_BASE);
     catch_signals();
 }

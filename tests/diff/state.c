@@ -5,6 +5,7 @@
 #include "runner.h"
 
 #define FLAGS_RANDOM 0x200cd5u /* status flags, DF, ID */
+#define FLAG_AC      0x40000u
 
 u64 random_seed = 0x9e3779b97f4a7c15u;
 
@@ -92,6 +93,8 @@ void state_random(struct state *s)
     for (unsigned i = 0; i < 16; i++)
         s->gpr[i] = random_register();
     s->flags = 0x202 | (rnd() & FLAGS_RANDOM);
+    if (rnd() % 16 == 0)
+        s->flags |= FLAG_AC;
     for (unsigned at = 160; at < area_size; at += 64)
         random_bytes(s->area + at, MIN(64u, area_size - at));
     random_x87(s->area);
