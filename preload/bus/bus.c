@@ -5,13 +5,13 @@
 #include "bus/host.h"
 #include "base/trapsafe.h"
 
-struct bus_requests bus_take_requests(void)
+bool bus_take_requests(struct bus_requests *taken)
 {
-    struct bus_requests taken = bus_requests;
-
-    if (taken.end || taken.reset || taken.nirqs)
-        bus_requests = (struct bus_requests){0};
-    return taken;
+    if (likely(!bus_requests.end && !bus_requests.reset && !bus_requests.nirqs))
+        return false;
+    *taken = bus_requests;
+    bus_requests = (struct bus_requests){0};
+    return true;
 }
 
 void bus_lock(struct bus_device *device, const struct lock_self *self)

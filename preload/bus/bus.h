@@ -80,8 +80,8 @@ enum mmioshim_status bus_access(struct bus *bus, struct bus_device *device, u64 
 bool bus_nobody(const struct bus *bus, void *data, unsigned width);
 /* Waits until the host end is ready, at most timeout_ms. No lock held. */
 void bus_wait(struct bus_device *device, int timeout_ms);
-/* What devices asked for on this thread since the last call. */
-struct bus_requests bus_take_requests(void);
+/* What devices asked for on this thread since the last call. False: nothing, *taken is unchanged. */
+bool bus_take_requests(struct bus_requests *taken);
 /* Resets all devices. */
 void bus_reset(struct bus *bus, const struct lock_self *self);
 

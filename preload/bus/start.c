@@ -56,7 +56,7 @@ static int create(void *context, struct machine *machine, struct fmt *error)
         if (dev->class->reset)
             dev->class->reset(dev, MMIOSHIM_RESET_COLD);
     }
-    bus_take_requests();
+    bus_take_requests(&(struct bus_requests){0});
     return 0;
 }
 

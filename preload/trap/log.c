@@ -246,11 +246,10 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
                 const struct bus_note *note)
 {
     struct arena *arena = bus->machine->arena;
-    struct trace_names n = names();
+    struct trace_names n;
     struct stack stack;
     bool wanted;
 
-    stack.count = 0;
     log_touch(t);
     if (note->rule && lint_on)
         count_lint();
@@ -259,6 +258,8 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
         __atomic_add_fetch(&arena->next_seq, 1, __ATOMIC_RELAXED);
         return;
     }
+    n = names();
+    stack.count = 0;
     fill_who(t, rec);
     rec->pc = state->rip;
     rec->insn_len = insn->length;

@@ -352,8 +352,10 @@ static void log_irq(struct thread *thread, const struct bus_irq *irq)
 
 void trap_requests(struct trap *t)
 {
-    struct bus_requests r = bus_take_requests();
+    struct bus_requests r;
 
+    if (likely(!bus_take_requests(&r)))
+        return;
     for (u32 i = 0; i < r.nirqs; i++)
         log_irq(t->thread, &r.irqs[i]);
     if (r.reset)
