@@ -202,6 +202,15 @@ static void find_register(struct bus_device *d, u64 offset, bool write, struct b
                                     write, &note->element);
 }
 
+/* The text stays as it is: there is none without a rule. */
+static void note_nothing(struct bus_note *note)
+{
+    note->reg = TRACE_NONE;
+    note->element = 0;
+    note->unassigned = note->fault = false;
+    note->rule = NULL;
+}
+
 enum mmioshim_status bus_access(struct bus *bus, struct bus_device *device, u64 offset, void *data, unsigned width,
                                 bool write, struct bus_note *note)
 {
@@ -210,7 +219,7 @@ enum mmioshim_status bus_access(struct bus *bus, struct bus_device *device, u64 
     enum mmioshim_status status;
     void *storage;
 
-    *note = (struct bus_note){.reg = TRACE_NONE};
+    note_nothing(note);
     if (class->storage && (storage = class->storage(&device->dev, offset, width))) {
         if (write)
             copy_storage(storage, data, width);

@@ -57,31 +57,37 @@ bool trap_has_ports(void)
 }
 
 /* Bytes behind port 0xffff belong to nobody: the gap above the last window goes on there. */
-static struct segment port_segment(u64 port, unsigned n)
+static void port_segment(struct segment *s, u64 port, unsigned n)
 {
-    struct segment s = {.addr = port, .machine = port, .length = n, .trapped = true, .port = true};
     u64 after;
 
-    s.span = view_find(ports, port);
-    after = range_last(s.span.range) - port;
+    s->addr = s->machine = port;
+    s->length = n;
+    s->trapped = s->port = true;
+    s->span = view_find(ports, port);
+    after = range_last(s->span.range) - port;
     if (after < n - 1)
-        s.length = (unsigned)after + 1;
-    return s;
+        s->length = (unsigned)after + 1;
 }
 
-/* First segment of [addr, addr+n), addresses of memory or ports. */
-static struct segment next_segment(u64 addr, unsigned n, bool port)
+/*
+ * First segment of [addr, addr+n), addresses of memory or ports. Filled in place: a struct that is returned is copied,
+ * word behind word.
+ */
+static void next_segment(struct segment *s, u64 addr, unsigned n, bool port)
 {
-    struct segment s = {.addr = addr, .length = (unsigned)MIN(n, PAGE_SIZE - (addr & ~PAGE_MASK))};
-
-    if (port)
-        return port_segment(addr, n);
-    s.trapped = trap_concerns(addr, &s.machine);
-    if (s.trapped) {
-        s.span = view_find(view, s.machine);
-        s.length = (unsigned)MIN(s.length, range_last(s.span.range) - s.machine + 1);
+    if (unlikely(port)) {
+        port_segment(s, addr, n);
+        return;
     }
-    return s;
+    s->port = false;
+    s->addr = addr;
+    s->length = (unsigned)MIN(n, PAGE_SIZE - (addr & ~PAGE_MASK));
+    s->trapped = trap_concerns(addr, &s->machine);
+    if (s->trapped) {
+        s->span = view_find(view, s->machine);
+        s->length = (unsigned)MIN(s->length, range_last(s->span.range) - s->machine + 1);
+    }
 }
 
 /* Offset within the device: a window that others cut up knows where its piece began. */
@@ -110,23 +116,26 @@ static void unlock_devices(struct trap *t)
 }
 
 /* Windows lie in ascending order, and so do the segments of an access that wraps nowhere: locks are taken in order. */
-static void lock_all(struct trap *t, struct segment s, unsigned n)
+static void lock_all(struct trap *t, const struct segment *first, unsigned n)
 {
-    for (;;) {
+    struct segment s;
+
+    if (first->trapped && first->span.kind == VIEW_WINDOW)
+        lock_device(t, &bus->devices[first->span.index]);
+    for (u64 addr = first->addr + first->length, end = first->addr + n; addr != end; addr += s.length) {
+        next_segment(&s, addr, (unsigned)(end - addr), first->port);
         if (s.trapped && s.span.kind == VIEW_WINDOW)
             lock_device(t, &bus->devices[s.span.index]);
-        if (s.length == n)
-            return;
-        n -= s.length;
-        s = next_segment(s.addr + s.length, n, s.port);
     }
 }
 
 static void route_begin(void *context, u64 addr, unsigned n)
 {
     struct trap *t = context;
+    struct segment s;
 
-    lock_all(t, next_segment(addr, n, false), n);
+    next_segment(&s, addr, n, false);
+    lock_all(t, &s, n);
     t->bracketed = true;
 }
 
@@ -152,7 +161,6 @@ static void note_first(struct access *a, const struct segment *s, const struct b
     if (a->logged)
         return;
     a->logged = true;
-    a->note = *note;
     a->rec.addr = s->machine;
     a->rec.device = s->span.kind == VIEW_WINDOW ? (u16)s->span.index : TRACE_NONE;
     a->rec.offset = s->span.kind == VIEW_WINDOW ? device_offset(s) : s->machine;
@@ -181,7 +189,7 @@ static bool carved_access(const struct segment *s, void *data, bool write)
 static bool segment_access(struct access *a, const struct segment *s, void *data, bool write)
 {
     struct trap *t = a->trap;
-    struct bus_note note = {.reg = TRACE_NONE};
+    struct bus_note later, *note = a->logged ? &later : &a->note; /* the first segment's is what is told */
     struct bus_device *d;
 
     if (!s->trapped)
@@ -191,17 +199,17 @@ static bool segment_access(struct access *a, const struct segment *s, void *data
     if (!s->port && !allowed(s->addr, write))
         return false;
     if (s->span.kind == VIEW_NONE) {
-        note.unassigned = true;
-        note.fault = !bus_nobody(bus, write ? (u8[64]){0} : data, s->length);
+        *note = (struct bus_note){.reg = TRACE_NONE, .unassigned = true};
+        note->fault = !bus_nobody(bus, write ? (u8[64]){0} : data, s->length);
     } else {
         d = &bus->devices[s->span.index];
-        if (bus_access(bus, d, device_offset(s), data, s->length, write, &note) == MMIOSHIM_WAIT) {
+        if (bus_access(bus, d, device_offset(s), data, s->length, write, note) == MMIOSHIM_WAIT) {
             t->wait = d;
             return false;
         }
     }
-    t->refused = t->refused || note.fault;
-    note_first(a, s, &note);
+    t->refused = t->refused || note->fault;
+    note_first(a, s, note);
     return true;
 }
 
@@ -237,26 +245,26 @@ static void note_failed(struct trap *t, const struct segment *s)
 
 static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write, bool port)
 {
-    struct segment s = next_segment(addr, n, port);
+    struct segment s;
     struct access a;
     bool reached = true;
 
+    next_segment(&s, addr, n, port);
     a.trap = t;
     a.logged = false;
     memset(&a.rec, 0, offsetof(struct trace_record, insn));
     a.rec.type = port ? TRACE_PORT : TRACE_MMIO;
     t->wait = NULL;
     if (!t->bracketed)
-        lock_all(t, s, n);
+        lock_all(t, &s, n);
     for (unsigned done = 0;;) {
         reached = segment_access(&a, &s, data + done, write);
-        if (!reached) {
+        if (!reached)
             note_failed(t, &s);
-        }
         done += s.length;
         if (done == n || !reached)
             break;
-        s = next_segment(addr + done, n - done, port);
+        next_segment(&s, addr + done, n - done, port);
     }
     if (a.logged && port)
         lint_permission(&a, (u16)addr, n);
@@ -302,8 +310,9 @@ static bool route_reach(void *context, u64 addr, unsigned n, bool write)
 
     t->wait = NULL;
     for (unsigned done = 0; done < n;) {
-        struct segment s = next_segment(addr + done, n - done, false);
+        struct segment s;
 
+        next_segment(&s, addr + done, n - done, false);
         if (!segment_reach(&s, write)) {
             t->result.fault_addr = addr + done;
             note_failed(t, &s);
