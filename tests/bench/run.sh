@@ -8,6 +8,9 @@ ROUNDS=${ROUNDS:-5}
 B=build/bench
 mkdir -p "$B"
 $CC -O2 -g -Wall -Wextra -Werror -fno-omit-frame-pointer -o "$B/bench" tests/bench/bench.c
+$CC -O2 -g -Wall -Wextra -Werror -mno-red-zone -o "$B/insns" tests/bench/insns.c
+dtc -q -I dts -O dtb -o "$B/window.dtb" tests/diff/diff.dts
+"$B/insns" -l > "$B/families"
 rm -f "$B"/*.figures
 
 plain() { name=$1; shift; "$B/bench" "$@" >> "$B/$name.figures"; }
@@ -34,6 +37,10 @@ while [ "$round" -lt "$ROUNDS" ]; do
     shim start MMIOSHIM_LOG=none "$B/bench" start
     plain plain-resident resident
     shim resident MMIOSHIM_LOG=none "$B/bench" resident
+    for bare in bare bare-vector bare-blocked; do "$B/insns" $bare >> "$B/insn-$bare.figures"; done
+    while read -r id _; do
+        shim "insn-$id" MMIOSHIM_LOG=none MMIOSHIM_BACKTRACE=0 MMIOSHIM_MAP="$B/window.dtb" "$B/insns" "$id"
+    done < "$B/families"
     round=$((round + 1))
 done
 
@@ -54,3 +61,19 @@ row "first write to a page, mprotect / plain" first-write-mprotect plain-first-w
 row "first write to a page, not tracked / plain" first-write-off plain-first-write ns
 row "start of an empty program / plain" start plain-start us
 row "resident memory of an idle program / plain" resident plain-resident kB
+echo
+echo "one instruction on a window, no log / bare trap (the least of all rounds: what disturbs only adds)"
+least() { sort -n "$B/$1.figures" | head -n 1; }
+cost() {
+    awk -v what="$1" -v a="$(least "$2")" -v b="$(least insn-bare)" -v most="$3" 'BEGIN {
+        ratio = a / b; aim = most / 100; text = "-"; mark = ""
+        if (most) text = sprintf("%.2f", aim)
+        if (most && ratio > aim) mark = "  above"
+        printf "%-46s %8.3f   aim %4s   %8.1f ns%s\n", what, ratio, text, a, mark }'
+}
+cost "bare trap" insn-bare 0
+cost "bare trap, vector state in use" insn-bare-vector 0
+cost "bare trap, handler blocks all signals" insn-bare-blocked 0
+while IFS='	' read -r id name most; do
+    cost "$name" "insn-$id" "$most"
+done < "$B/families"
