@@ -14,11 +14,12 @@ static const struct part {
 } parts[] = {
     {BELOW, 0x1000, 0, false},
     {WINDOW, WINDOW_SIZE, 0x1000, true},
-    {ABOVE, 0x1000, 0x3000, false},
+    {ABOVE, 0x1000, 0x3000, false}, /* number 2: arena_read_only */
     {LONE, LONE_SIZE, 0x4000, true},
 };
 
 u8 arena_image[IMAGE_BYTES];
+bool arena_read_only;
 static u8 native_image[IMAGE_BYTES], trapped_image[IMAGE_BYTES];
 static u8 *storage[ARRAY_SIZE(parts)]; /* of a window: the bytes that the device keeps */
 
@@ -185,6 +186,8 @@ void arena_open(void)
         if (parts[i].window)
             protect(&parts[i], PROT_READ | PROT_WRITE);
     refresh();
+    if (arena_read_only)
+        protect(&parts[2], PROT_READ);
 }
 
 const u8 *arena_close(void)
@@ -199,6 +202,8 @@ const u8 *arena_close(void)
 
 const u8 *arena_take(void)
 {
+    if (arena_read_only)
+        protect(&parts[2], PROT_READ | PROT_WRITE);
     for (unsigned i = 0; i < ARRAY_SIZE(parts); i++)
         take(&parts[i], parts[i].window ? storage[i] : native(&parts[i]), trapped_image);
     return trapped_image;

@@ -32,6 +32,9 @@ void arena_put(u64 addr, const void *bytes, unsigned n);
 /* n bytes of random content around an address. */
 void arena_randomise(u64 addr, unsigned n);
 
+/* Can the page above the window be read only while an instruction runs? */
+extern bool arena_read_only;
+
 /* The windows become ordinary memory that holds the image. */
 void arena_open(void);
 /* What an instruction has made of it; the image is put back, and the windows trap. Returns a whole image. */
