@@ -66,7 +66,7 @@ bool left_out_area(const struct insn *i, const struct ending *want)
  * A store whose second part faults: the CPU writes nothing, we have written the part in the window. Only that may
  * differ, and only then.
  */
-#define STORES_FAIL_MIDWAY 1
+#define STORES_FAIL_MIDWAY 0
 
 struct left_out left_out_memory(const struct insn *i, const struct ending *want)
 {
