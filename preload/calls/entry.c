@@ -116,14 +116,12 @@ static void give_arguments(greg_t *regs, const struct call *call)
 }
 
 /* In a stub: the call has not begun, or is over. */
-static u64 seen_in_stub(u64 rip, u64 rax)
+static u64 seen_in_stub(const struct site *site, u64 rip, u64 rax)
 {
-    u64 offset = rip - (u64)calls_stubs;
-    const struct site *site = &calls_sites[offset / STUB_SIZE];
+    u64 offset = rip - (site->tail - STUB_TAIL);
 
-    offset %= STUB_SIZE;
-    if (!site->at || (offset < STUB_FIXED && site->tactic == TACTIC_PREV))
-        return rip;
+    if (offset < STUB_FIXED && site->tactic == TACTIC_PREV) /* only the first of them is still where it was */
+        return offset ? rip : site->at - site->before;
     if (offset < STUB_TAIL || offset == STUB_APART)
         return site->restart;
     if (offset < STUB_AFTER)
@@ -158,6 +156,7 @@ bool calls_interrupted(ucontext_t *uc)
 {
     greg_t *regs = uc->uc_mcontext.gregs;
     u64 rip = (u64)regs[REG_RIP];
+    const struct site *site;
 
     if (!functions)
         return true;
@@ -166,10 +165,10 @@ bool calls_interrupted(ucontext_t *uc)
             regs[REG_RIP] = (greg_t)calls_wait_restart;
         return false;
     }
-    if (rip - (u64)calls_stubs < sizeof(calls_sites) / sizeof(calls_sites[0]) * STUB_SIZE)
-        regs[REG_RIP] = (greg_t)seen_in_stub(rip, (u64)regs[REG_RAX]);
-    else if (within(rip, calls_native, calls_settle_end) && thread_self())
+    if (within(rip, calls_native, calls_settle_end) && thread_self())
         regs[REG_RIP] = (greg_t)seen_in_entry(rip, regs, &thread_self()->call);
+    else if ((site = calls_site_of(rip)))
+        regs[REG_RIP] = (greg_t)seen_in_stub(site, rip, (u64)regs[REG_RAX]);
     return true;
 }
 

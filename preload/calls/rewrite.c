@@ -7,6 +7,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #include "base/debug.h"
@@ -17,7 +18,8 @@
 #include "cpu/cpu.h"
 
 struct site calls_sites[STUB_COUNT] __attribute__((aligned(4096)));
-static u32 nsites; /* ever used: all of them below this */
+static struct pool pools[POOLS] = {{calls_stubs[0], calls_sites, 0, STUB_COUNT}};
+static u32 npools = 1;
 static const call_function *wanted;
 
 #define BATCH 1024
@@ -33,7 +35,8 @@ static struct batch batch; /* the loader's lock, or being alone, guards it */
 
 struct image {
     u8 bytes[STUB_SIZE];
-    bool own; /* differs from what is in the library's text */
+    u64 stub; /* where it will be */
+    const struct site *site;
 };
 
 static void put32(u8 *at, i64 value)
@@ -43,123 +46,217 @@ static void put32(u8 *at, i64 value)
     memcpy(at, &v, 4);
 }
 
+/* An instruction (`n` bytes) whose last four are the distance from its end to `to`. */
+static void put(struct image *image, unsigned at, const void *code, unsigned n, u64 to)
+{
+    memcpy(image->bytes + at, code, n);
+    put32(image->bytes + at + n - 4, (i64)(to - (image->stub + at + n)));
+}
+
+#define MOV_EAX "\x8b\x05...."     /* mov x(%rip),%eax */
+#define LEA_R11 "\x4c\x8d\x1d...." /* lea x(%rip),%r11 */
+#define JMP     "\xff\x25...."     /* jmp *x(%rip) */
+#define SYSCALL "\x0f\x05"
+#define JMP_R11 "\x41\xff\x63"     /* jmp *x(%r11), x: one byte */
+
+/* As entry.S has them. */
+static void common_parts(struct image *image)
+{
+    const struct site *site = image->site;
+
+    memset(image->bytes, 0xcc, STUB_SIZE);
+    put(image, 0, MOV_EAX, 6, (u64)&site->nr);
+    image->bytes[6] = 0xeb;
+    image->bytes[7] = STUB_FIXED - 8;
+    memset(image->bytes + 8, 0x90, STUB_FIXED - 8);
+    put(image, STUB_FIXED, LEA_R11, 7, (u64)site);
+    memcpy(image->bytes + STUB_FIXED + 7, JMP_R11, 3);
+    image->bytes[STUB_FIXED + 10] = offsetof(struct site, enter);
+    image->bytes[STUB_FIXED + 11] = 0x90;
+    memcpy(image->bytes + STUB_TAIL, SYSCALL, 2);
+    put(image, STUB_AFTER, JMP, 6, (u64)&site->resume);
+}
+
+/* Copies instructions to another place: displacements from rip follow. */
+static void copy_code(struct image *image, unsigned at, u64 from, unsigned n)
+{
+    struct cpu_flow flow;
+    i32 distance;
+
+    memcpy(image->bytes + at, (const u8 *)from, n);
+    for (unsigned done = 0; done < n && cpu_flow((const u8 *)from + done, n - done, &flow); done += flow.length) {
+        if (!flow.relative)
+            continue;
+        memcpy(&distance, (const u8 *)from + done + flow.relative, 4);
+        put32(image->bytes + at + done + flow.relative, distance + (i64)(from - (image->stub + at)));
+    }
+}
+
+/* A call that makes a thread or a vfork child: it comes back by calls_apart. */
+static void part_ways(struct image *image)
+{
+    memcpy(image->bytes + STUB_APART, SYSCALL, 2);
+    put(image, STUB_APART + 2, LEA_R11, 7, (u64)image->site);
+    memcpy(image->bytes + STUB_APART + 9, JMP_R11, 3);
+    image->bytes[STUB_APART + 12] = offsetof(struct site, apart);
+}
+
+static void make_image(struct image *image, const struct found *found)
+{
+    common_parts(image);
+    part_ways(image);
+    if (found->tactic == TACTIC_PREV) {
+        copy_code(image, 0, found->at - found->prev, found->prev);
+        image->bytes[found->prev] = 0xeb;
+        image->bytes[found->prev + 1] = (u8)(STUB_FIXED - found->prev - 2);
+    }
+    if (found->tactic == TACTIC_NEXT) {
+        copy_code(image, STUB_AFTER, found->at + 2, found->next);
+        put(image, STUB_AFTER + found->next, JMP, 6, (u64)&image->site->resume);
+    }
+}
+
+/* Is the stub in the library's text good for it as it is? */
+static bool ready_made(const struct found *found, u64 stub)
+{
+    return (found->tactic == TACTIC_MOVE || found->tactic == TACTIC_GAP) && found->nr < CALL_MAX && found->nr != SYS_clone &&
+           found->nr != SYS_clone3 && found->nr != SYS_vfork && stub - (u64)calls_stubs < STUB_COUNT * STUB_SIZE;
+}
+
+static int mem = -1; /* /proc/self/mem, open while sites are rewritten */
+
+/* The kernel's own way past page protection: nobody who runs in a neighbouring stub sees the page without its rights. */
+static bool write_stub(const struct image *image)
+{
+    if (mem < 0)
+        mem = (int)sys_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
+    return mem >= 0 && sys(SYS_pwrite64, mem, image->bytes, STUB_SIZE, image->stub) == STUB_SIZE;
+}
+
+/* --- pools --- */
+
+#define POOL_STUBS 64 /* of a pool near a program: a page of stubs, a page of their sites */
+#define STEP       0x10000
+#define FAR        0x70000000
+
 static bool reaches(u64 from, u64 to)
 {
     i64 distance = (i64)(to - from);
 
-    return distance > -0x7f000000 && distance < 0x7f000000;
+    return distance > -FAR && distance < FAR;
 }
 
-/* Before the call: a copy of the instruction that made room for the jump. */
-static void copy_before(struct image *image, const struct found *found, u64 stub)
+static bool in_reach(const struct pool *pool, u64 at)
 {
-    u64 from = found->at - found->prev;
-    struct cpu_flow flow;
-    i32 distance;
+    return reaches(at, (u64)pool->stubs) && reaches(at, (u64)pool->stubs + pool->capacity * STUB_SIZE);
+}
 
-    cpu_flow((const u8 *)from, found->prev, &flow);
-    memcpy(image->bytes, (const u8 *)from, found->prev);
-    if (flow.relative) {
-        memcpy(&distance, image->bytes + flow.relative, 4);
-        put32(image->bytes + flow.relative, distance + (i64)(from - stub));
+/* Below the text, where no heap grows; else above it, well away. */
+static u64 place_near(u64 at)
+{
+    for (u64 k = 1; k < FAR / STEP; k++) {
+        bool below = k < FAR / STEP / 2;
+        u64 to = below ? page_down(at) - k * STEP : page_down(at) + FAR - (k - FAR / STEP / 2) * STEP;
+        void *got;
+
+        if (below && at < k * STEP + STEP)
+            continue;
+        got = sys_mmap((void *)to, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+                       -1, 0);
+        if ((u64)got == to)
+            return to;
+        if (!sys_failed((long)got)) /* a kernel that does not know the flag */
+            sys_munmap(got, 2 * PAGE_SIZE);
     }
-    image->bytes[found->prev] = 0xeb;
-    image->bytes[found->prev + 1] = (u8)(STUB_FIXED - found->prev - 2);
-    image->own = true;
+    return 0;
 }
 
-/* jmp *resume */
-static unsigned put_back(struct image *image, unsigned at, u64 stub, const struct site *site)
+static struct pool *make_pool(u64 at)
 {
-    image->bytes[at] = 0xff;
-    image->bytes[at + 1] = 0x25;
-    put32(image->bytes + at + 2, (i64)((u64)site - (stub + at + 6)));
-    return at + 6;
+    struct pool *pool = &pools[npools];
+    u64 place = npools < POOLS ? place_near(at) : 0;
+
+    if (!place || sys_mprotect((void *)place, PAGE_SIZE, PROT_READ | PROT_EXEC) < 0)
+        return NULL;
+    *pool = (struct pool){(const u8 *)place, (struct site *)(place + PAGE_SIZE), 0, POOL_STUBS};
+    __atomic_store_n(&npools, npools + 1, __ATOMIC_RELEASE);
+    return pool;
 }
 
-/* Behind it: the comparison that the jump lies over. */
-static void copy_behind(struct image *image, const struct found *found, u64 stub, const struct site *site)
+/* A new one, or one of code that is gone. NULL: all are in use. */
+static struct site *free_in(struct pool *pool)
 {
-    unsigned n = *(const u8 *)(found->at + 2) == 0x48 ? 6 : 5;
-
-    memcpy(image->bytes + STUB_AFTER, (const u8 *)(found->at + 2), n);
-    put_back(image, STUB_AFTER + n, stub, site);
-    image->own = true;
+    if (pool->count < pool->capacity)
+        return &pool->sites[pool->count++];
+    for (u32 i = 0; i < pool->capacity; i++)
+        if (!pool->sites[i].at)
+            return &pool->sites[i];
+    return NULL;
 }
 
-/* A call that makes a thread or a vfork child: syscall; lea site,%r11; jmp calls_apart */
-static void part_ways(struct image *image, u64 stub, const struct site *site)
+static u64 stub_of(const struct pool *pool, const struct site *site)
 {
-    static const u8 code[] = {0x0f, 0x05, 0x4c, 0x8d, 0x1d};
-    u8 *at = image->bytes + STUB_APART;
-
-    memcpy(at, code, sizeof(code));
-    put32(at + 5, (i64)((u64)site - (stub + STUB_APART + 9)));
-    at[9] = 0xe9;
-    put32(at + 10, (i64)((u64)calls_apart - (stub + STUB_APART + 14)));
-    image->own = true;
+    return (u64)pool->stubs + (u64)(site - pool->sites) * STUB_SIZE;
 }
 
-static bool makes_thread(u64 nr)
+static struct site *free_site(u64 at, u64 *stub)
 {
-    return nr == SYS_clone || nr == SYS_clone3 || nr == SYS_vfork || nr == CALL_MAX;
+    struct site *site = NULL;
+    struct pool *pool;
+
+    for (u32 i = 0; i < npools && !site; i++) {
+        pool = &pools[i];
+        site = in_reach(pool, at) ? free_in(pool) : NULL;
+    }
+    if (!site && (pool = make_pool(at)))
+        site = free_in(pool);
+    if (site)
+        *stub = stub_of(pool, site);
+    return site;
 }
 
-/* The kernel's own way past page protection: nobody who runs in a neighbouring stub sees the page without its rights. */
-static int mem = -1; /* open while sites are rewritten */
-
-static bool write_stub(const struct image *image, u64 stub)
+struct site *calls_site_of(u64 rip)
 {
-    if (!image->own)
-        return true;
-    if (mem < 0)
-        mem = (int)sys_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
-    return mem >= 0 && sys(SYS_pwrite64, mem, image->bytes, STUB_SIZE, stub) == STUB_SIZE;
-}
+    u32 n = __atomic_load_n(&npools, __ATOMIC_ACQUIRE);
 
-/* A new one, or one of code that is gone. NULL: there are as many sites as there are stubs. */
-static struct site *free_site(void)
-{
-    if (nsites < STUB_COUNT)
-        return &calls_sites[nsites++];
-    for (u32 i = 0; i < STUB_COUNT; i++)
-        if (!calls_sites[i].at)
-            return &calls_sites[i];
+    for (u32 i = 0; i < n; i++) {
+        u64 offset = rip - (u64)pools[i].stubs;
+        struct site *site = &pools[i].sites[offset / STUB_SIZE];
+
+        if (offset < pools[i].capacity * STUB_SIZE)
+            return site->at ? site : NULL;
+    }
     return NULL;
 }
 
 static struct site *make_site(const struct found *found)
 {
-    struct site *site = free_site();
-    u64 stub = site ? (u64)calls_stubs[site - calls_sites] : 0;
-    struct image image = {.own = false};
+    u64 stub = 0;
+    struct site *site = free_site(found->at, &stub);
+    struct image image = {.stub = stub, .site = site};
 
     if (!site)
         return NULL;
     *site = (struct site){
-        .resume = found->at + 2,
+        .resume = found->at + 2 + found->next,
         .tail = stub + STUB_TAIL,
-        .restart = found->at,
-        .nr = found->nr,
+        .restart = found->tactic == TACTIC_MOVE   ? found->at - 5
+                   : found->tactic == TACTIC_PREV ? stub + STUB_FIXED
+                                                  : found->at,
+        .nr = (u32)found->nr,
+        .before = found->prev,
         .at = found->at,
         .enter = (u64)calls_enter,
         .tactic = found->tactic,
+        .apart = (u64)calls_apart,
     };
-    memcpy(image.bytes, (const u8 *)stub, STUB_SIZE);
-    if (found->tactic == TACTIC_MOVE)
-        site->restart = found->at - 5;
-    if (found->tactic == TACTIC_PREV) {
-        site->restart = stub + STUB_FIXED;
-        copy_before(&image, found, stub);
-    }
-    if (found->tactic == TACTIC_NEXT) {
-        site->resume += *(const u8 *)(found->at + 2) == 0x48 ? 6 : 5;
-        copy_behind(&image, found, stub, site);
-    }
-    if (makes_thread(found->nr)) {
-        part_ways(&image, stub, site);
-    }
-    return write_stub(&image, stub) ? site : NULL;
+    if (ready_made(found, stub))
+        return site;
+    make_image(&image, found);
+    if (write_stub(&image))
+        return site;
+    site->at = 0;
+    return NULL;
 }
 
 /* --- the program's text --- */
@@ -175,8 +272,7 @@ static bool rewrite(const struct found *found)
     struct site *site;
     u64 stub;
 
-    if (found->tactic == TACTIC_NONE || !reaches(found->at, (u64)calls_stubs) ||
-        !reaches(found->at, (u64)calls_stubs + sizeof(calls_sites)) || !(site = make_site(found)))
+    if (found->tactic == TACTIC_NONE || !(site = make_site(found)))
         return false;
     stub = site->tail - STUB_TAIL;
     switch (found->tactic) {
@@ -236,6 +332,8 @@ static int each_module(struct dl_phdr_info *info, size_t size, void *context)
 
     (void)size;
     (void)context;
+    if (info->dlpi_addr == getauxval(AT_SYSINFO_EHDR)) /* the vdso asks for nothing of interest */
+        return 0;
     for (unsigned i = 0; i < info->dlpi_phnum; i++)
         if (info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME)
             text.eh_frame_hdr = (const u8 *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
@@ -307,9 +405,10 @@ bool calls_unmapped(u64 base, u64 length)
     for (unsigned i = 0; i < MAPPED; i++)
         if (mapped[i].size && range_overlaps(mapped[i], gone))
             mapped[i].size = 0;
-    for (u32 i = 0; i < nsites; i++)
-        if (calls_sites[i].at - base < length)
-            calls_sites[i].at = 0;
+    for (u32 i = 0; i < npools; i++)
+        for (u32 k = 0; k < pools[i].count; k++)
+            if (pools[i].sites[k].at - base < length)
+                pools[i].sites[k].at = 0;
     leave();
     return true;
 }

@@ -9,11 +9,12 @@ struct site {
     u64 resume;  /* the program's address behind the call; or of the stub's copy of what was overwritten there */
     u64 tail;    /* the stub's own system-call instruction */
     u64 restart; /* where the program makes this call (again) */
-    u64 nr;
+    u32 nr;
+    u32 before;  /* TACTIC_PREV: bytes of the instructions that were moved */
     u64 at;      /* of the system-call instruction */
     u64 enter;   /* calls_enter */
     u64 tactic;
-    u64 spare;
+    u64 apart;   /* calls_apart */
 };
 
 _Static_assert(sizeof(struct site) == 64, "entry.S");
@@ -30,8 +31,8 @@ enum tactic {
     TACTIC_NONE,
     TACTIC_MOVE, /* "mov $nr,%eax" right before it becomes a jump; the call itself stays as it is */
     TACTIC_GAP,  /* the two bytes become a short jump into padding between functions, and from there a long one */
-    TACTIC_PREV, /* the instruction before it, five bytes or more and free of side effects, becomes the jump */
-    TACTIC_NEXT, /* the call and the comparison behind it become the jump */
+    TACTIC_PREV, /* what stands before it, five bytes or more that run as well elsewhere, becomes the jump */
+    TACTIC_NEXT, /* the call and the instruction behind it become the jump */
 };
 
 struct found {
@@ -39,8 +40,24 @@ struct found {
     u64 gap;    /* TACTIC_GAP: the padding */
     u64 nr;     /* CALL_MAX: not known before it runs */
     u8 tactic;
-    u8 prev;    /* TACTIC_PREV: length of that instruction */
+    u8 prev;    /* TACTIC_PREV: length of those instructions */
+    u8 next;    /* TACTIC_NEXT: length of that instruction */
 };
+
+/* Stubs that sites within reach of a 32-bit jump share: those in the library's text, and others near programs. */
+struct pool {
+    const u8 *stubs;
+    struct site *sites;
+    u32 count; /* ever used: all of them below this */
+    u32 capacity;
+};
+
+#define POOLS     32
+#define PREV_MOST (STUB_FIXED - 2)
+#define NEXT_MOST (STUB_APART - STUB_AFTER - 6)
+
+/* The site whose stub holds an address, NULL: none. Any context. */
+struct site *calls_site_of(u64 rip);
 
 /* Code of one mapping. eh_frame_hdr: NULL when it is not there (yet). */
 struct text {

@@ -150,22 +150,42 @@ static bool compared(const u8 *p)
     return p[0] == 0x3d && p[1] <= 1 && p[2] == 0xf0 && p[3] == 0xff && p[4] == 0xff;
 }
 
-/* May a copy of it, elsewhere, stand for it? Loads and stores of registers and constants: "mov" and "lea". */
+/*
+ * May a copy of it, elsewhere, stand for it? Arithmetic, moves, comparisons: what neither jumps nor uses the stack. The
+ * one-byte map, SDM vol. 2, appendix A.
+ */
 static bool movable(const struct cpu_flow *flow)
 {
-    return flow->length >= 5 && (flow->opcode == 0x8d || flow->opcode == 0xc6 || flow->opcode == 0xc7 ||
-                                 (flow->opcode >= 0x88 && flow->opcode <= 0x8b) || (flow->opcode & 0xf8) == 0xb8);
+    u8 op = flow->opcode;
+    bool arithmetic = op < 0x40 && (op & 7) <= 5, immediate = op >= 0x80 && op <= 0x85 && op != 0x82;
+    bool move = (op >= 0x88 && op <= 0x8b) || op == 0x8d || op == 0x63 || op == 0x98 || op == 0x99 || (op & 0xf0) == 0xb0 ||
+                op == 0xc6 || op == 0xc7;
+
+    return op && !flow->branch && (arithmetic || immediate || move);
 }
 
-/* Decodes a function up to the site. False: there is no such instruction. `prev` is the one before it. */
-static bool decodes(const struct function *f, u64 at, struct cpu_flow *prev)
+#define PATH 32 /* instructions before a site that are remembered */
+
+struct path {
+    u8 length[PATH]; /* of the last ones, newest first */
+    bool movable[PATH];
+};
+
+/* Decodes a function up to the site. False: there is no such instruction. */
+static bool decodes(const struct function *f, u64 at, struct path *path)
 {
+    struct cpu_flow flow;
     u64 pc = f->begin;
 
+    *path = (struct path){0};
     while (pc < at) {
-        if (!cpu_flow((const u8 *)pc, (unsigned)MIN(f->end - pc, (u64)15), prev))
+        if (!cpu_flow((const u8 *)pc, (unsigned)MIN(f->end - pc, (u64)15), &flow))
             return false;
-        pc += prev->length;
+        memmove(path->length + 1, path->length, PATH - 1);
+        memmove(path->movable + 1, path->movable, PATH - 1);
+        path->length[0] = flow.length;
+        path->movable[0] = movable(&flow);
+        pc += flow.length;
     }
     return pc == at && f->begin != at;
 }
@@ -192,10 +212,32 @@ static bool is_sigreturn(const u8 *p)
     return memcmp(p - 7, number, 7) == 0;
 }
 
+/* Instructions before the site that make room for a jump; 0: there are none. */
+static u8 room_before(const struct function *f, u64 at, const struct path *path)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < PATH && n < 5 && path->movable[i]; i++)
+        n += path->length[i];
+    return n >= 5 && n <= PREV_MOST && !branched(f, at - n + 1, at - n + 5) ? (u8)n : 0;
+}
+
+/* The instruction behind the site, with which there is room for a jump; 0: no. */
+static u8 room_behind(const struct function *f, u64 at)
+{
+    struct cpu_flow flow;
+
+    if (f->end - at < 5 || !cpu_flow((const u8 *)at + 2, (unsigned)MIN(f->end - at - 2, (u64)15), &flow) ||
+        !movable(&flow) || flow.length < 3 || flow.length > NEXT_MOST || branched(f, at + 1, at + 2 + flow.length))
+        return 0;
+    return flow.length;
+}
+
+/* How the site is rewritten. False: it is no system call for all we know. */
 static bool classify(const struct text *text, const struct table *t, const u8 *p, struct found *found)
 {
     struct function f = {0};
-    struct cpu_flow prev = {0};
+    struct path path;
     u64 at = (u64)p;
     u32 number;
 
@@ -210,16 +252,14 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
     }
     if (t->count > 0)
         f = function_of(t, at);
-    if (!f.begin || !decodes(&f, at, &prev))
+    if (!f.begin || !decodes(&f, at, &path))
         return compared(p + 2); /* TACTIC_NONE: a site that is left alone */
-    if ((found->gap = find_gap(text, t, &f, at))) {
+    if ((found->gap = find_gap(text, t, &f, at)))
         found->tactic = TACTIC_GAP;
-    } else if (movable(&prev)) {
+    else if ((found->prev = room_before(&f, at, &path)))
         found->tactic = TACTIC_PREV;
-        found->prev = prev.length;
-    } else if (compared(p + 2) && !branched(&f, at + 1, at + 8)) {
+    else if ((found->next = room_behind(&f, at)))
         found->tactic = TACTIC_NEXT;
-    }
     return true;
 }
 
