@@ -182,6 +182,8 @@ void calls_defer(int sig, const siginfo_t *info, ucontext_t *uc, u64 also)
         call->mask = now;
     call->deferred = 1;
     memcpy(&uc->uc_sigmask, &all, 8);
+    /* Now, too: a handler that is not blocked by itself (SA_NODEFER) would be here again at once. */
+    sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, 8);
     sys(SYS_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, info);
 }
 
