@@ -337,7 +337,7 @@ static int do_daemon(int argc, char **argv)
     out = fopen(name, "w");
     fprintf(out, "%d %d\n", getsid(0) == getpid(), fcntl(3, F_GETFD) >= 0);
     if (strcmp(argv[1], "closes") == 0)
-        closefrom(4);
+        closefrom(fileno(out) + 1);
     put(0x39);
     fprintf(out, "%#x\n", get());
     fclose(out);
