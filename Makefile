@@ -24,7 +24,8 @@ WARN   := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototype
 OPT    := $(if $(filter 1,$(DEBUG)),-O0,-O2) -g
 CFLAGS_ALL = -std=gnu17 -D_GNU_SOURCE $(OPT) $(WARN) -Ipreload -I. -fno-strict-aliasing -MMD -MP $(CFLAGS)
 # The library: nothing leaks out, thread-locals without the loader's help, no stack protector in a signal handler's way.
-LIB_CFLAGS := -mgeneral-regs-only -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -fasynchronous-unwind-tables
+REGS       := -mgeneral-regs-only
+LIB_CFLAGS = $(REGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -fasynchronous-unwind-tables
 comma := ,
 # Small structs are cleared and copied by moves: gcc likes rep stos and rep movs, which take longer to begin than all the
 # rest of an access, and likes them more without vectors. clang knows no such option, and does so by itself.
@@ -102,6 +103,8 @@ $(B)/maps.o: $(B)/maps.c
 
 # These stand in for functions that compilers know: no loop in them may become a call of itself.
 $(B)/preload/base/mem.c.o $(B)/preload/config/fdt_libc.c.o: OWN_CFLAGS := -fno-builtin $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns)
+
+$(B)/preload/calls/sites.c.o: REGS :=
 
 $(B)/preload/%.c.o: preload/%.c
 	$(call say,CC,$<)

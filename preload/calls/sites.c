@@ -3,7 +3,8 @@
  * else, so a site counts only when what is around it proves it, or when
  * decoding from the beginning of its function comes upon it. Beginnings and
  * ends of functions are those of the unwind table (.eh_frame_hdr: LSB 5.0
- * core, 10.6.2).
+ * core, 10.6.2). The one file of the library that uses vector registers, for
+ * the search: it runs at start, and where they are kept.
  */
 #include "base/mem.h"
 #include "base/range.h"
@@ -167,8 +168,11 @@ static bool movable(const struct cpu_flow *flow)
 #define PATH 32 /* instructions before a site that are remembered */
 
 struct path {
-    u8 length[PATH]; /* of the last ones, newest first */
-    bool movable[PATH];
+    struct {
+        u8 length;
+        bool movable;
+    } step[PATH]; /* instruction i is at i % PATH */
+    unsigned count;
 };
 
 /* Decodes a function up to the site. False: there is no such instruction. */
@@ -177,14 +181,12 @@ static bool decodes(const struct function *f, u64 at, struct path *path)
     struct cpu_flow flow;
     u64 pc = f->begin;
 
-    *path = (struct path){0};
+    path->count = 0;
     while (pc < at) {
         if (!cpu_flow((const u8 *)pc, (unsigned)MIN(f->end - pc, (u64)15), &flow))
             return false;
-        memmove(path->length + 1, path->length, PATH - 1);
-        memmove(path->movable + 1, path->movable, PATH - 1);
-        path->length[0] = flow.length;
-        path->movable[0] = movable(&flow);
+        path->step[path->count % PATH].length = flow.length;
+        path->step[path->count++ % PATH].movable = movable(&flow);
         pc += flow.length;
     }
     return pc == at && f->begin != at;
@@ -217,8 +219,8 @@ static u8 room_before(const struct function *f, u64 at, const struct path *path)
 {
     unsigned n = 0;
 
-    for (unsigned i = 0; i < PATH && n < 5 && path->movable[i]; i++)
-        n += path->length[i];
+    for (unsigned i = path->count; i > 0 && n < 5 && path->step[(i - 1) % PATH].movable; i--)
+        n += path->step[(i - 1) % PATH].length;
     return n >= 5 && n <= PREV_MOST && !branched(f, at - n + 1, at - n + 5) ? (u8)n : 0;
 }
 
@@ -252,9 +254,14 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
     }
     if (t->count > 0)
         f = function_of(t, at);
+    /* What is decoded takes its time: first what needs none. */
+    if (f.begin && compared(p + 2) && (found->gap = find_gap(text, t, &f, at))) {
+        found->tactic = TACTIC_GAP;
+        return true;
+    }
     if (!f.begin || !decodes(&f, at, &path))
         return compared(p + 2); /* TACTIC_NONE: a site that is left alone */
-    if ((found->gap = find_gap(text, t, &f, at)))
+    if (!found->gap && (found->gap = find_gap(text, t, &f, at)))
         found->tactic = TACTIC_GAP;
     else if ((found->prev = room_before(&f, at, &path)))
         found->tactic = TACTIC_PREV;
@@ -263,18 +270,20 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
     return true;
 }
 
-/* The next 0f 05 at or behind p, NULL: none. Eight bytes at a time: most of them are passed by. */
+typedef u8 bytes16 __attribute__((vector_size(16), may_alias, aligned(1)));
+
+/* The next 0f 05 at or behind p, NULL: none. */
 static const u8 *next_pair(const u8 *p, const u8 *end)
 {
-    while (end - p >= 9) {
-        u64 a, b;
+    const bytes16 first = {0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f};
+    const bytes16 second = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5};
 
-        memcpy(&a, p, 8);
-        memcpy(&b, p + 1, 8);
-        a = (a ^ 0x0f0f0f0f0f0f0f0f) | (b ^ 0x0505050505050505); /* a zero byte: here it is */
-        if ((a - 0x0101010101010101) & ~a & 0x8080808080808080)
-            break;
-        p += 8;
+    for (; end - p >= 17; p += 16) {
+        bytes16 both = (bytes16)((*(const bytes16 *)p == first) & (*(const bytes16 *)(p + 1) == second));
+        unsigned mask = (unsigned)__builtin_ia32_pmovmskb128((__attribute__((vector_size(16))) char)both);
+
+        if (mask)
+            return p + __builtin_ctz(mask);
     }
     for (; end - p >= 2; p++)
         if (p[0] == 0x0f && p[1] == 0x05)

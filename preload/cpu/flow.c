@@ -12,7 +12,7 @@ bool cpu_flow(const u8 *bytes, unsigned avail, struct cpu_flow *flow)
     *flow = (struct cpu_flow){.length = in.length};
     if (in.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && in.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY)
         flow->opcode = in.opcode;
-    if (in.raw.imm[0].is_relative && (in.attributes & ZYDIS_ATTRIB_IS_RELATIVE))
+    if (in.raw.imm[0].is_relative)
         flow->branch = true, flow->distance = in.raw.imm[0].value.s + in.length;
     if ((in.attributes & ZYDIS_ATTRIB_HAS_MODRM) && in.raw.modrm.mod == 0 && in.raw.modrm.rm == 5)
         flow->relative = in.raw.disp.offset;

@@ -6,6 +6,7 @@
 
 static struct {
     ZydisDecoder decoder;
+    ZydisDecoder quick; /* lengths, opcodes and displacements only */
     ZydisFormatter formatter;
     __typeof__(&ZydisDecoderDecodeFull) decode;
     __typeof__(&ZydisDecoderDecodeInstruction) decode_head;
@@ -29,6 +30,7 @@ bool decoder_bind(void *(*symbol)(const char *name), const char **what)
 {
     __typeof__(&ZydisGetVersion) version = (__typeof__(version))symbol("ZydisGetVersion");
     __typeof__(&ZydisDecoderInit) init = (__typeof__(init))symbol("ZydisDecoderInit");
+    __typeof__(&ZydisDecoderEnableMode) mode = (__typeof__(mode))symbol("ZydisDecoderEnableMode");
     __typeof__(&ZydisFormatterInit) style = (__typeof__(style))symbol("ZydisFormatterInit");
     __typeof__(&ZydisFormatterSetProperty) property =
         (__typeof__(property))symbol("ZydisFormatterSetProperty");
@@ -37,13 +39,15 @@ bool decoder_bind(void *(*symbol)(const char *name), const char **what)
     zydis.decode_head = (__typeof__(zydis.decode_head))symbol("ZydisDecoderDecodeInstruction");
     zydis.format = (__typeof__(zydis.format))symbol("ZydisFormatterFormatInstruction");
     *what = "a function is missing";
-    if (!version || !init || !style || !property || !zydis.decode || !zydis.decode_head || !zydis.format)
+    if (!version || !init || !mode || !style || !property || !zydis.decode || !zydis.decode_head || !zydis.format)
         return false;
     *what = "its version is not 4.0";
     if (ZYDIS_VERSION_MAJOR(version()) != 4 || ZYDIS_VERSION_MINOR(version()) != 0)
         return false;
     *what = "it does not initialise";
     if (!ZYAN_SUCCESS(init(&zydis.decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)) ||
+        !ZYAN_SUCCESS(init(&zydis.quick, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)) ||
+        !ZYAN_SUCCESS(mode(&zydis.quick, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE)) ||
         !ZYAN_SUCCESS(style(&zydis.formatter, ZYDIS_FORMATTER_STYLE_INTEL)))
         return false;
     for (unsigned i = 0; i < ARRAY_SIZE(styles); i++)
@@ -77,7 +81,7 @@ bool view_decode(struct view *v, const u8 *bytes, unsigned avail, bool *more)
 
 bool view_decode_head(const u8 *bytes, unsigned avail, ZydisDecodedInstruction *in)
 {
-    return ZYAN_SUCCESS(zydis.decode_head(&zydis.decoder, NULL, bytes, avail, in));
+    return ZYAN_SUCCESS(zydis.decode_head(&zydis.quick, NULL, bytes, avail, in));
 }
 
 /* ---- registers ---- */
