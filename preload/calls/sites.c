@@ -167,43 +167,47 @@ static bool movable(const struct cpu_flow *flow)
 
 #define PATH 32 /* instructions before a site that are remembered */
 
-struct path {
+/* What one pass over a function tells of a site in it. */
+struct survey {
     struct {
         u8 length;
         bool movable;
     } step[PATH]; /* instruction i is at i % PATH */
     unsigned count;
+    struct cpu_flow next; /* behind the site */
+    u64 targets; /* bit i: a branch leads to at - 32 + i */
+    bool there;  /* the site is an instruction */
+    bool whole;  /* the function was decoded to its end */
 };
 
-/* Decodes a function up to the site. False: there is no such instruction. */
-static bool decodes(const struct function *f, u64 at, struct path *path)
+static void survey(const struct function *f, u64 at, struct survey *s)
 {
     struct cpu_flow flow;
-    u64 pc = f->begin;
+    u64 pc;
 
-    path->count = 0;
-    while (pc < at) {
-        if (!cpu_flow((const u8 *)pc, (unsigned)MIN(f->end - pc, (u64)15), &flow))
-            return false;
-        path->step[path->count % PATH].length = flow.length;
-        path->step[path->count++ % PATH].movable = movable(&flow);
-        pc += flow.length;
+    s->count = 0;
+    s->targets = 0;
+    s->there = false;
+    for (pc = f->begin; pc < f->end && cpu_flow((const u8 *)pc, (unsigned)MIN(f->end - pc, (u64)15), &flow); pc += flow.length) {
+        u64 offset = pc + (u64)flow.distance - (at - 32);
+
+        if (pc < at) {
+            s->step[s->count % PATH].length = flow.length;
+            s->step[s->count++ % PATH].movable = movable(&flow);
+        }
+        s->there |= pc == at;
+        if (pc == at + 2)
+            s->next = flow;
+        if (flow.branch && offset < 64)
+            s->targets |= (u64)1 << offset;
     }
-    return pc == at && f->begin != at;
+    s->whole = pc == f->end;
 }
 
-/* Does a branch of the function lead into [from, to)? */
-static bool branched(const struct function *f, u64 from, u64 to)
+/* Does a branch of the function lead into [from, to), offsets from the site? */
+static bool branched(const struct survey *s, int from, int to)
 {
-    struct cpu_flow flow;
-
-    for (u64 pc = f->begin; pc < f->end; pc += flow.length) {
-        if (!cpu_flow((const u8 *)pc, (unsigned)MIN(f->end - pc, (u64)15), &flow))
-            return true;
-        if (flow.branch && pc + (u64)flow.distance - from < to - from)
-            return true;
-    }
-    return false;
+    return !s->whole || s->targets >> (32 + from) & (((u64)1 << (to - from)) - 1);
 }
 
 /* The return from a signal handler: unwinders and debuggers know it by its bytes. */
@@ -215,31 +219,28 @@ static bool is_sigreturn(const u8 *p)
 }
 
 /* Instructions before the site that make room for a jump; 0: there are none. */
-static u8 room_before(const struct function *f, u64 at, const struct path *path)
+static u8 room_before(const struct survey *s)
 {
     unsigned n = 0;
 
-    for (unsigned i = path->count; i > 0 && n < 5 && path->step[(i - 1) % PATH].movable; i--)
-        n += path->step[(i - 1) % PATH].length;
-    return n >= 5 && n <= PREV_MOST && !branched(f, at - n + 1, at - n + 5) ? (u8)n : 0;
+    for (unsigned i = s->count; i > 0 && n < 5 && s->step[(i - 1) % PATH].movable && s->count - i < PATH; i--)
+        n += s->step[(i - 1) % PATH].length;
+    return n >= 5 && n <= PREV_MOST && !branched(s, 1 - (int)n, 5 - (int)n) ? (u8)n : 0;
 }
 
 /* The instruction behind the site, with which there is room for a jump; 0: no. */
-static u8 room_behind(const struct function *f, u64 at)
+static u8 room_behind(const struct survey *s)
 {
-    struct cpu_flow flow;
+    unsigned n = s->next.length;
 
-    if (f->end - at < 5 || !cpu_flow((const u8 *)at + 2, (unsigned)MIN(f->end - at - 2, (u64)15), &flow) ||
-        !movable(&flow) || flow.length < 3 || flow.length > NEXT_MOST || branched(f, at + 1, at + 2 + flow.length))
-        return 0;
-    return flow.length;
+    return n >= 3 && n <= NEXT_MOST && movable(&s->next) && !branched(s, 1, 2 + (int)n) ? (u8)n : 0;
 }
 
 /* How the site is rewritten. False: it is no system call for all we know. */
 static bool classify(const struct text *text, const struct table *t, const u8 *p, struct found *found)
 {
     struct function f = {0};
-    struct path path;
+    struct survey s = {.there = false};
     u64 at = (u64)p;
     u32 number;
 
@@ -254,18 +255,21 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
     }
     if (t->count > 0)
         f = function_of(t, at);
-    /* What is decoded takes its time: first what needs none. */
-    if (f.begin && compared(p + 2) && (found->gap = find_gap(text, t, &f, at))) {
+    if (!f.begin)
+        return compared(p + 2); /* TACTIC_NONE: a site that is left alone */
+    /* To decode takes its time: first what goes without. */
+    if (compared(p + 2) && (found->gap = find_gap(text, t, &f, at))) {
         found->tactic = TACTIC_GAP;
         return true;
     }
-    if (!f.begin || !decodes(&f, at, &path))
-        return compared(p + 2); /* TACTIC_NONE: a site that is left alone */
-    if (!found->gap && (found->gap = find_gap(text, t, &f, at)))
+    survey(&f, at, &s);
+    if (!s.there)
+        return compared(p + 2);
+    if ((found->gap = find_gap(text, t, &f, at)))
         found->tactic = TACTIC_GAP;
-    else if ((found->prev = room_before(&f, at, &path)))
+    else if ((found->prev = room_before(&s)))
         found->tactic = TACTIC_PREV;
-    else if ((found->next = room_behind(&f, at)))
+    else if ((found->next = room_behind(&s)))
         found->tactic = TACTIC_NEXT;
     return true;
 }
