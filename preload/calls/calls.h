@@ -44,6 +44,7 @@ struct call {
     u64 scratch[8]; /* of the function that interposes: lives as long as the call */
     u64 redirect;
     bool late;      /* a SIGSEGV was sent meanwhile */
+    bool waited;    /* calls_interrupted(): the signal ended a call with `waiting` */
 };
 
 /* What a function that interposes answers. */

@@ -1,4 +1,5 @@
 /* The C side of entry.S: which function a call goes to, and what signals that arrive around a call are shown. */
+#include <errno.h>
 #include <signal.h>
 
 #include "base/mem.h"
@@ -69,7 +70,10 @@ void calls_dispatch(struct call *call)
 
     if (unlikely(call->late)) {
         call->late = false;
-        signals_late();
+        if (signals_late()) {
+            call->ret = (u64)-EINTR;
+            answer = CALL_DONE;
+        }
     }
     if (unlikely(call->redirect)) {
         call->next = call->again = call->redirect;
@@ -141,13 +145,17 @@ static u64 seen_in_entry(u64 rip, greg_t *regs, struct call *call)
         return ((const struct site *)regs[REG_R11])->restart;
     if (within(rip, calls_stored, calls_entered))
         return call->site->restart;
-    if (within(rip, calls_left, calls_leave_end))
+    if (within(rip, calls_left, calls_leave_end)) {
+        call->waiting = 0;
         return call->again;
+    }
     give_arguments(regs, call);
     if (within(rip, calls_settled, calls_settle_end)) {
         regs[REG_RAX] = (greg_t)call->ret;
         return call->again;
     }
+    /* The mask of a wait is in effect only for a signal that ended it. */
+    call->waited = call->waiting && rip == (u64)calls_changed_after && regs[REG_RAX] == -EINTR;
     call->waiting = 0;
     return within(rip, calls_changed, calls_changed_after) ? call->site->restart : behind(call->site);
 }
@@ -160,6 +168,8 @@ bool calls_interrupted(ucontext_t *uc)
 
     if (!functions)
         return true;
+    if (thread_self())
+        thread_self()->call.waited = false;
     if (calls_inside()) {
         if (within(rip, calls_wait_begin, calls_wait_after))
             regs[REG_RIP] = (greg_t)calls_wait_restart;

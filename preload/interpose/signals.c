@@ -15,6 +15,7 @@
 #include "trap/thread.h"
 
 #define MASK_SIZE 8 /* the only size of a mask that the kernel takes */
+#define KERNEL_UCONTEXT (offsetof(ucontext_t, uc_sigmask) + MASK_SIZE) /* glibc's has more behind it */
 
 static long action(const struct call *call)
 {
@@ -47,7 +48,7 @@ static long procmask(const struct call *call)
         return -EINVAL;
     if (call->a[1] && !probe_read(&set, call->a[1], sizeof(set)))
         return -EFAULT;
-    ret = signals_procmask((int)call->a[0], call->a[1] ? &set : NULL, &old, call->rsp);
+    ret = signals_procmask((int)call->a[0], call->a[1] ? &set : NULL, &old);
     if (ret == 0 && call->a[2] && !probe_write(call->a[2], &old, sizeof(old)))
         return -EFAULT;
     return ret;
@@ -69,6 +70,25 @@ enum call_answer call_sigaltstack(struct call *call)
     if (ret == 0 && call->a[1] && !probe_write(call->a[1], &old, sizeof(old)))
         ret = -EFAULT;
     return call_done(call, ret);
+}
+
+/*
+ * By a program that goes back without the way that its handler was given. The frame is changed once: nothing that
+ * comes now may make the program do the call again.
+ */
+enum call_answer call_sigreturn(struct call *call)
+{
+    u64 all = ~(u64)0;
+    ucontext_t uc;
+
+    if (!probe_read(&uc, call->rsp, KERNEL_UCONTEXT) || (u64)uc.uc_mcontext.gregs[REG_RIP] == (u64)signals_return)
+        return CALL_PASS;
+    sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, MASK_SIZE);
+    if (call->deferred)
+        return CALL_AGAIN;
+    signals_leave(&uc, call->rsp);
+    probe_write(call->rsp, &uc, KERNEL_UCONTEXT);
+    return CALL_PASS;
 }
 
 /* --- a SIGSEGV that is kept --- */
@@ -109,8 +129,6 @@ static enum call_answer wait_with(struct call *call, u64 from, u64 *slot)
     bool ends;
 
     if (!from || !probe_read(&mask, from, sizeof(mask)))
-        return CALL_PASS;
-    if (!(mask & signal_bit(SIGSEGV)) && !signals_blocks_segv() && !signals_segv_pending())
         return CALL_PASS;
     call->scratch[0] = signals_wait_mask(mask, &ends);
     if (ends)

@@ -62,6 +62,12 @@ static bool wild_jump(const struct layout *layout, const struct trail *t)
     return t->count == 0 && (layout->flags & LAYOUT_STOP);
 }
 
+/* Our way back from a handler of the program: libc's would show as nothing better than an offset. */
+static bool way_back(const struct layout *layout)
+{
+    return (layout->flags & (LAYOUT_FOREIGN | LAYOUT_SIGNAL)) == (LAYOUT_FOREIGN | LAYOUT_SIGNAL);
+}
+
 enum walk_end { WALK_DONE, WALK_BOTTOM, WALK_COMPLEX };
 
 static enum walk_end walk(const struct cpu_state *state, struct unwind_slow *slow, struct trail *t, unsigned max)
@@ -69,14 +75,17 @@ static enum walk_end walk(const struct cpu_state *state, struct unwind_slow *slo
     struct frame frame = {state->rip, state->gpr[4], state->gpr[5], true};
     struct layout layout;
 
-    for (t->count = 0;;) {
+    t->count = 0;
+    for (unsigned steps = 0; steps < 2 * MAX_FRAMES; steps++) {
         unwind_layout(frame_lookup(&frame), &layout);
         if ((layout.flags & LAYOUT_COMPLEX) && !slow)
             return WALK_COMPLEX;
-        if ((layout.flags & LAYOUT_FOREIGN) && !wild_jump(&layout, t))
+        if ((layout.flags & LAYOUT_FOREIGN) && !way_back(&layout) && !wild_jump(&layout, t))
             return WALK_DONE;
-        t->ip[t->count] = frame.ip;
-        t->flags[t->count++] = layout.flags;
+        if (!way_back(&layout)) {
+            t->ip[t->count] = frame.ip;
+            t->flags[t->count++] = layout.flags;
+        }
         if (layout.flags & LAYOUT_MAIN)
             return WALK_DONE;
         if (layout.flags & (LAYOUT_BOTTOM | LAYOUT_STOP))
@@ -86,6 +95,7 @@ static enum walk_end walk(const struct cpu_state *state, struct unwind_slow *slo
         if (!(slow ? unwind_slow_step(slow, &frame) : unwind_step(&layout, &frame)))
             return WALK_DONE;
     }
+    return WALK_DONE;
 }
 
 static enum walk_end __attribute__((noinline)) walk_slowly(const struct cpu_state *state, struct trail *t, unsigned max)

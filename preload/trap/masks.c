@@ -28,33 +28,15 @@ long masks_set_kernel(u64 mask)
     return ret;
 }
 
-/* Does SIGCANCEL stand in for SIGSEGV there? */
-u64 masks_held(const struct thread *t, u64 kernel)
-{
-    return t->held_really ? 0 : kernel & HELD;
-}
-
 /* The mask as the program believes it to be. */
 u64 masks_program(const struct thread *t, u64 kernel)
 {
-    return (kernel & ~HELD) | (t->held_really ? HELD : 0) | (t->segv_blocked || masks_held(t, kernel) ? SEGV : 0);
+    return kernel | (t->segv_blocked ? SEGV : 0);
 }
 
-/* Blocks or unblocks SIGSEGV in the program's view; what of that is the kernel's business is returned. */
-static u64 view_segv(struct thread *t, u64 kernel, bool block, u64 here)
+u64 masks_interrupted(const struct thread *t, const ucontext_t *uc)
 {
-    bool was = t->segv_blocked || masks_held(t, kernel);
-
-    if (block && was)
-        return masks_held(t, kernel);
-    if (!block && masks_held(t, kernel))
-        t->segv_open = here;
-    if (block && here - t->segv_open + 0x8000 < 0x10000) {
-        t->segv_open = 0;
-        return HELD; /* most likely still in the handler that unblocked it: it ends with that */
-    }
-    t->segv_blocked = block;
-    return 0;
+    return t->waited || t->segv_once ? t->wait_mask : masks_program(t, mask_of(uc));
 }
 
 static u64 combine(int how, u64 mask, u64 set)
@@ -65,7 +47,8 @@ static u64 combine(int how, u64 mask, u64 set)
 /* A vfork child's mask is for what it execs: just as it wants it. */
 static long child_procmask(struct thread *t, int how, const u64 *set, u64 *old)
 {
-    u64 kernel = masks_kernel(), view = masks_program(t, kernel), next;
+    bool own = t->child_masked == (u32)sys_getpid();
+    u64 kernel = masks_kernel(), view = own ? kernel : masks_program(t, kernel);
 
     if (old)
         *old = view;
@@ -74,11 +57,10 @@ static long child_procmask(struct thread *t, int how, const u64 *set, u64 *old)
     if (how != SIG_BLOCK && how != SIG_UNBLOCK && how != SIG_SETMASK)
         return -EINVAL;
     t->child_masked = (u32)sys_getpid();
-    next = combine(how, view, *set);
-    return masks_set_kernel(next);
+    return masks_set_kernel(combine(how, view, *set));
 }
 
-long signals_procmask(int how, const u64 *set, u64 *old, u64 sp)
+long signals_procmask(int how, const u64 *set, u64 *old)
 {
     struct thread *t = thread_self();
     u64 kernel = masks_kernel(), view, next;
@@ -93,10 +75,9 @@ long signals_procmask(int how, const u64 *set, u64 *old, u64 sp)
         if (how != SIG_BLOCK && how != SIG_UNBLOCK && how != SIG_SETMASK)
             return -EINVAL;
         next = combine(how, view, *set);
-        kernel = (next & ~SEGV) | view_segv(t, kernel, next & SEGV, sp);
-        t->held_really = next & HELD;
-        ret = masks_set_kernel(kernel);
-        if (!(next & SEGV) && pending_any(t))
+        t->segv_blocked = next & SEGV;
+        ret = masks_set_kernel(next & ~SEGV);
+        if (!t->segv_blocked && pending_any(t))
             masks_send_kept(t);
     }
     if (old)
@@ -115,31 +96,33 @@ void masks_send_kept(struct thread *t)
     pending_send();
 }
 
-void signals_late(void)
+static bool wait_ends(struct thread *t)
+{
+    if ((t->wait_mask & SEGV) || !pending_any(t) || !signals_own_memory())
+        return false;
+    t->segv_once = true;
+    t->call.waiting = 0;
+    masks_send_kept(t);
+    return true;
+}
+
+bool signals_late(void)
 {
     struct thread *t = thread_self();
 
-    if (pending_any(t) && !signals_blocks_segv())
+    if (t->call.waiting)
+        return wait_ends(t);
+    if (pending_any(t) && !t->segv_blocked)
         masks_send_kept(t);
+    return false;
 }
 
 u64 signals_wait_mask(u64 mask, bool *ends)
 {
     struct thread *t = thread_self();
 
-    t->call.waiting = mask & SEGV ? SIGNALS_WAIT_BLOCKED : SIGNALS_WAIT_OPEN;
-    *ends = !(mask & SEGV) && pending_any(t) && signals_own_memory();
-    if (*ends) {
-        t->segv_once = true;
-        t->call.waiting = 0;
-        masks_send_kept(t);
-    }
+    t->wait_mask = mask & ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP));
+    t->call.waiting = 1;
+    *ends = wait_ends(t);
     return signals_safe_mask(mask);
-}
-
-bool signals_blocks_segv(void)
-{
-    struct thread *t = thread_self();
-
-    return t->segv_blocked || masks_held(t, masks_kernel());
 }

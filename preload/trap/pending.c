@@ -53,6 +53,14 @@ bool signals_take_segv(siginfo_t *info)
     return signals_segv_pending() && (take(&t->segv_pending, info) || take(&process_segv, info));
 }
 
+void pending_discard(struct thread *t)
+{
+    siginfo_t info;
+
+    take(&t->segv_pending, &info);
+    take(&process_segv, &info);
+}
+
 void signals_send(int sig, const siginfo_t *info)
 {
     sys(SYS_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, info);

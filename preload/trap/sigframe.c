@@ -1,5 +1,7 @@
 #include "trap/sigframe.h"
 
+#include <stddef.h>
+
 #include "base/mem.h"
 #include "trap/backtrace.h"
 #include "trap/signals.h"
@@ -50,25 +52,48 @@ static void fpu_reset(u8 *fpu)
         memcpy(fpu + 512, &none, 8);
 }
 
+/*
+ * The program's restorer will run, and call rt_sigreturn by an instruction that may never come to us. So the frame that
+ * it finds leads back to where it was called, as it were, and from there on ours goes back through the handler's.
+ */
+static bool push_way_back(const struct sigframe_plan *plan, const ucontext_t *uc, const struct frame *handled, u64 *at)
+{
+    struct frame frame = {.restorer = plan->restorer, .uc = handled->uc, .info = handled->info};
+    u64 uc_at = *at + offsetof(struct frame, uc);
+
+    frame.uc.mcontext[REG_RIP] = (u64)signals_return;
+    frame.uc.mcontext[REG_RSP] = uc_at;
+    frame.uc.mcontext[REG_EFL] &= ~(u64)0x500; /* DF, TF */
+    frame.uc.mcontext[FPU_POINTER] = 0;
+    frame.uc.stack = uc->uc_stack;
+    frame.uc.sigmask = plan->mask;
+    *at = ((*at - sizeof(frame)) & ~(u64)15) - 8;
+    return probe_write(*at, &frame, sizeof(frame));
+}
+
 bool sigframe_push(const struct sigframe_plan *plan, const siginfo_t *info, ucontext_t *uc)
 {
     greg_t *regs = uc->uc_mcontext.gregs;
     u8 *fpu = (u8 *)uc->uc_mcontext.fpregs;
     u64 size = fpu ? fpu_size(fpu) : 0;
     u64 fpu_at = (plan->top - size) & ~(u64)63;
-    u64 at = ((fpu_at - sizeof(struct frame)) & ~(u64)15) - 8;
+    u64 at = ((fpu_at - sizeof(struct frame)) & ~(u64)15) - 8, rsp = at;
     struct frame frame;
 
     memset(&frame, 0, sizeof(frame));
-    frame.restorer = plan->restorer;
+    frame.restorer = (u64)signals_return;
     memcpy(&frame.uc, uc, sizeof(frame.uc));
     frame.uc.mcontext[FPU_POINTER] = fpu ? fpu_at : 0;
+    frame.uc.stack = plan->seen_stack;
+    frame.uc.sigmask = plan->seen_mask;
     memcpy(&frame.info, info, sizeof(frame.info));
     if (!probe_write(fpu_at, fpu, size) || !probe_write(at, &frame, sizeof(frame)))
         return false;
+    if (plan->restorer && !push_way_back(plan, uc, &frame, &rsp))
+        return false;
     if (fpu)
         fpu_reset(fpu);
-    regs[REG_RSP] = (greg_t)at;
+    regs[REG_RSP] = (greg_t)rsp;
     regs[REG_RIP] = (greg_t)plan->handler;
     regs[REG_RDI] = plan->sig;
     regs[REG_RSI] = (greg_t)(at + offsetof(struct frame, info));

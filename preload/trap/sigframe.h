@@ -15,9 +15,11 @@
 struct sigframe_plan {
     int sig;
     u64 handler;
-    u64 restorer;
-    u64 top;       /* highest address to use: the interrupted stack (below its red zone) or the end of an alternate one */
-    u64 mask;      /* signals blocked while the handler runs */
+    u64 restorer;       /* the program's own way back, when it does more than rt_sigreturn; 0: ours alone */
+    u64 top;            /* highest address to use: the interrupted stack (below its red zone) or the end of another */
+    u64 seen_mask;      /* what uc_sigmask and uc_stack tell the handler, and signals_leave() is told */
+    stack_t seen_stack;
+    u64 mask;           /* signals blocked in the kernel while the handler runs */
 };
 
 /* False: the stack cannot hold it, and nothing is changed. Trap context. */

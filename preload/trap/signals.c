@@ -5,9 +5,11 @@
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "trap/backtrace.h"
 #include "trap/sigframe.h"
 #include "trap/sigstate.h"
 #include "trap/thread.h"
+#include "trap/unwind.h"
 #include "base/trapsafe.h"
 
 #define SA_RESTORER_ 0x04000000u
@@ -82,12 +84,12 @@ static void put_action(int sig, const struct kernel_action *act)
     __atomic_store_n(&versions[sig], versions[sig] + 1, __ATOMIC_RELEASE);
 }
 
-/* Is SIGSEGV blocked, as the program believes, where the fault under way happened? */
+/* Is SIGSEGV blocked, as the program believes, where the signal under way came? */
 static bool segv_blocked(const struct thread *t)
 {
     if (!t || t->segv_once)
         return false;
-    return t->segv_waits ? t->segv_waits == SIGNALS_WAIT_BLOCKED : t->segv_blocked || t->segv_held;
+    return t->waited ? t->wait_mask & SEGV : t->segv_blocked;
 }
 
 bool signals_handled(int sig)
@@ -99,23 +101,10 @@ bool signals_handled(int sig)
 
 /* --- handlers of ours --- */
 
-static bool on_stack(const stack_t *s, u64 sp)
+/* The kernel's mask for one of the program. */
+static u64 kernel_mask(u64 mask)
 {
-    return !(s->ss_flags & SS_DISABLE) && sp - (u64)s->ss_sp - 1 < s->ss_size;
-}
-
-static u64 mask_of(const ucontext_t *uc)
-{
-    u64 mask;
-
-    memcpy(&mask, &uc->uc_sigmask, 8);
-    return mask;
-}
-
-/* The kernel's mask for one of the program, in a handler. */
-static u64 held_mask(u64 mask)
-{
-    return signals_safe_mask(mask) | (mask & SEGV ? HELD : 0);
+    return mask & ~SEGV;
 }
 
 /* One shot: the kernel takes the handler away, and leaves the rest of the action. */
@@ -127,27 +116,44 @@ static void reset_handler(int sig, const struct kernel_action *a)
     signals_action(sig, &none, NULL);
 }
 
+/* Signals that the handler has blocked besides those of the interrupted code. */
+static u64 blocked_by(int sig, const struct kernel_action *a)
+{
+    return a->mask | (a->flags & SA_NODEFER ? 0 : signal_bit(sig));
+}
+
+/* Unwinders know this one, and so nobody runs it to have something done. */
+static bool plain_restorer(u64 restorer)
+{
+    u8 code[9];
+
+    return probe_read(code, restorer, 9) && memcmp(code, signals_restorer, 9) == 0;
+}
+
 /* Runs the program's handler next, as the kernel would have. False: no room for its frame. */
 static bool run_handler(int sig, const struct kernel_action *a, const siginfo_t *info, ucontext_t *uc)
 {
-    struct thread *t = thread_self();
-    u64 sp = (u64)uc->uc_mcontext.gregs[REG_RSP];
+    struct thread *t = signals_own_memory() ? thread_self() : NULL;
+    u64 sp = (u64)uc->uc_mcontext.gregs[REG_RSP], in_effect = t ? masks_interrupted(t, uc) : mask_of(uc);
+    bool own = (a->flags & SA_RESTORER_) && !plain_restorer(a->restorer);
     struct sigframe_plan plan = {
         .sig = sig,
         .handler = a->handler,
-        .restorer = a->flags & SA_RESTORER_ ? a->restorer : (u64)signals_restorer,
-        .top = sp - 128,
-        .mask = mask_of(uc) | a->mask,
+        .restorer = own ? a->restorer : 0,
+        .top = a->flags & SA_ONSTACK && t ? altstack_top(t, sp) : 0,
+        .seen_mask = t ? masks_program(t, mask_of(uc)) : mask_of(uc),
+        .seen_stack = t ? t->altstack : uc->uc_stack,
+        .mask = kernel_mask(in_effect | blocked_by(sig, a)),
     };
 
-    if ((a->flags & SA_ONSTACK) && t && !(t->altstack.ss_flags & SS_DISABLE) && t->altstack.ss_size &&
-        !on_stack(&t->altstack, sp))
-        plan.top = (u64)t->altstack.ss_sp + t->altstack.ss_size;
-    if (!(a->flags & SA_NODEFER))
-        plan.mask |= signal_bit(sig);
-    plan.mask = held_mask(plan.mask);
+    if (!plan.top)
+        plan.top = sp - 128;
     if (!sigframe_push(&plan, info, uc))
         return false;
+    if (t) {
+        t->segv_blocked = (in_effect | blocked_by(sig, a)) & SEGV;
+        altstack_entered(t);
+    }
     if (a->flags & SA_RESETHAND)
         reset_handler(sig, a);
     return true;
@@ -185,15 +191,6 @@ void signals_deliver(int sig, siginfo_t *info, ucontext_t *uc)
     die(sig, info, sent || (sig == SIGTRAP && info->si_code > 0));
 }
 
-/* What was kept for a handler's end: the handler was left without a call of ours. Taken where the program is. */
-static void send_late(struct thread *t)
-{
-    if (likely(!pending_any(t)) || segv_blocked(t))
-        return;
-    sys(SYS_rt_sigprocmask, SIG_BLOCK, &(u64){SEGV}, NULL, 8);
-    pending_send();
-}
-
 static void sent_in_call(struct thread *t, int sig, const siginfo_t *info, ucontext_t *uc)
 {
     /* SIGSEGV cannot be blocked meanwhile: it is kept, and sent again when the call is over. */
@@ -225,24 +222,20 @@ static void no_alignment_checks(const ucontext_t *uc)
 static void fault_entry(int sig, siginfo_t *info, void *context)
 {
     struct thread *t;
-    bool outer;
+    bool outer, between;
 
     no_alignment_checks(context);
     t = thread_self();
-    outer = t && t->segv_held; /* this one may interrupt the handling of another, and go on in it */
-    if (t) {
-        t->segv_held = masks_held(t, mask_of(context));
-        t->segv_waits = (u8)t->call.waiting;
-    }
-    if (!calls_interrupted(context) && info->si_code <= 0)
+    outer = t && t->waited; /* this one may interrupt the handling of another, and go on in it */
+    between = calls_interrupted(context);
+    if (t)
+        t->waited = t->call.waited;
+    if (!between && info->si_code <= 0)
         sent_in_call(t, sig, info, context);
     else if (!fault_handler(sig, info, context))
         signals_deliver(sig, info, context);
-    else if (t)
-        send_late(t);
     if (t) {
-        t->segv_held = outer;
-        t->segv_waits = 0;
+        t->waited = outer;
         t->segv_once &= info->si_code > 0;
     }
 }
@@ -253,6 +246,7 @@ static void fault_entry(int sig, siginfo_t *info, void *context)
  */
 static void action_entry(int sig, siginfo_t *info, void *context)
 {
+    struct thread *t = thread_self();
     struct kernel_action a;
 
     no_alignment_checks(context);
@@ -261,12 +255,31 @@ static void action_entry(int sig, siginfo_t *info, void *context)
         return;
     }
     a = get_action(sig);
+    if (t)
+        t->waited = t->call.waited;
     if (a.handler > (u64)SIG_IGN) {
         if (!run_handler(sig, &a, info, context))
             die(SIGSEGV, info, true); /* as the kernel: no room for the frame */
     } else if (a.handler == (u64)SIG_DFL && default_ends(sig) && owner != 1) {
         die(sig, info, true);
     }
+    if (t)
+        t->waited = false;
+}
+
+/* The kernel's frame becomes what the program expects to find there. */
+static void show_frame(int sig, const struct kernel_action *a, ucontext_t *uc)
+{
+    struct thread *t = thread_self();
+
+    if (!t || !signals_own_memory())
+        return;
+    set_mask(uc, masks_program(t, mask_of(uc)));
+    uc->uc_stack = t->altstack;
+    if (t->call.waited)
+        t->segv_blocked = t->wait_mask & SEGV;
+    t->segv_blocked |= (blocked_by(sig, a) & SEGV) != 0;
+    altstack_entered(t);
 }
 
 /*
@@ -285,7 +298,28 @@ u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc)
     a = get_action(sig);
     if (a.handler == (u64)SIG_DFL && default_ends(sig))
         die(sig, info, true); /* it was changed a moment ago */
-    return a.handler > (u64)SIG_IGN ? a.handler : 0;
+    if (a.handler <= (u64)SIG_IGN)
+        return 0;
+    show_frame(sig, &a, uc);
+    return a.handler;
+}
+
+/* A handler of the program returned, or somebody calls rt_sigreturn. `sp`: the stack pointer at that call. */
+void signals_leave(ucontext_t *uc, u64 sp)
+{
+    struct thread *t = thread_self();
+    u64 mask = mask_of(uc), all = ~(u64)0;
+
+    if (!t || !signals_own_memory()) /* a vfork child has masks just as it wants them */
+        return;
+    altstack_returned(t, &uc->uc_stack, sp);
+    uc->uc_stack = (stack_t){.ss_sp = t->stack, .ss_size = THREAD_STACK};
+    t->segv_blocked = mask & SEGV;
+    set_mask(uc, kernel_mask(mask));
+    if (t->segv_blocked || likely(!pending_any(t)))
+        return;
+    sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8); /* until rt_sigreturn */
+    pending_send();
 }
 
 static struct kernel_action ours(void (*entry)(int, siginfo_t *, void *), u64 flags, u64 mask)
@@ -306,10 +340,12 @@ static struct kernel_action kernel_form(int sig, const struct kernel_action *a)
         return default_ends(sig) && owner != 1 ? ours(action_entry, 0, ~SYNCHRONOUS) : k;
     if (!handler)
         return k;
-    if (a->flags & (SA_ONSTACK | SA_RESETHAND))
+    if ((a->flags & (SA_ONSTACK | SA_RESETHAND)) || ((a->flags & SA_RESTORER_) && !plain_restorer(a->restorer)))
         return ours(action_entry, a->flags & (SA_RESTART | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT), ~SYNCHRONOUS);
-    k.mask = held_mask(k.mask);
+    k.mask = kernel_mask(k.mask);
     k.handler = (u64)signals_wrap;
+    if (a->flags & SA_RESTORER_) /* without it the kernel delivers nothing */
+        k.restorer = (u64)signals_return;
     return k;
 }
 
@@ -323,7 +359,7 @@ static struct kernel_action child_form(int sig, const struct kernel_action *a)
     if (synchronous(sig))
         return kernel_form(sig, a);
     k.flags &= ~(u64)SA_ONSTACK; /* the kernel's idea of the alternate stack is ours */
-    k.mask = held_mask(k.mask);
+    k.mask = kernel_mask(k.mask);
     return k;
 }
 
@@ -363,6 +399,8 @@ long signals_action(int sig, const struct kernel_action *act, struct kernel_acti
     was = get_action(sig);
     if (act && signals_own_memory()) {
         ret = set_both(sig, &given);
+        if (sig == SIGSEGV && given.handler == (u64)SIG_IGN && thread_self())
+            pending_discard(thread_self());
     } else if (act) {
         given = child_form(sig, &given);
         ret = set_kernel(sig, &given, NULL);
@@ -372,33 +410,6 @@ long signals_action(int sig, const struct kernel_action *act, struct kernel_acti
     if (old)
         *old = was;
     return ret;
-}
-
-long signals_altstack(const stack_t *stack, stack_t *old, u64 sp)
-{
-    struct thread *t = thread_self();
-    stack_t now = t->altstack, next = {.ss_flags = SS_DISABLE};
-
-    if (old) {
-        *old = now;
-        if (on_stack(&now, sp))
-            old->ss_flags |= SS_ONSTACK;
-    }
-    if (!stack)
-        return 0;
-    if (on_stack(&now, sp))
-        return -EPERM;
-    if (stack->ss_flags & ~(int)(SS_DISABLE | SS_ONSTACK | (1u << 31) /* SS_AUTODISARM */))
-        return -EINVAL;
-    if (!(stack->ss_flags & SS_DISABLE)) {
-        if (stack->ss_size < 2048) /* MINSIGSTKSZ of the kernel's ABI */
-            return -ENOMEM;
-        next = *stack;
-        next.ss_flags &= (int)(1u << 31);
-    }
-    if (signals_own_memory())
-        t->altstack = next;
-    return 0;
 }
 
 /* --- exec, fork, start --- */
@@ -447,20 +458,18 @@ void signals_before_exec(void)
 
 void signals_exec_failed(void)
 {
-    struct thread *t = thread_self();
     u64 mask = masks_kernel();
 
     if (!signals_own_memory()) /* about to try another path, or to end */
         return;
     install(true);
-    mask = (mask & ~SEGV) | (t && !t->segv_blocked && mask & SEGV ? HELD : 0);
-    masks_set_kernel(mask);
+    masks_set_kernel(kernel_mask(mask));
 }
 
 void signals_start(signals_fault fault, signals_dying dying)
 {
     struct thread *t = thread_self();
-    u64 unblock = SEGV | HELD;
+    u64 unblock = SEGV;
 
     fault_handler = fault;
     dying_handler = dying;
@@ -471,6 +480,8 @@ void signals_start(signals_fault fault, signals_dying dying)
         *home = owner;
     }
     t->segv_blocked = masks_kernel() & SEGV;
+    t->altstack.ss_flags = 0; /* as after exec: only threads start with SS_DISABLE there */
+    unwind_set_return((u64)signals_return, (u64)signals_return_end);
     thread_install_stack(t);
     for (int sig = 1; sig < SIGNALS; sig++) {
         struct kernel_action k;

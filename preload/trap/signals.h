@@ -47,15 +47,14 @@ long signals_action(int sig, const struct kernel_action *act, struct kernel_acti
 /* sigaltstack(2) for the program. `sp`: the caller's stack pointer. */
 long signals_altstack(const stack_t *stack, stack_t *old, u64 sp);
 /*
- * sigprocmask(2) for the program: SIGSEGV only seems to be blocked. how as SIG_BLOCK...; `sp`: the caller's
- * stack pointer. 0 or -errno.
+ * sigprocmask(2) for the program: SIGSEGV only seems to be blocked. how as SIG_BLOCK... 0 or -errno.
  *
  * A SIGSEGV that was sent to a thread that blocks it is kept: for the thread (tgkill, raise), else for the process. It
- * is delivered when a thread unblocks SIGSEGV through this call, or answers a later sigwait. Two differences to the
- * kernel remain: a thread that sleeps in sigwait when another one was chosen for the signal does not wake up, and
- * after a handler that had SIGSEGV blocked the signal comes with the next access to a window or change of the mask.
+ * is delivered when a thread unblocks SIGSEGV, by this call or at the end of a handler, or answers a later sigwait.
+ * Differences to the kernel remain: a thread that sleeps in sigwait when another one was chosen for the signal does not
+ * wake up, and a signalfd never has it.
  */
-long signals_procmask(int how, const u64 *set, u64 *old, u64 sp);
+long signals_procmask(int how, const u64 *set, u64 *old);
 /* Is a sent SIGSEGV kept for this thread? */
 bool signals_segv_pending(void);
 /* Takes it, as sigwait does. False: there is none. */
@@ -64,13 +63,9 @@ bool signals_take_segv(siginfo_t *info);
  * A system call waits with another mask (sigsuspend, ppoll): what the kernel gets instead of it. *ends: a kept SIGSEGV
  * ends the wait at once (-EINTR); it is on its way. In a call.
  */
-#define SIGNALS_WAIT_OPEN    1 /* call->waiting: SIGSEGV is not blocked during the wait */
-#define SIGNALS_WAIT_BLOCKED 2
 u64 signals_wait_mask(u64 mask, bool *ends);
-/* A call ends during which SIGSEGV was sent. */
-void signals_late(void);
-/* Does the program believe SIGSEGV to be blocked? Ordinary context. */
-bool signals_blocks_segv(void);
+/* A call ends during which SIGSEGV was sent. True: it was about to wait, and is over instead (-EINTR). */
+bool signals_late(void);
 /* The mask as a system call may take it for a while: without SIGSEGV. */
 static inline u64 signals_safe_mask(u64 mask)
 {
@@ -86,8 +81,15 @@ bool signals_handled(int sig);
 void signals_before_exec(void);
 void signals_exec_failed(void);
 
-/* Goes back from a signal handler: rt_sigreturn, in the bytes that unwinders and debuggers know. */
+/* Goes back from a handler of ours: rt_sigreturn, in the bytes that unwinders and debuggers know. */
 extern const char signals_restorer[];
+/*
+ * The program goes back from a handler: `uc`, which may have changed, is what it believes, and becomes what the kernel
+ * is to restore. sp: the stack pointer at rt_sigreturn. Any context.
+ */
+void signals_leave(ucontext_t *uc, u64 sp);
+/* Goes back from a handler of the program, by signals_leave(). Unwinders know it by its unwind table. */
+extern const char signals_return[], signals_return_end[];
 /* The entry of the program's handlers (restorer.S). */
 extern const char signals_wrap[];
 

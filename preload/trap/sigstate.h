@@ -1,20 +1,18 @@
-/* Shared by the files about signals: actions (signals.c), masks (masks.c), SIGSEGVs that wait (pending.c). */
+/* Shared by the files about signals: actions (signals.c), masks (masks.c), SIGSEGVs that wait (pending.c),
+   the alternate stack (altstack.c). */
 #ifndef MMIOSHIM_TRAP_SIGSTATE_H
 #define MMIOSHIM_TRAP_SIGSTATE_H
 
+#include "base/mem.h"
 #include "trap/signals.h"
 #include "trap/thread.h"
 
 #define SEGV signal_bit(SIGSEGV)
 /*
- * The kernel's mask never holds SIGSEGV. While a handler runs that has it blocked, SIGCANCEL of glibc stands in for
- * it: whatever saves, restores or inherits the mask (sigreturn, siglongjmp, swapcontext, handlers of other signals)
- * takes this along, as it would SIGSEGV. Only glibc blocks it, for a moment together with everything else, and in the
- * thread that waits for timers: struct thread knows of that (held_really). The price: a cancellation that finds the
- * thread in such a handler waits for the handler's end. What a program blocks outside handlers, often for the whole
- * life of a thread, is therefore kept in its struct thread (segv_blocked).
+ * The kernel's mask never holds SIGSEGV: whether the program has it blocked is in its struct thread (segv_blocked), and
+ * is brought there wherever a mask comes from. Those are the calls that set one, also within siglongjmp and
+ * swapcontext, the entry of every handler, and its return, which passes through signals_leave() for that.
  */
-#define HELD signal_bit(32)
 
 /* False in a vfork child: what it sees is its parent's. */
 bool signals_own_memory(void);
@@ -27,15 +25,37 @@ bool pending_any(const struct thread *t);
 /* Sends what is kept again. */
 void pending_send(void);
 void pending_after_fork(void);
+/* SIGSEGV is ignored from now on. */
+void pending_discard(struct thread *t);
 
 /* The mask that the kernel has for this thread, or will have when the call under way is over. */
 u64 masks_kernel(void);
 long masks_set_kernel(u64 mask);
-/* Does SIGCANCEL stand in for SIGSEGV there? */
-u64 masks_held(const struct thread *t, u64 kernel);
 /* The mask as the program believes it to be. */
 u64 masks_program(const struct thread *t, u64 kernel);
 /* Sends what is kept, to be delivered when the program goes on. */
 void masks_send_kept(struct thread *t);
+/* The program's mask, as it is in effect where a signal arrived. uc_sigmask is another one during a wait. */
+u64 masks_interrupted(const struct thread *t, const ucontext_t *uc);
+
+static inline u64 mask_of(const ucontext_t *uc)
+{
+    u64 mask;
+
+    memcpy(&mask, &uc->uc_sigmask, 8);
+    return mask;
+}
+
+static inline void set_mask(ucontext_t *uc, u64 mask)
+{
+    memcpy(&uc->uc_sigmask, &mask, 8);
+}
+
+/* Where a handler's frame goes that is to run on the alternate stack if there is one; 0: on the interrupted one. */
+u64 altstack_top(const struct thread *t, u64 sp);
+/* A handler begins: SS_AUTODISARM. */
+void altstack_entered(struct thread *t);
+/* rt_sigreturn sets the alternate stack to what is in the frame, where that is allowed. sp: the stack pointer then. */
+void altstack_returned(struct thread *t, const stack_t *stack, u64 sp);
 
 #endif

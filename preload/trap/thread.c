@@ -89,9 +89,7 @@ static struct thread *take(u32 tid)
         t->self.start = process_started;
         t->tid_ordinal = 0;
         t->pid_ordinal = 0;
-        t->segv_blocked = t->segv_held = false;
-        t->segv_open = 0;
-        t->segv_once = t->held_really = false;
+        t->segv_blocked = t->segv_once = t->waited = false;
         t->child_masked = 0;
         t->segv_pending.state = 0;
         t->call.deferred = t->call.waiting = 0;

@@ -31,16 +31,14 @@ struct thread {
     u16 pid_ordinal, tid_ordinal; /* 0: not yet seen in the log */
     void *stack;                  /* of THREAD_STACK bytes, a guard page below */
     /* The program's view. */
-    bool segv_blocked; /* by its own calls */
-    bool segv_held;    /* by a handler, at the fault under way */
-    bool held_really;  /* SIGCANCEL is blocked by glibc itself */
-    u8 segv_waits;     /* a wait with another mask was interrupted: SIGNALS_WAIT_... */
-    u64 segv_open;     /* stack pointer where a handler that had it blocked unblocked it */
+    bool segv_blocked; /* the bit of its mask that the kernel does not have */
+    bool segv_once;    /* a kept SIGSEGV ends a wait: it is to be handled, under wait_mask */
+    bool waited;       /* the signal under way interrupted a wait with wait_mask */
+    u64 wait_mask;
     struct pending segv_pending;
     u64 blocked; /* signals that were blocked when the access trapped */
     stack_t altstack;
     u32 child_masked; /* the vfork child that set its own mask */
-    bool segv_once;   /* a kept SIGSEGV ends a wait: it is to be handled, whatever the mask says */
     struct call call; /* the system call under way */
     struct missed missed; /* the last time */
     char text[THREAD_TEXT];

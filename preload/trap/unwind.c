@@ -228,6 +228,19 @@ static u8 place_of(u64 value, const struct walk *walk, u64 cfa, i32 *offset)
     return PLACE_NONE;
 }
 
+/* Our way back from the program's handlers is part of its stacks, as libc's is without us. */
+static struct range way_back;
+
+void unwind_set_return(u64 begin, u64 end)
+{
+    way_back = (struct range){begin - 1, end - begin + 1}; /* lookups are by the address before */
+}
+
+static bool returns_from_handler(u64 pc)
+{
+    return range_has(way_back, pc);
+}
+
 static void describe(unw_cursor_t *cursor, const struct walk *walk, struct layout *out)
 {
     unw_word_t cfa = 0, ra = 0, rbp = 0;
@@ -249,7 +262,7 @@ static void describe(unw_cursor_t *cursor, const struct walk *walk, struct layou
     if (out->cfa_at == PLACE_NONE || !(out->ra_at & PLACE_MEMORY) || out->ra_at == PLACE_NONE ||
         out->rbp_at == PLACE_NONE || (out->rbp_at != PLACE_SAME && !(out->rbp_at & PLACE_MEMORY)))
         out->flags |= LAYOUT_COMPLEX;
-    if (unwind_lib.is_signal_frame(cursor) > 0)
+    if (unwind_lib.is_signal_frame(cursor) > 0 || returns_from_handler(walk->rip))
         out->flags |= LAYOUT_SIGNAL;
 }
 
@@ -452,13 +465,13 @@ bool unwind_slow_step(struct unwind_slow *slow, struct frame *frame)
 {
     struct slow *s = (struct slow *)slow->storage;
     unw_word_t ip = 0, sp = 0;
-    bool signal;
+    bool signal = returns_from_handler(frame->ip);
 
     s->walk.reads = 0;
     if (unwind_lib.step(&s->cursor) <= 0 || unwind_lib.get_reg(&s->cursor, UNW_X86_64_RIP, &ip) < 0 ||
         unwind_lib.get_reg(&s->cursor, UNW_X86_64_RSP, &sp) < 0 || !ip)
         return false;
-    signal = unwind_lib.is_signal_frame(&s->cursor) > 0;
+    signal |= unwind_lib.is_signal_frame(&s->cursor) > 0;
     if (!plausible(frame, sp, signal))
         return false;
     *frame = (struct frame){ip, sp, 0, signal};

@@ -57,6 +57,8 @@ static inline u64 frame_lookup(const struct frame *f)
 int unwind_open(struct fmt *error);
 /* A function of the program, `main`: its frame gets LAYOUT_MAIN from now on. Any context. */
 void unwind_set_main(u64 address);
+/* Code of ours in [begin, end) is the frame of a signal: handlers of the program return to its start. */
+void unwind_set_return(u64 begin, u64 end);
 /* Layouts may have changed. Any context. */
 void unwind_forget(void);
 
