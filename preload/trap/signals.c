@@ -23,6 +23,7 @@ static signals_dying dying_handler;
 static u32 owner; /* process that may settle the machine's affairs: not a vfork child */
 static u32 *home;  /* process whose memory this is; wiped in a copy that was made behind our back (clone) */
 static u32 writer; /* lock of the table and what the kernel has */
+static u64 kept_flags = ~(u64)0; /* bits of sa_flags that this kernel keeps */
 
 static bool synchronous(int sig)
 {
@@ -389,6 +390,7 @@ long signals_action(int sig, const struct kernel_action *act, struct kernel_acti
     if (act) {
         given = *act;
         given.mask &= ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP)); /* as the kernel: they cannot be blocked */
+        given.flags &= kept_flags;
     }
     /*
      * Everything, also SIGSEGV, which may be sent: its handler would wait for the table. Only memory of ours meanwhile.
@@ -466,6 +468,20 @@ void signals_exec_failed(void)
     masks_set_kernel(kernel_mask(mask));
 }
 
+/* Linux 5.11 clears those that it does not know. Told by a signal whose default is to do nothing. */
+static u64 learn_flags(void)
+{
+    struct kernel_action was, every, kept;
+
+    if (set_kernel(SIGWINCH, NULL, &was) < 0 || was.handler > (u64)SIG_IGN)
+        return ~(u64)0;
+    every = was;
+    every.flags = ~(u64)0;
+    if (set_kernel(SIGWINCH, &every, NULL) < 0 || set_kernel(SIGWINCH, &was, &kept) < 0)
+        return ~(u64)0;
+    return kept.flags;
+}
+
 void signals_start(signals_fault fault, signals_dying dying)
 {
     struct thread *t = thread_self();
@@ -481,6 +497,7 @@ void signals_start(signals_fault fault, signals_dying dying)
     }
     t->segv_blocked = masks_kernel() & SEGV;
     t->altstack.ss_flags = 0; /* as after exec: only threads start with SS_DISABLE there */
+    kept_flags = learn_flags();
     unwind_set_return((u64)signals_return, (u64)signals_return_end);
     thread_install_stack(t);
     for (int sig = 1; sig < SIGNALS; sig++) {
