@@ -142,6 +142,15 @@ setup() {
     same 2 "$R" errors inline
 }
 
+@test "the way back from handlers: libc's, the program's own restorer, rt_sigreturn from within; with any uc_sigmask" {
+    same 240 "$R" returns
+    assert_line '9: fault: mask 0xfffffffe7ffbfeff stack 0 restored 20'
+}
+
+@test "a SIGSEGV that is sent within a handler that blocks it comes when the handler is over" {
+    same 60 "$R" kept
+}
+
 # --- the program's own faults ---
 
 @test "own faults: si_code, si_addr, trap, error code, cr2, of holes, protection, split pages, no canonical address, hlt" {
@@ -172,6 +181,21 @@ setup() {
     assert_line --partial 'traced_handler ? fault_here fault_below backtraces main'
 }
 
+# gdb_frames VARIABLE VALUE: what gdb tells of the stack in six handlers, without addresses
+gdb_frames() {
+    gdb -nx -q -batch -ex "set environment $1 $2" -ex 'set environment MMIOSHIM_LOG none' \
+        -ex 'handle SIGSEGV SIGUSR1 nostop noprint pass' -ex 'break traced_handler' -ex run \
+        -ex bt -ex c -ex bt -ex c -ex bt -ex c -ex bt -ex c -ex bt -ex c -ex bt -ex c --args "$F" backtrace 2>&1 |
+        grep '^#\|exited' | sed -E 's/0x[0-9a-f]{3,}/0x/g; s/process [0-9]+/process/; s/=[0-9]{3,}/=N/g'
+}
+
+@test "gdb in a handler: the frames down to main" {
+    plain=$(gdb_frames B_PLAIN 1)
+    assert_equal "$(grep -c 'signal handler called' <<< "$plain")" 6
+    assert_equal "$(grep -c ' main ' <<< "$plain")" 6
+    differs "$plain" "$(gdb_frames LD_PRELOAD "$LIB")"
+}
+
 @test "SIGFPE, SIGILL, SIGBUS and SIGTRAP handlers, with SIGSEGV in sa_mask, and blocked" {
     same 96 "$F" others
 }
@@ -186,7 +210,12 @@ setup() {
     same 6 "$X" timeouts
 }
 
-@test "signalfd with SIGSEGV in its set, blocked and not" {
+@test "SIGSEGV that comes at any moment around sigsuspend and ppoll ends them, 3000 times" {
+    same 60 "$X" wake-ups
+    assert_output 'woken 3000'
+}
+
+@test "signalfd with SIGSEGV in its set, blocked and not: other signals are read, a SIGSEGV stays for sigwait" {
     same 16 "$X" signal-fd
 }
 

@@ -160,11 +160,92 @@ static int raw_errors(int argc, char **argv)
     return 0;
 }
 
+/* --- ways back from a handler --- */
+
+__asm__(".text\nreturn_by: mov %rdi, %rsp\n mov $15, %edi\n jmp syscall\n");
+__attribute__((noreturn)) void return_by(void *context);
+
+static int by_hand;
+static uint64_t wanted;
+
+static void leaves(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+
+    (void)info;
+    show("handler %d mask %#lx before %#lx\n", sig, mask_now(), bits_of(&uc->uc_sigmask));
+    use((unsigned)sig);
+    if (sig == SIGSEGV)
+        uc->uc_mcontext.gregs[REG_RIP] += 3;
+    uc->uc_sigmask = set_from(wanted);
+    if (by_hand)
+        return_by(context);
+}
+
+/* With a restorer of the program, by rt_sigreturn in the middle of the handler, and libc's way. */
+static int raw_returns(int argc, char **argv)
+{
+    static const uint64_t sets[] = {0, BIT(SIGUSR1), BIT(SIGSEGV), EVERY & ~BIT(SIGSEGV), EVERY};
+    static char stack[65536];
+    stack_t s = {.ss_sp = stack, .ss_size = sizeof(stack)};
+    uint64_t value;
+
+    (void)argc, (void)argv;
+    sigaltstack(&s, NULL);
+    for (int i = 0; i < 30; i++) {
+        struct kernel_action act = {(void *)leaves, SA_SIGINFO | RESTORER | (i & 1 ? SA_ONSTACK : 0),
+                                    (void *)own_restorer, i & 2 ? EVERY : 0};
+
+        handle_info(SIGUSR1, leaves, i & 1 ? SA_ONSTACK : 0, BIT(SIGSEGV));
+        handle_info(SIGSEGV, leaves, i & 1 ? SA_ONSTACK : 0, BIT(SIGUSR2));
+        if (i < 10) {
+            libc_call(SYS_rt_sigaction, SIGUSR1, (long)&act, 0, 8, 0);
+            libc_call(SYS_rt_sigaction, SIGSEGV, (long)&act, 0, 8, 0);
+        }
+        by_hand = i >= 20;
+        wanted = sets[i % 5];
+        raise(SIGUSR1);
+        show("%d: sent: mask %#lx\n", i, mask_now());
+        use((unsigned)i);
+        mask_change(SIG_SETMASK, i & 4 ? BIT(SIGTERM) : 0);
+        __asm__ volatile("mov (%1), %0" : "=a"(value) : "D"(HOLE) : "memory"); /* 3 bytes */
+        sigaltstack(NULL, &s);
+        show("%d: fault: mask %#lx stack %d restored %d\n", i, mask_now(), s.ss_flags, restored);
+        use((unsigned)i);
+        mask_change(SIG_SETMASK, 0);
+    }
+    return 0;
+}
+
+/* A handler that blocks SIGSEGV, sends it, uses a window: it comes when the handler is over. */
+static void sends(int sig, siginfo_t *info, void *context)
+{
+    (void)info, (void)context;
+    show("begin %d mask %#lx\n", sig, mask_now());
+    if (sig != SIGSEGV)
+        raise(SIGSEGV);
+    use((unsigned)sig);
+    show("end %d pending %#lx\n", sig, pending_now());
+}
+
+static int raw_kept(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    for (int i = 0; i < 10; i++) {
+        handle_info(SIGSEGV, sends, i & 2 ? SA_ONSTACK : 0, 0);
+        handle_info(SIGUSR1, sends, i & 1 ? SA_ONSTACK : 0, BIT(SIGSEGV));
+        raise(SIGUSR1);
+        show("%d: mask %#lx pending %#lx\n", i, mask_now(), pending_now());
+        use((unsigned)i);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct action table[] = {
         {"actions", raw_actions}, {"mixed", raw_mixed},   {"masks", raw_masks},
-        {"stacks", raw_stacks},   {"errors", raw_errors},
+        {"stacks", raw_stacks},   {"errors", raw_errors}, {"returns", raw_returns}, {"kept", raw_kept},
     };
 
     return run_action(table, sizeof(table) / sizeof(*table), argc, argv);

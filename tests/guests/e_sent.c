@@ -107,6 +107,52 @@ static int timeouts(int argc, char **argv)
     return 0;
 }
 
+/* A SIGSEGV that comes while its thread is on the way into sigsuspend or ppoll ends that, every time. */
+static int volatile rounds, woken;
+static pthread_t sleeper;
+
+static void count_woken(int sig)
+{
+    (void)sig;
+    woken++;
+    if (woken % 100 == 0)
+        use((unsigned)woken);
+}
+
+static void *wakes(void *unused)
+{
+    for (int i = 1; i <= 3000; i++) {
+        while (__atomic_load_n(&rounds, __ATOMIC_SEQ_CST) < i)
+            ;
+        for (volatile int wait = i % 400; wait > 0; wait--)
+            ;
+        pthread_kill(sleeper, SIGSEGV);
+    }
+    return unused;
+}
+
+static int wake_ups(int argc, char **argv)
+{
+    sigset_t open_ = set_from(BIT(SIGUSR1));
+    pthread_t t;
+
+    (void)argc, (void)argv;
+    sleeper = pthread_self();
+    handle_plain(SIGSEGV, count_woken, 0, 0);
+    mask_change(SIG_SETMASK, BIT(SIGSEGV) | BIT(SIGUSR2));
+    pthread_create(&t, NULL, wakes, NULL);
+    for (int i = 1; i <= 3000; i++) {
+        __atomic_store_n(&rounds, i, __ATOMIC_SEQ_CST);
+        EQUAL(i & 1 ? sigsuspend(&open_) : ppoll(NULL, 0, NULL, &open_), -1);
+        EQUAL(errno, EINTR);
+        EQUAL(woken, i);
+        EQUAL(mask_now(), BIT(SIGSEGV) | BIT(SIGUSR2));
+    }
+    pthread_join(t, NULL);
+    show("woken %d\n", woken);
+    return 0;
+}
+
 static void own_fault(int sig, siginfo_t *info, void *context)
 {
     show("own fault %d %d\n", sig, info->si_code);
@@ -116,9 +162,11 @@ static void own_fault(int sig, siginfo_t *info, void *context)
 
 static int signal_fd(int argc, char **argv)
 {
-    sigset_t set = set_from(BIT(SIGSEGV) | BIT(SIGUSR1));
+    sigset_t set = set_from(BIT(SIGSEGV) | BIT(SIGUSR1)), segv = set_from(BIT(SIGSEGV));
     union sigval value = {.sival_int = 4711};
+    struct timespec none = {0, 0};
     struct signalfd_siginfo info;
+    siginfo_t waited;
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     struct pollfd p = {fd, POLLIN, 0};
     uint64_t ignored;
@@ -134,6 +182,9 @@ static int signal_fd(int argc, char **argv)
         else
             sigqueue(getpid(), SIGSEGV, value);
         use(2);
+        /* The one thing that differs: a SIGSEGV is not read from there, but waits for this. */
+        result_of("sigtimedwait", sigtimedwait(&segv, &waited, &none));
+        show("code %d value %d\n", waited.si_code, waited.si_code == SI_QUEUE ? waited.si_value.sival_int : 0);
         show("poll %d\n", poll(&p, 1, 0));
         for (int j = 0; j < 2; j++) {
             ssize_t n = read(fd, &info, sizeof(info));
@@ -154,7 +205,8 @@ static int signal_fd(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static const struct action table[] = {{"sent", sent}, {"timeouts", timeouts}, {"signal-fd", signal_fd}};
+    static const struct action table[] = {{"sent", sent}, {"timeouts", timeouts}, {"signal-fd", signal_fd},
+                                          {"wake-ups", wake_ups}};
 
     return run_action(table, sizeof(table) / sizeof(*table), argc, argv);
 }
