@@ -21,7 +21,7 @@
 #include "base/fmt.h"
 #include "base/types.h"
 
-#define CALL_STACK (64u << 10)
+#define CALL_STACK (256u << 10) /* also for the frames of many signals that come at once */
 #define CALL_MAX   512 /* numbers of calls are below this */
 
 struct site;
