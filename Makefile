@@ -114,7 +114,7 @@ $(B)/preload/%.c.o: preload/%.c
 $(B)/preload/%.S.o: preload/%.S
 	$(call say,AS,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -Ipreload -fPIC -g -MMD -MP -c $< -o $@
+	$(Q)$(CC) -Ipreload -fPIC -MMD -MP -c $< -o $@
 
 # --- command ---
 

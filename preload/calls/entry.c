@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "calls/site.h"
 #include "trap/signals.h"
+#include "trap/stepping.h"
 #include "trap/thread.h"
 #include "base/trapsafe.h"
 
@@ -163,9 +164,11 @@ static u64 seen_in_entry(u64 rip, greg_t *regs, struct call *call)
 bool calls_interrupted(ucontext_t *uc)
 {
     greg_t *regs = uc->uc_mcontext.gregs;
-    u64 rip = (u64)regs[REG_RIP];
     const struct site *site;
+    u64 rip;
 
+    stepping_interrupted(uc);
+    rip = (u64)regs[REG_RIP];
     if (!functions)
         return true;
     if (thread_self())

@@ -84,8 +84,9 @@ static bool iterate(struct run *run)
 static enum cpu_outcome run_port_string(struct run *run)
 {
     const struct plan *p = run->plan;
+    unsigned burst = run->state->rflags & FLAG_TF ? 1 : CPU_BURST;
 
-    for (unsigned i = 0; i < CPU_BURST; i++) {
+    for (unsigned i = 0; i < burst; i++) {
         if (p->repeat && !sized(p, run->state->gpr[RCX]))
             return run_done(run);
         if (!iterate(run))

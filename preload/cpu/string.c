@@ -135,9 +135,10 @@ static bool repeat(struct run *run, enum cpu_outcome *outcome)
 {
     const struct plan *p = run->plan;
     const struct cpu_bus *bus = run->bus;
+    unsigned burst = run->state->rflags & FLAG_TF ? 1 : CPU_BURST;
 
     *outcome = CPU_DONE;
-    for (unsigned i = 0; i < CPU_BURST; i++) {
+    for (unsigned i = 0; i < burst; i++) {
         if (p->repeat && !sized(p, run->state->gpr[RCX]))
             return true;
         if (i && bus->ours && !string_spans(run->insn, run->state, bus->ours, bus->context))

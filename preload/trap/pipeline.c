@@ -11,6 +11,7 @@
 #include "trap/backtrace.h"
 #include "trap/log.h"
 #include "trap/signals.h"
+#include "trap/stepping.h"
 #include "trap/symbols.h"
 #include "base/trapsafe.h"
 
@@ -117,7 +118,8 @@ static enum trap_answer stage_decode(struct trap *t)
 
     read_state(t);
     t->insn = cpu_lookup(t->state.rip);
-    if (unlikely(t->insn && t->insn->bytes[0] == BREAKPOINT))
+    t->stepped = t->insn && t->insn->bytes[0] == BREAKPOINT;
+    if (unlikely(t->stepped))
         t->insn = behind_breakpoint(t);
     if (!t->insn)
         return TRAP_FAILED;
@@ -245,12 +247,34 @@ static enum trap_answer stage_complete(struct trap *t)
     return TRAP_DECLINED;
 }
 
+#define FLAG_TRAP 0x100 /* TF, SDM vol. 1, 3.4.3.3 */
+
+/* Who steps sees the instruction: a debugger its breakpoint, a program that has set TF the #DB behind it. */
+static void show_step(struct trap *t, u64 at, bool trace)
+{
+    greg_t *regs = t->uc->uc_mcontext.gregs;
+    siginfo_t info = {.si_signo = SIGTRAP, .si_code = TRAP_TRACE};
+
+    if ((u64)regs[REG_RIP] != t->state.rip)
+        return; /* the program ends */
+    if (t->stepped)
+        stepping_return(t->uc, at);
+    if (!trace)
+        return;
+    info.si_addr = (void *)t->state.rip;
+    signals_deliver(SIGTRAP, &info, t->uc);
+}
+
 enum trap_answer trap_run(struct trap *t)
 {
+    u64 at = (u64)t->uc->uc_mcontext.gregs[REG_RIP];
+    bool trace = t->uc->uc_mcontext.gregs[REG_EFL] & FLAG_TRAP;
     enum trap_answer answer = stage_fault(t);
 
     if (answer == TRAP_HANDLED)
         answer = stage_decode(t);
+    if (answer == TRAP_HANDLED && unlikely(t->stepped) && stepping_signal_waits(t->uc))
+        return TRAP_HANDLED;
     if (answer == TRAP_HANDLED) {
         /* route, device and log happen for each access that the instruction makes: route.c */
         struct cpu_bus bus = trap_bus;
@@ -258,6 +282,8 @@ enum trap_answer trap_run(struct trap *t)
         bus.context = t;
         t->outcome = cpu_run(t->insn, &t->state, &bus, &t->result);
         answer = stage_complete(t);
+        if (t->outcome == CPU_DONE && unlikely(t->stepped || trace))
+            show_step(t, at, trace);
     }
     return answer;
 }

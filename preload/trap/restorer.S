@@ -1,8 +1,43 @@
-# The return trampoline of our signal handlers. Unwinders recognise signal
-# frames by these very bytes (mov $15,%rax; syscall), and look the address up
-# less one: hence the nop, which belongs to no function.
+# The return trampoline of our signal handlers, with the unwind table of a signal
+# frame: the frame is what rsp points at, a struct ucontext. Unwinders without
+# tables recognise it by these very bytes (mov $15,%rax; syscall), and look
+# the address up less one: hence the nop.
+
+        .set    UC, 40                  # of the registers in struct ucontext
+        .set    UC_RSP, UC + 8 * 15
+        .set    UC_RIP, UC + 8 * 16
+
+# DW_CFA_expression: the register's value is at rsp + \at (breg7, SLEB128 of two bytes)
+        .macro  at_rsp register, at
+        .cfi_escape 0x10, \register, 3, 0x77, ((\at) & 0x7f) | 0x80, ((\at) >> 7) & 0x7f
+        .endm
+
+# All registers are those of a struct ucontext at rsp + \base, rsp (the CFA: breg7, deref) too.
+        .macro  interrupted base
+        .cfi_escape 0x0f, 4, 0x77, ((UC_RSP + \base) & 0x7f) | 0x80, ((UC_RSP + \base) >> 7) & 0x7f, 0x06
+        at_rsp  8, UC+8*0+\base
+        at_rsp  9, UC+8*1+\base
+        at_rsp  10, UC+8*2+\base
+        at_rsp  11, UC+8*3+\base
+        at_rsp  12, UC+8*4+\base
+        at_rsp  13, UC+8*5+\base
+        at_rsp  14, UC+8*6+\base
+        at_rsp  15, UC+8*7+\base
+        at_rsp  5, UC+8*8+\base
+        at_rsp  4, UC+8*9+\base
+        at_rsp  6, UC+8*10+\base
+        at_rsp  3, UC+8*11+\base
+        at_rsp  1, UC+8*12+\base
+        at_rsp  0, UC+8*13+\base
+        at_rsp  2, UC+8*14+\base
+        at_rsp  16, UC_RIP+\base
+        .endm
+
         .text
         .p2align 4
+        .cfi_startproc
+        .cfi_signal_frame
+        interrupted 0
         nop
         .globl  signals_restorer
         .hidden signals_restorer
@@ -10,40 +45,18 @@
 signals_restorer:
         .byte   0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00
         .byte   0x0f, 0x05
+        .cfi_endproc
         .size   signals_restorer, . - signals_restorer
 
 # The same for handlers of the program, whose frames tell what the program
-# believes. Nothing but its unwind table makes it known: every register is found
-# in the ucontext, which is at rsp throughout.
-        .macro  saved reg, index        # DW_CFA_expression reg, breg7 offset
-        .cfi_escape 0x10, \reg, 3, 0x77, (40 + 8 * \index) & 0x7f | 0x80, (40 + 8 * \index) >> 7
-        .endm
-
+# believes. Nothing but its unwind table makes it known.
         .p2align 4
         .globl  signals_return, signals_return_end
         .hidden signals_return, signals_return_end
         .type   signals_return, @function
-        .cfi_startproc simple
+        .cfi_startproc
         .cfi_signal_frame
-        # DW_CFA_def_cfa_expression: breg7 160, deref
-        .cfi_escape 0x0f, 4, 0x77, 0xa0, 1, 0x06
-        saved   8, 0
-        saved   9, 1
-        saved   10, 2
-        saved   11, 3
-        saved   12, 4
-        saved   13, 5
-        saved   14, 6
-        saved   15, 7
-        saved   5, 8    # rdi
-        saved   4, 9    # rsi
-        saved   6, 10   # rbp
-        saved   3, 11   # rbx
-        saved   1, 12   # rdx
-        saved   0, 13   # rax
-        saved   2, 14   # rcx
-        saved   7, 15   # rsp
-        saved   16, 16  # rip
+        interrupted 0
         nop
 signals_return:
         movq    %rsp, %rdi
@@ -54,6 +67,21 @@ signals_return:
 signals_return_end:
         .cfi_endproc
         .size   signals_return, . - signals_return
+
+# Where the kernel enters for faults. A debugger's step that goes into the
+# handler stops here. Its unwind table says that the instruction that trapped
+# has called this function: the debugger then runs to the "return", as it does
+# for any function it steps over, instead of stopping in our code.
+        .p2align 4
+        .globl  signals_fault_enter
+        .hidden signals_fault_enter
+        .type   signals_fault_enter, @function
+signals_fault_enter:
+        .cfi_startproc
+        interrupted 8
+        jmp     fault_entry
+        .cfi_endproc
+        .size   signals_fault_enter, . - signals_fault_enter
 
 # Where the kernel enters handlers of the program: signals_enter() says where
 # the program's own is, which then finds everything as the kernel left it.

@@ -220,7 +220,9 @@ static void no_alignment_checks(const ucontext_t *uc)
                          : "memory", "cc");
 }
 
-static void fault_entry(int sig, siginfo_t *info, void *context)
+/* Called by signals_fault_enter, to which the kernel goes. */
+void fault_entry(int sig, siginfo_t *info, void *context);
+void fault_entry(int sig, siginfo_t *info, void *context)
 {
     struct thread *t;
     bool outer, between;
@@ -335,7 +337,7 @@ static struct kernel_action kernel_form(int sig, const struct kernel_action *a)
     struct kernel_action k = *a;
 
     if (synchronous(sig)) /* a sent one that is blocked or ignored interrupts no call */
-        return ours(fault_entry, SA_NODEFER | (handler ? a->flags & SA_RESTART : SA_RESTART), ~SYNCHRONOUS);
+        return ours(signals_fault_enter, SA_NODEFER | (handler ? a->flags & SA_RESTART : SA_RESTART), ~SYNCHRONOUS);
     /* The kernel gives the first process of a pid namespace no signal that it does not handle. */
     if (a->handler == (u64)SIG_DFL)
         return default_ends(sig) && owner != 1 ? ours(action_entry, 0, ~SYNCHRONOUS) : k;

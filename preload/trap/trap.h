@@ -27,6 +27,7 @@ struct trap {
     struct cpu_state state;
     const struct cpu_insn *insn;
     struct cpu_insn original; /* what stood where a debugger has its breakpoint */
+    bool stepped; /* there is one */
     /* route and device: of the access under way */
     struct bus_device *locked[TRAP_DEVICES]; /* ascending; held from begin to end */
     unsigned nlocked;
