@@ -271,6 +271,8 @@ enum trap_answer trap_run(struct trap *t)
     bool trace = t->uc->uc_mcontext.gregs[REG_EFL] & FLAG_TRAP;
     enum trap_answer answer = stage_fault(t);
 
+    if (answer == TRAP_HANDLED && stepping_again(t->uc))
+        return TRAP_HANDLED;
     if (answer == TRAP_HANDLED)
         answer = stage_decode(t);
     if (answer == TRAP_HANDLED && unlikely(t->stepped) && stepping_signal_waits(t->uc))

@@ -1,11 +1,11 @@
 # The way from an access back to the breakpoint on its instruction, and from
-# there on. See stepping.h; struct way in stepping.c has the layout.
+# there on. See stepping.h; struct way and stepping_pages in stepping.c.
 
         .set    W_RAX, 32
         .set    W_RCX, 40
         .set    W_AT, 48
-        .set    W_BEHIND, 56
-        .set    SIZE, 128
+        .set    PAGE, 4096
+        .set    SIZE, 512
 
 # Each 64 bytes; no register is free. The rseq area's pointer to the sequence is stored as late as can be: whenever the
 # thread is interrupted outside the sequence, the kernel forgets it.
@@ -20,7 +20,7 @@
         .fill   41 - (. - 1b), 1, 0xcc
         .byte   0x0f, 0xb9, 0x3d        # ud1 0x53053053(%rip),%edi: the kernel wants RSEQ_SIG before the abort address
         .long   0x53053053
-        jmp     *stepping_ways + SIZE * way + W_BEHIND(%rip)
+        jmp     *stepping_pages + PAGE * way(%rip)
         .fill   64 - (. - 1b), 1, 0xcc
         .set    way, way + 1
         .endm
@@ -32,10 +32,9 @@
         .type   stepping_stubs, @function
 stepping_stubs:
         .cfi_startproc
-        # As the program was: the caller is where a way leads. DW_CFA_expression r16, breg16 0 cannot say it: undefined.
         .cfi_undefined %rip
         .set    way, 0
-        .rept   64
+        .rept   16
         WAY
         .endr
         .cfi_endproc

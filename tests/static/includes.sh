@@ -31,7 +31,7 @@ allow memory base config mmioshim trace devices/classes.h
 allow bus base config memory mmioshim trace backends devices/classes.h
 allow devices base mmioshim config/machine.h
 allow virtio base mmioshim
-allow calls base cpu/cpu.h trap/signals.h trap/thread.h
+allow calls base cpu/cpu.h trap/signals.h trap/stepping.h trap/thread.h
 allow trap base calls/calls.h config trace memory cpu bus mmioshim
 allow interpose base config memory bus mmioshim calls trap/backtrace.h trap/signals.h trap/thread.h trap/trap.h trap/log.h cpu/cpu.h
 
