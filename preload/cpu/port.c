@@ -94,7 +94,7 @@ static enum cpu_outcome run_port_string(struct run *run)
         if (!p->repeat)
             return run_done(run);
     }
-    return CPU_DONE;
+    return sized(p, run->state->gpr[RCX]) ? CPU_DONE : run_done(run);
 }
 
 enum cpu_outcome run_port(struct run *run)

@@ -150,7 +150,7 @@ static bool repeat(struct run *run, enum cpu_outcome *outcome)
         if (!p->repeat || ends(run))
             return true;
     }
-    return false;
+    return !sized(p, run->state->gpr[RCX]);
 }
 
 /* An interrupted comparison leaves the flags as they were before it (SDM vol. 2, REP). */
