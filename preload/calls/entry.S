@@ -21,6 +21,7 @@
         .set    S_RESUME, 0
         .set    S_TAIL, 8
         .set    S_NR, 24
+        .set    S_AT, 32
         .set    S_ENTER, 40
 
         .macro  global name
@@ -96,8 +97,11 @@
         movq    calls_here@gottpoff(%rip), %r11
         movq    $0, %fs:(%r11)
         global  calls_entered
-        .cfi_undefined %rip
+        # The caller is the rewritten function: call->site->at + 2. DW_CFA_val_expression r16, breg2 C_SITE, deref,
+        # +S_AT, deref, +2
+        .cfi_escape 0x16, 0x10, 9, 0x72, C_SITE | 0x80, 0, 0x06, 0x23, S_AT, 0x06, 0x23, 2
         movq    %rsp, C_RSP(%rcx)
+        .cfi_escape 0x0f, 3, 0x72, C_RSP, 0x06 # CFA: breg2 C_RSP, deref
         movq    %rax, C_NR(%rcx)
         movq    %rdi, C_A+0(%rcx)
         movq    %rsi, C_A+8(%rcx)
@@ -117,10 +121,15 @@
         cld
         pushq   %rcx
         subq    $8, %rsp
+        # In the call: the same by the struct call on our stack, breg7 8, deref
+        .cfi_escape 0x0f, 6, 0x77, 8, 0x06, 0x23, C_RSP, 0x06
+        .cfi_escape 0x16, 0x10, 11, 0x77, 8, 0x06, 0x23, C_SITE, 0x06, 0x23, S_AT, 0x06, 0x23, 2
         movq    %rcx, %rdi
         call    calls_dispatch
-        addq    $8, %rsp
-        popq    %rcx
+        movq    8(%rsp), %rcx
+        .cfi_escape 0x0f, 3, 0x72, C_RSP, 0x06
+        .cfi_escape 0x16, 0x10, 9, 0x72, C_SITE | 0x80, 0, 0x06, 0x23, S_AT, 0x06, 0x23, 2
+        addq    $16, %rsp
         pushq   C_FLAGS(%rcx)
         popfq
         arguments C_A, %rcx
@@ -129,7 +138,10 @@
         movq    calls_here@gottpoff(%rip), %r11
         movq    %rcx, %fs:(%r11)
         global  calls_left
+        .cfi_def_cfa %rsp, 0
         movq    %rcx, %r11
+        # breg11 now
+        .cfi_escape 0x16, 0x10, 9, 0x7b, C_SITE | 0x80, 0, 0x06, 0x23, S_AT, 0x06, 0x23, 2
         movq    C_DEFERRED(%rcx), %rcx
         jrcxz   1f
         jmp     settle
@@ -140,6 +152,7 @@
         global  calls_changed
         arguments C_CHANGED, %r11
         syscall
+        .cfi_undefined %rip             # the kernel has changed r11
         global  calls_changed_after
         here    %rcx
         arguments C_A, %rcx
@@ -149,7 +162,8 @@
         global  calls_changed_end
 
 # Signals were deferred, and are all blocked: they come now. r11: the struct call.
-settle: movq    $0, C_DEFERRED(%r11)
+settle:
+        movq    $0, C_DEFERRED(%r11)
         movl    $14, %eax               # rt_sigprocmask(SIG_SETMASK, &call->mask, NULL, 8)
         movl    $2, %edi
         leaq    C_MASK(%r11), %rsi
