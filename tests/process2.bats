@@ -194,46 +194,6 @@ core_of() {
 
 # --- debuggers and tracers ---
 
-# under_gdb VARIABLE VALUE: what gdb shows of a run with breakpoints, steps and finish
-under_gdb() {
-    gdb -nx -q -batch -ex "set environment $1 $2" -ex 'set environment MMIOSHIM_LOG none' \
-        -ex 'handle SIGSEGV nostop noprint pass' -ex 'tbreak main' -ex run -ex 'break third' -ex continue -ex bt -ex 'print n' \
-        -ex "break 'e_process.c':$(grep -n 'return n + (int)get' "$ROOT/tests/guests/e_process.c" | cut -d: -f1)" \
-        -ex "${3:-continue}" -ex "${3:-info frame function third}" -ex 'print n' -ex finish -ex 'info locals' -ex continue --args "$P" debug none 2>&1 |
-        grep -E '^(Breakpoint|Temporary|#|\$|Run till|Value|value|[0-9]+|\[Inferior.*exited)' |
-        sed -E 's/0x[0-9a-f]{8,}/ADDRESS/g; s/process [0-9]+/process N/'
-}
-
-@test "gdb: breakpoints, backtrace, finish" {
-    plain=$(under_gdb B_PLAIN 1)
-    assert_equal "$(grep -c 'exited normally' <<< "$plain")" 1
-    differs "$plain" "$(under_gdb LD_PRELOAD "$LIB")"
-}
-
-@test "gdb: next over lines that use the window" {
-    plain=$(under_gdb B_PLAIN 1 next)
-    assert_equal "$(grep -c 'exited normally' <<< "$plain")" 1
-    differs "$plain" "$(under_gdb LD_PRELOAD "$LIB" next)"
-}
-
-# stepped VARIABLE VALUE: every instruction of third(), the accesses and what it calls stepped over
-stepped() {
-    gdb -nx -q -batch -ex "set environment $1 $2" -ex 'set environment MMIOSHIM_LOG none' \
-        -ex 'handle SIGSEGV nostop noprint pass' -ex 'break third' -ex run -ex 'delete' \
-        -ex 'python
-for i in range(200):
-    place = gdb.execute("info symbol $pc", to_string=True).split(" in ")[0].strip()
-    if not place.startswith("third"): break
-    print("at", place)
-    gdb.execute("nexti", to_string=True)' -ex continue --args "$P" debug none 2>&1 | grep -E '^at |exited'
-}
-
-@test "gdb: nexti over every instruction of a function that uses the window" {
-    plain=$(stepped B_PLAIN 1 | sed 's/process [0-9]*//')
-    [ "$(wc -l <<< "$plain")" -gt 15 ] || fail "$plain"
-    differs "$plain" "$(stepped LD_PRELOAD "$LIB" | sed 's/process [0-9]*//')"
-}
-
 # traced_calls VARIABLE=VALUE...: calls of the guest between its marks, as strace -ff shows them
 traced_calls() {
     rm -f "$BATS_TEST_TMPDIR"/trace.*
