@@ -144,6 +144,10 @@ print("instructions:", n)' delete continue
     assert_line 13
 }
 
+@test "a program that sets the trap flag and makes system calls: none of our code shows" {
+    same 1 "$D" flag-calls
+}
+
 @test "gdb attached to a program that sleeps in a call: its frames" {
     for how in read nanosleep poll ppoll sigsuspend cond window; do
         MMIOSHIM_LOG=none LD_PRELOAD="$LIB" timeout 30 "$D" sleep $how > "$BATS_TEST_TMPDIR/pid" 3>&- &

@@ -220,6 +220,19 @@ static void no_alignment_checks(const ucontext_t *uc)
                          : "memory", "cc");
 }
 
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char etext[] __attribute__((visibility("hidden")));
+
+/* The program steps itself (TF), and is in our code for a system call: natively that is one step. */
+static bool own_step(int sig, const siginfo_t *info, const ucontext_t *uc)
+{
+    u64 rip = (u64)uc->uc_mcontext.gregs[REG_RIP];
+
+    if (sig != SIGTRAP || info->si_code != TRAP_TRACE)
+        return false;
+    return calls_inside() || rip - (u64)__ehdr_start < (u64)(etext - __ehdr_start);
+}
+
 /* Called by signals_fault_enter, to which the kernel goes. */
 void fault_entry(int sig, siginfo_t *info, void *context);
 void fault_entry(int sig, siginfo_t *info, void *context)
@@ -228,6 +241,8 @@ void fault_entry(int sig, siginfo_t *info, void *context)
     bool outer, between;
 
     no_alignment_checks(context);
+    if (unlikely(own_step(sig, info, context)))
+        return;
     t = thread_self();
     outer = t && t->waited; /* this one may interrupt the handling of another, and go on in it */
     between = calls_interrupted(context);

@@ -98,6 +98,28 @@ static int flag(int argc, char **argv)
     return 0;
 }
 
+/* flag-calls: the trap flag over system calls of libc, one that the library answers among them. */
+static int flag_calls(int argc, char **argv)
+{
+    struct sigaction act = {.sa_sigaction = stopped, .sa_flags = SA_SIGINFO}, was;
+    unsigned in_libc = 0;
+    int parent;
+
+    (void)argc, (void)argv;
+    put(1);
+    sigaction(SIGTRAP, &act, NULL);
+    sigaction(SIGSEGV, NULL, &was);
+    getppid();
+    __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" : : : "memory", "cc");
+    parent = getppid();
+    sigaction(SIGSEGV, NULL, &was);
+    __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" : : : "memory", "cc");
+    for (unsigned i = 0; i < nstops; i++)
+        in_libc += stops[i] - (uint64_t)getppid < 16;
+    show("%d stops in getppid, right %d handler %d\n", (int)in_libc, parent == getppid(), was.sa_handler != SIG_DFL);
+    return 0;
+}
+
 /* --- sleeping --- */
 
 static void woken(int sig)
@@ -152,7 +174,8 @@ static int do_sleep(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static const struct action table[] = {{"steps", steps}, {"threads", threads}, {"flag", flag}, {"sleep", do_sleep}};
+    static const struct action table[] = {{"steps", steps}, {"threads", threads}, {"flag", flag}, {"flag-calls", flag_calls},
+                                          {"sleep", do_sleep}};
 
     return run_action(table, sizeof(table) / sizeof(*table), argc, argv);
 }
