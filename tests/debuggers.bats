@@ -184,6 +184,17 @@ print("instructions:", n)' delete continue
     rm -f core*
 }
 
+@test "strace -k: the stack of a call goes through our stub to the program" {
+    strace -k -qq -o "$BATS_TEST_TMPDIR/try" true 2> /dev/null || skip "strace has no -k here"
+    log=$BATS_TEST_TMPDIR/log
+    run shim MMIOSHIM_LOG="$log" strace -f -k -qq -o "$BATS_TEST_TMPDIR/trace" "$D" sleep nothing
+    assert_success
+    assert_line 'woke up'
+    frames=$(sed -n '/write(1, "woke up/,/main+/p' "$BATS_TEST_TMPDIR/trace" | sed -nE 's/^ > .*\((outer|do_sleep|main)\+.*/\1/p' | tr '\n' ' ')
+    [[ $frames == *'do_sleep main ' ]] || fail "$(tail -n 40 "$BATS_TEST_TMPDIR/trace")"
+    assert_count 1 '^\[EXIT\] 1 accesses \(0 reads, 1 writes\), 0 lint, 0 lost$'
+}
+
 @test "valgrind: the program runs, with every access" {
     command -v valgrind > /dev/null || skip "no valgrind here"
     log=$BATS_TEST_TMPDIR/log
