@@ -43,17 +43,22 @@ static long map_mem(u64 addr, u64 length, int prot, int flags, int fd, u64 offse
     return got;
 }
 
-/* Something of the program's own over what reaches the machine: what was written there is known only as long as it is mapped. */
+/*
+ * The call puts something of the program's own over what reaches the machine: what was written there is known only as
+ * long as it is mapped.
+ */
 static long map_over(const struct call *call, struct range r)
 {
-    long got;
+    long got = -ENOMEM;
 
-    if (!alias_room())
-        return -ENOMEM;
-    dirty_collect_range(r);
-    got = call_kernel(call);
-    if (!sys_failed(got))
-        alias_forget(r);
+    alias_hold();
+    if (alias_room()) {
+        dirty_collect_range(r);
+        got = call_kernel(call);
+        if (!sys_failed(got))
+            alias_forget(r);
+    }
+    alias_release();
     return got;
 }
 
@@ -109,20 +114,6 @@ static long remap_ours(struct range old, struct range to, int flags)
     return got;
 }
 
-/* A mapping of the program's own moves to where the machine was reached. */
-static long remap_over(const struct call *call, struct range to)
-{
-    long got;
-
-    if (!alias_room())
-        return -ENOMEM;
-    dirty_collect_range(to);
-    got = call_kernel(call);
-    if (!sys_failed(got))
-        alias_forget(to);
-    return got;
-}
-
 enum call_answer call_mremap(struct call *call)
 {
     int flags = (int)call->a[3];
@@ -131,7 +122,7 @@ enum call_answer call_mremap(struct call *call)
     if (ours(pages(call->a[0], call->a[1] ? call->a[1] : 1)))
         return call_done(call, remap_ours(pages(call->a[0], call->a[1]), to, flags));
     if ((flags & MREMAP_FIXED) && ours(to))
-        return call_done(call, remap_over(call, to));
+        return call_done(call, map_over(call, to));
     return CALL_PASS;
 }
 

@@ -2,9 +2,11 @@
  * Where the program reaches the machine without the help of a page's own
  * address: RAM at home, and mappings of /dev/mem at any address. The table is
  * sorted and read without a lock: a sequence number that is odd while it
- * changes tells readers to look again.
+ * changes tells readers to look again. Who changes it holds a lock, also while
+ * the kernel is told, so that table and kernel agree for whoever holds it.
  */
 #include <errno.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -19,12 +21,26 @@
 static struct alias *table;
 static u32 count;
 static u32 sequence;
-static u32 writer; /* threads change the table one at a time */
+static u32 holder; /* 0: nobody, 1: somebody, 2: somebody, and others wait */
+
+void alias_hold(void)
+{
+    u32 none = 0;
+
+    if (__atomic_compare_exchange_n(&holder, &none, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        return;
+    while (__atomic_exchange_n(&holder, 2, __ATOMIC_ACQUIRE))
+        sys(SYS_futex, &holder, FUTEX_WAIT_PRIVATE, 2, NULL);
+}
+
+void alias_release(void)
+{
+    if (__atomic_exchange_n(&holder, 0, __ATOMIC_RELEASE) == 2)
+        sys(SYS_futex, &holder, FUTEX_WAKE_PRIVATE, 1);
+}
 
 static void change_begin(void)
 {
-    while (__atomic_exchange_n(&writer, 1, __ATOMIC_ACQUIRE))
-        sys(SYS_sched_yield);
     __atomic_store_n(&sequence, sequence + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
@@ -32,13 +48,12 @@ static void change_begin(void)
 static void change_end(void)
 {
     __atomic_store_n(&sequence, sequence + 1, __ATOMIC_RELEASE);
-    __atomic_store_n(&writer, 0, __ATOMIC_RELEASE);
 }
 
 void alias_after_fork(void)
 {
-    /* A thread of the parent that was changing the table is not here to finish. */
-    writer = 0;
+    /* A thread of the parent that held the table is not here to let go of it. */
+    holder = 0;
     sequence += sequence & 1;
 }
 
@@ -221,22 +236,30 @@ static u32 cut(struct range r)
     return first;
 }
 
-long alias_add(const struct alias *alias)
+static long add(const struct alias *alias)
 {
-    bool fits;
     u32 at;
 
+    if (!room(2))
+        return -ENOMEM;
     change_begin();
-    fits = room(2);
-    if (fits) {
-        at = cut(alias->range);
-        memmove(&table[at + 1], &table[at], (count - at) * sizeof(*table));
-        table[at] = *alias;
-        count++;
-        merge(at, at + 1);
-    }
+    at = cut(alias->range);
+    memmove(&table[at + 1], &table[at], (count - at) * sizeof(*table));
+    table[at] = *alias;
+    count++;
+    merge(at, at + 1);
     change_end();
-    return fits ? 0 : -ENOMEM;
+    return 0;
+}
+
+long alias_add(const struct alias *alias)
+{
+    long ret;
+
+    alias_hold();
+    ret = add(alias);
+    alias_release();
+    return ret;
 }
 
 bool alias_room(void)
@@ -244,57 +267,68 @@ bool alias_room(void)
     return count + 2 <= MOST;
 }
 
-long alias_forget(struct range range)
+void alias_forget(struct range range)
 {
     struct range r = of_program(range);
-    bool fits;
+
+    if (!r.size || !room_to_cut(r))
+        return;
+    change_begin();
+    cut(r);
+    change_end();
+}
+
+static long unmap(struct range range)
+{
+    struct range r = of_program(range);
+    long ret;
 
     if (!r.size)
-        return 0;
-    change_begin();
-    fits = room_to_cut(r);
-    if (fits)
-        cut(r);
-    change_end();
-    return fits ? 0 : -ENOMEM;
+        return -EINVAL;
+    if (!room_to_cut(r))
+        return -ENOMEM;
+    ret = sys_munmap((void *)range.base, range.size);
+    if (ret == 0)
+        alias_forget(range);
+    return ret;
 }
 
 long alias_unmap(struct range range)
 {
-    struct range r = of_program(range);
-    long ret = -ENOMEM;
+    long ret;
 
-    if (!r.size)
-        return -EINVAL;
-    /* In one with the table: no other thread gets the addresses, and an entry for them, in between. */
-    change_begin();
-    if (room_to_cut(r))
-        ret = sys_munmap((void *)range.base, range.size);
-    if (ret == 0)
-        cut(r);
-    change_end();
+    alias_hold();
+    ret = unmap(range);
+    alias_release();
     return ret;
+}
+
+static long set_protection(struct range r, int prot)
+{
+    u32 first, next;
+
+    if (!room(!!torn(r.base) + !!torn(range_last(r) + 1)))
+        return -ENOMEM;
+    change_begin();
+    first = split(r.base);
+    next = split(range_last(r) + 1);
+    for (u32 i = first; i < next; i++)
+        table[i].prot = prot;
+    merge(first, next);
+    change_end();
+    return 0;
 }
 
 long alias_protect(struct range range, int prot)
 {
     struct range r = of_program(range);
-    u32 first, next;
-    bool fits;
+    long ret = 0;
 
-    if (!r.size)
-        return 0;
-    change_begin();
-    fits = room(!!torn(r.base) + !!torn(range_last(r) + 1));
-    if (fits) {
-        first = split(r.base);
-        next = split(range_last(r) + 1);
-        for (u32 i = first; i < next; i++)
-            table[i].prot = prot;
-        merge(first, next);
-    }
-    change_end();
-    return fits ? 0 : -ENOMEM;
+    alias_hold();
+    if (r.size)
+        ret = set_protection(r, prot);
+    alias_release();
+    return ret;
 }
 
 /* --- mmap of /dev/mem --- */
@@ -318,8 +352,8 @@ static void map_stretch(void *context, const struct stretch *s)
         m->error = got;
 }
 
-long alias_map(const struct machine *machine, const struct view *view, void *addr, u64 length, int prot, int flags,
-               u64 offset)
+static long map(const struct machine *machine, const struct view *view, void *addr, u64 length, int prot, int flags,
+                u64 offset)
 {
     struct alias a = {{0, page_up(length)}, offset, prot, (flags & MAP_TYPE) != MAP_PRIVATE};
     struct mapping m = {machine, 0};
@@ -335,15 +369,26 @@ long alias_map(const struct machine *machine, const struct view *view, void *add
     if (sys_failed(base))
         return base;
     a.range.base = (u64)base;
-    m.error = alias_add(&a);
+    m.error = add(&a);
     if (m.error) {
         sys_munmap((void *)base, a.range.size);
         return m.error;
     }
     alias_stretches(view, machine->desc, &a, map_stretch, &m);
     if (m.error)
-        alias_unmap(a.range);
+        unmap(a.range);
     return m.error ? m.error : base;
+}
+
+long alias_map(const struct machine *machine, const struct view *view, void *addr, u64 length, int prot, int flags,
+               u64 offset)
+{
+    long ret;
+
+    alias_hold();
+    ret = map(machine, view, addr, length, prot, flags, offset);
+    alias_release();
+    return ret;
 }
 
 /* --- mremap --- */
@@ -411,13 +456,13 @@ static long move_to(const struct machine *machine, const struct view *view, stru
     while (!sys_failed(ret) && alias_walk(from, &at, &part)) {
         u64 there = to + (part.range.base - from.base);
 
-        ret = alias_map(machine, view, (void *)there, part.range.size, part.prot,
-                        (part.shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, part.machine);
+        ret = map(machine, view, (void *)there, part.range.size, part.prot,
+                  (part.shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, part.machine);
         if (!sys_failed(ret) && !part.shared)
             ret = move_private(machine, view, part, there);
     }
     if (sys_failed(ret)) {
-        alias_unmap((struct range){to, from.size});
+        unmap((struct range){to, from.size});
         return ret;
     }
     return 0;
@@ -434,7 +479,7 @@ static long remap_refused(struct range old, u64 size, int flags, struct range to
     return size > old.size || !in_one(old) ? -EFAULT : 0;
 }
 
-long alias_remap(const struct machine *machine, const struct view *view, struct range old, u64 size, int flags, u64 to)
+static long remap(const struct machine *machine, const struct view *view, struct range old, u64 size, int flags, u64 to)
 {
     long ret = remap_refused(old, size, flags, (struct range){to, size});
 
@@ -442,11 +487,21 @@ long alias_remap(const struct machine *machine, const struct view *view, struct 
         return ret;
     if (!(flags & MREMAP_FIXED)) {
         if (size < old.size)
-            ret = alias_unmap((struct range){old.base + size, old.size - size});
+            ret = unmap((struct range){old.base + size, old.size - size});
         return ret < 0 ? ret : (long)old.base;
     }
     ret = move_to(machine, view, (struct range){old.base, size}, to);
     if (ret == 0)
-        ret = alias_unmap(old);
+        ret = unmap(old);
     return ret < 0 ? ret : (long)to;
+}
+
+long alias_remap(const struct machine *machine, const struct view *view, struct range old, u64 size, int flags, u64 to)
+{
+    long ret;
+
+    alias_hold();
+    ret = remap(machine, view, old, size, flags, to);
+    alias_release();
+    return ret;
 }

@@ -66,14 +66,24 @@ void alias_stretches(const struct view *view, const struct machine_desc *desc, c
                      void (*each)(void *context, const struct stretch *stretch), void *context);
 
 /*
- * Changes; signals masked. 0 or -errno: -ENOMEM when the table is full, and
- * then nothing has changed.
+ * Keeps other threads from changing aliases, and what the kernel maps there,
+ * until alias_release(). Does not nest, and none of the functions below that
+ * take it themselves may be called meanwhile. Any context, signals masked.
+ */
+void alias_hold(void);
+void alias_release(void);
+/*
+ * Changes; signals masked; each holds the table by itself. 0 or -errno:
+ * -ENOMEM when the table is full, and then nothing has changed.
  */
 long alias_add(const struct alias *alias);
 /* Is there room for a change? */
 bool alias_room(void);
-/* The program mapped something else over a range of its addresses. */
-long alias_forget(struct range range);
+/*
+ * The program mapped something else over a range of its addresses. The caller holds the table since before it did, and
+ * asked alias_room() then.
+ */
+void alias_forget(struct range range);
 /* munmap(2) of whole pages, and what is known of them. */
 long alias_unmap(struct range range);
 /* Aliases in a range remember what the program asks for; nothing is told the kernel (dirty_protect). */
