@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "interpose/interpose.h"
 #include "interpose/program.h"
+#include "memory/ram.h"
 #include "trap/backtrace.h"
 #include "trap/signals.h"
 #include "trap/thread.h"
@@ -216,7 +217,10 @@ enum call_answer call_clone(struct call *call)
     if (sys_getpid() != self)
         return CALL_PASS;
     member_expect(interpose_machine->arena, 1);
+    alias_hold(); /* the child gets a whole table, and mappings that agree with it */
     pid = do_fork(call, &f);
+    if (pid)
+        alias_release();
     if (pid < 0)
         member_expect(interpose_machine->arena, -1);
     if (pid == 0) {
