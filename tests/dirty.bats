@@ -121,6 +121,108 @@ assert not missing, missing[:5]
 END
 }
 
+# pages_of ACTION...: the guest that writes in shuffled orders, under mprotect; number of dirty pages in $pages
+pages_of() {
+    rm -f "$bitmap"
+    logged MMIOSHIM_DIRTY="$bitmap" MMIOSHIM_DIRTY_MODE=mprotect timeout 60 "$GUESTS/d_dirty" "$@"
+    assert_equal "$stderr" ""
+    assert_success
+    assert_ended
+    pages=$(sed -n 's/^\[DIRTY\] mprotect: \([0-9]*\) of 131072 pages.*/\1/p' "$log")
+}
+
+# dirty_has STEP [FIRST]: the bitmap has every page FIRST, FIRST+STEP, ... of RAM
+dirty_has() {
+    dirty_pages "$bitmap" > "$BATS_TEST_TMPDIR/pages"
+    python3 - "$BATS_TEST_TMPDIR/pages" "$1" "${2:-0}" <<'END'
+import sys
+pages = set(open(sys.argv[1]).read().split())
+step, first = int(sys.argv[2]), int(sys.argv[3])
+missing = [n for n in range(0x80000000 + first * 0x1000, 0xa0000000, step * 0x1000) if '%#x' % n not in pages]
+assert not missing, [hex(n) for n in missing[:5]]
+END
+}
+
+@test "mprotect: every second page in a shuffled order, then the others" {
+    pages_of half
+    [ "$pages" -ge 65536 ] || fail "$pages"
+    dirty_has 2
+    pages_of all
+    assert_equal "$pages" 131072
+}
+
+@test "mprotect: exact for 15000 single pages, and for 64 pieces of 1000 pages" {
+    pages_of sparse 15000
+    assert_equal "$pages" 15000
+    assert_equal "$(dirty_pages "$bitmap" | wc -w)" 15000
+    pages_of runs
+    assert_equal "$pages" 64000
+    # When it must give up pages, it gives up the smallest gaps first: no more than a third of RAM for a seventh of it.
+    pages_of sparse 20000
+    [ "$pages" -ge 20000 ] && [ "$pages" -le 50000 ] || fail "$pages"
+}
+
+@test "mprotect: exact again when a long-lived process forgets its dirty pages" {
+    pages_of forget 15000
+    assert_equal "$pages" 15000
+}
+
+@test "mprotect: four threads fault on the same pages at once" {
+    for _ in 1 2 3; do
+        pages_of threads
+        [ "$pages" -ge 65536 ] || fail "$pages"
+        dirty_has 2
+    done
+}
+
+@test "mprotect: the program closes and opens a page while its threads write around it; forks meanwhile" {
+    pages_of flips
+    pages_of forks
+    [ "$pages" -ge 32868 ] || fail "$pages"
+}
+
+@test "mprotect: pages of a mapping of /dev/mem and of RAM, in turn; parent and child" {
+    pages_of alias
+    dirty_has 2
+    dirty_has 8 1
+    pages_of children
+    dirty_has 2
+}
+
+@test "mprotect: a program that has nearly all mappings itself still gets some more" {
+    for free in 3000 200 20; do
+        pages_of crowded $free
+        # RAM behind the first 64 MiB is clean as long as that can be.
+        [ "$pages" -ge 8192 ] && [ "$pages" -le 16385 ] || fail "$free: $pages"
+    done
+}
+
+@test "mprotect: pages that the program closed stay closed and clean" {
+    pages_of guards
+    dirty_has 2
+    # 512 guards
+    [ "$pages" -le $((131072 - 512)) ] || fail "$pages"
+    for page in 0x80001000 0x80101000 0x9ff01000; do
+        run grep -cw $page "$BATS_TEST_TMPDIR/pages"
+        assert_output 0
+    done
+}
+
+@test "mprotect: where mappings cannot be counted, larger pieces are opened after 8192" {
+    unshare -m true 2> /dev/null || skip "no mount namespace"
+    rm -f "$bitmap"
+    log=$BATS_TEST_TMPDIR/log
+    run --separate-stderr timeout 60 unshare -m sh -c "mount -t tmpfs none /proc; LD_PRELOAD=$LIB MMIOSHIM_LOG=$log \
+        MMIOSHIM_DIRTY=$bitmap MMIOSHIM_DIRTY_MODE=mprotect $GUESTS/d_dirty half"
+    assert_equal "$stderr" ""
+    assert_success
+    dirty_has 2
+    run --separate-stderr timeout 60 unshare -m sh -c "mount -t tmpfs none /proc; LD_PRELOAD=$LIB MMIOSHIM_LOG=$log \
+        MMIOSHIM_DIRTY=$bitmap MMIOSHIM_DIRTY_MODE=mprotect $GUESTS/d_dirty sparse 8000"
+    assert_success
+    assert_equal "$(dirty_pages "$bitmap" | wc -w)" 8000
+}
+
 @test "MMIOSHIM_DIRTY_MODE=off: no summary, no file; auto says which mode it took" {
     tracked off w1:0x80000000=1 w1:0x10000007=1
     assert_success

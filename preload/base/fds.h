@@ -15,6 +15,7 @@ enum fd_use {
     FD_LOG_DIR,
     FD_UFFD,
     FD_PAGEMAP,
+    FD_MAPS,
     FD_BACKEND, /* first of FD_BACKENDS host ends */
     FD_BACKENDS = 48,
     FD_COUNT = FD_BACKEND + FD_BACKENDS,

@@ -9,15 +9,12 @@
 #include "base/fds.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "memory/closed.h"
 #include "memory/pmscan.h"
 
 static const struct machine *machine;
 static const struct view *view;
 static enum dirty_mode mode = DIRTY_OFF;
-
-/* mprotect splits the kernel's list of mappings; it ends near 65530 (vm.max_map_count). */
-#define FAULTS_A_STEP 8192u
-static u32 faults;
 
 const char *dirty_mode_name(void)
 {
@@ -251,26 +248,10 @@ static long uffd_start(void)
 
 /* --- mprotect --- */
 
-/* What a page has while it is clean. On x86 a page that can be written can be read. */
-static int armed(int prot)
-{
-    return prot & PROT_WRITE ? (prot & ~PROT_WRITE) | PROT_READ : prot;
-}
-
 static void protect(void *context, const struct stretch *s)
 {
     (void)context;
-    if (s->prot & PROT_WRITE)
-        sys_mprotect((void *)s->addr, s->ram.size, armed(s->prot));
-}
-
-static void unprotect(void *context, const struct stretch *s)
-{
-    (void)context;
-    if (!(s->prot & PROT_WRITE))
-        return;
-    dirty_mark(s->ram.base, s->ram.size);
-    sys_mprotect((void *)s->addr, s->ram.size, s->prot);
+    closed_close(s);
 }
 
 struct lookup {
@@ -299,63 +280,17 @@ static bool writable(u64 addr, struct stretch *s)
     return s->ram.size != 0;
 }
 
-/*
- * When the kernel has no mappings left, opening all of RAM needs few, and then
- * gives many back; these are kept for that.
- */
-#define SPARE 8
-static u8 *spare;
-
-static void spare_keep(void)
-{
-    long p;
-
-    if (spare)
-        return;
-    p = (long)sys_mmap(NULL, 2 * SPARE * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (sys_failed(p))
-        return;
-    for (u64 i = 0; i < SPARE; i++)
-        sys_mprotect((void *)((u64)p + 2 * i * PAGE_SIZE), PAGE_SIZE, PROT_READ);
-    spare = (u8 *)p;
-}
-
-static void open_all(void)
-{
-    u8 *p = __atomic_exchange_n(&spare, NULL, __ATOMIC_RELAXED);
-
-    if (p)
-        sys_munmap(p, 2 * SPARE * PAGE_SIZE);
-    stretches(everywhere, unprotect, NULL);
-}
-
-/*
- * Opens the granules of pages that hold [first, last] of a stretch. Granules
- * grow as faults add up, so that mappings do not run out.
- */
-static bool open_granules(const struct stretch *s, u64 first, u64 last)
-{
-    u64 granule = PAGE_SIZE << (3 * MIN(__atomic_fetch_add(&faults, 1, __ATOMIC_RELAXED) / FAULTS_A_STEP, 4u));
-    u64 begin = MAX(first & ~(granule - 1), s->addr);
-    u64 size = MIN(last | (granule - 1), s->addr + (s->ram.size - 1)) - begin + 1;
-
-    dirty_mark(s->ram.base + (begin - s->addr), size);
-    if (sys_mprotect((void *)begin, size, s->prot) == 0)
-        return true;
-    /* Something of the program's own may lie in the granule; or there are no mappings left. */
-    begin = page_down(first);
-    size = page_down(last) - begin + PAGE_SIZE;
-    if (sys_mprotect((void *)begin, size, s->prot) == 0)
-        return true;
-    open_all();
-    return sys_mprotect((void *)begin, size, s->prot) == 0;
-}
-
 bool dirty_fault(u64 addr)
 {
     struct stretch s;
+    bool done;
 
-    return machine && mode == DIRTY_MPROTECT && writable(addr, &s) && open_granules(&s, addr, addr);
+    if (!machine || mode != DIRTY_MPROTECT)
+        return false;
+    alias_hold();
+    done = writable(addr, &s) && closed_open(&s, addr, 1);
+    alias_release();
+    return done;
 }
 
 static void allow(void *context, const struct stretch *part)
@@ -364,7 +299,7 @@ static void allow(void *context, const struct stretch *part)
     struct stretch s;
 
     if (writable(part->addr, &s))
-        *any |= open_granules(&s, part->addr, part->addr + (part->ram.size - 1));
+        *any |= closed_open(&s, part->addr, part->ram.size);
 }
 
 bool dirty_allow(u64 addr, u64 len)
@@ -376,7 +311,11 @@ bool dirty_allow(u64 addr, u64 len)
     if (!machine || mode != DIRTY_MPROTECT || !len || addr > UINT64_MAX - (u64)0x80000000)
         return false;
     pages.size = page_up((addr & ~PAGE_MASK) + len);
+    if (!alias_overlaps(pages))
+        return false;
+    alias_hold();
     stretches(pages, allow, &any);
+    alias_release();
     return any;
 }
 
@@ -384,7 +323,7 @@ static void protect_as_asked(void *context, const struct stretch *s)
 {
     long *error = context;
     long ret = sys_mprotect((void *)s->addr, s->ram.size,
-                            mode == DIRTY_MPROTECT && s->shared ? armed(s->prot) : s->prot);
+                            mode == DIRTY_MPROTECT && s->shared ? closed_prot(s->prot) : s->prot);
 
     if (ret < 0 && !*error)
         *error = ret;
@@ -396,8 +335,10 @@ long dirty_protect(struct range range)
     struct alias part;
     long error = 0;
 
+    alias_hold();
     while (machine && !error && alias_walk(range, &at, &part))
         alias_stretches(view, machine->desc, &part, protect_as_asked, &error);
+    alias_release();
     return error;
 }
 
@@ -405,8 +346,11 @@ long dirty_protect(struct range range)
 
 void dirty_track(struct range range)
 {
-    if (machine && mode != DIRTY_OFF)
-        stretches(range, mode == DIRTY_UFFD ? uffd_arm : protect, NULL);
+    if (!machine || mode == DIRTY_OFF)
+        return;
+    alias_hold();
+    stretches(range, mode == DIRTY_UFFD ? uffd_arm : protect, NULL);
+    alias_release();
 }
 
 void dirty_collect_range(struct range range)
@@ -426,11 +370,14 @@ void dirty_clear(void)
         return;
     if (mode == DIRTY_UFFD)
         stretches(everywhere, clear_stretch, NULL);
+    /* A page must not be open and clean: one that is opened meanwhile is closed again or marked, not neither. */
+    alias_hold();
     memset(arena_dirty(machine->arena), 0, machine->arena->dirty_bits / 8);
     if (mode == DIRTY_MPROTECT) {
-        faults = 0;
+        closed_forget();
         stretches(everywhere, protect, NULL);
     }
+    alias_release();
 }
 
 int dirty_test(u64 addr)
@@ -456,6 +403,7 @@ int dirty_start(const struct machine *m, const struct view *v, enum dirty_mode w
     view = v;
     fds_close(FD_UFFD);
     fds_close(FD_PAGEMAP);
+    fds_close(FD_MAPS);
     mode = wanted;
     if (wanted == DIRTY_OFF || !m->arena->pages)
         return mode = wanted == DIRTY_AUTO ? DIRTY_OFF : wanted;
@@ -470,8 +418,7 @@ int dirty_start(const struct machine *m, const struct view *v, enum dirty_mode w
             return -1;
         }
     }
-    faults = 0;
-    spare_keep();
+    closed_start(m, v);
     stretches(everywhere, protect, NULL);
     return mode = DIRTY_MPROTECT;
 }

@@ -1,8 +1,9 @@
 /*
  * Which pages of RAM were written. The machine's bitmap is in the arena; how a
  * process learns of its own writes depends on the mode: userfaultfd with
- * asynchronous write protection (kernel 6.7) is scanned, mprotect faults mark.
- * Writes of devices mark by themselves.
+ * asynchronous write protection (kernel 6.7) is scanned, mprotect faults mark
+ * (closed.h says when they mark more than was written). Writes of devices mark
+ * by themselves.
  */
 #ifndef MMIOSHIM_MEMORY_DIRTY_H
 #define MMIOSHIM_MEMORY_DIRTY_H

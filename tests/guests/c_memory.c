@@ -337,7 +337,7 @@ static int granules(int argc, char **argv)
     (void)argc;
     (void)argv;
     catch_faults();
-    for (unsigned long i = 0; i < 9000; i++)
+    for (unsigned long i = 0; i < 50000; i++)
         R[0x200000 + i * 2 * PAGE] = 1;
     EQUAL(mprotect(at(0x12000), PAGE, PROT_READ), 0);
     R[0x8000] = 1; /* a window begins in the page 0xb000, and one ends in 0xd000 */
