@@ -7,29 +7,33 @@
 #include "trap/backtrace.h"
 #include "trap/trap.h"
 
-static bool shows_window(struct range r)
+/* Is all of a range of the machine RAM that is reached without a trap? */
+static bool plain_ram(struct range machine)
 {
-    u64 at = r.base;
-    struct alias part;
+    struct view_span span;
 
-    while (alias_walk(r, &at, &part))
-        if (view_trapped_any(interpose_view, (struct range){part.machine, part.range.size}) ||
-            view_find(interpose_view, part.machine).kind != VIEW_RAM)
+    if (view_trapped_any(interpose_view, machine))
+        return false;
+    for (u64 at = machine.base;; at = range_last(span.range) + 1) {
+        span = view_find(interpose_view, at);
+        if (span.kind != VIEW_RAM)
+            return false;
+        if (range_last(span.range) >= range_last(machine))
             return true;
-    return false;
+    }
 }
 
 bool copy_touches_window(u64 at, u64 n)
 {
     struct range r = {at, n};
-    u8 byte;
-    u64 machine;
+    struct alias part;
 
-    if (!n || !range_valid(r))
+    if (!range_valid(r))
         return false;
-    if (view_trapped_any(interpose_view, r))
-        return !trap_concerns(at, &machine) || !probe_read(&byte, at, 1); /* else: the program mapped something over it */
-    return alias_overlaps(r) && shows_window(r);
+    while (alias_walk(r, &at, &part))
+        if (!plain_ram((struct range){part.machine, part.range.size}))
+            return true;
+    return false;
 }
 
 unsigned copy_width(u64 machine, u64 left, u64 whole)
@@ -47,7 +51,7 @@ static u64 move(u64 at, u8 *bytes, u64 left, u64 whole, bool to_program)
 
     if (trap_concerns(at, &machine)) {
         n = copy_width(machine, left, whole);
-        done = trap_access(machine, bytes, (unsigned)n, to_program);
+        done = trap_allows(at, to_program) && trap_access(machine, bytes, (unsigned)n, to_program);
     } else {
         done = to_program ? probe_write(at, bytes, n) : probe_read(bytes, at, n);
     }

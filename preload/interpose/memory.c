@@ -29,15 +29,12 @@ static bool ours(struct range r)
 
 static long map_mem(u64 addr, u64 length, int prot, int flags, int fd, u64 offset)
 {
-    int access = (int)sys_fcntl(fd, F_GETFL, 0) & O_ACCMODE;
+    int status = (int)sys_fcntl(fd, F_GETFL, 0);
     long got;
 
-    /* mmap(2): the descriptor must be open for reading, and for writing where a shared mapping is to be written. */
-    if (access == O_WRONLY || (access != O_RDWR && (prot & PROT_WRITE) && (flags & MAP_TYPE) != MAP_PRIVATE))
-        return -EACCES;
     if ((flags & MAP_FIXED) && ours(pages(addr, length)))
         dirty_collect_range(pages(addr, length));
-    got = alias_map(interpose_machine, interpose_view, (void *)addr, length, prot, flags, offset);
+    got = alias_map(interpose_machine, interpose_view, (void *)addr, length, prot, flags, status, offset);
     if (!sys_failed(got))
         dirty_track(pages((u64)got, length));
     return got;
@@ -126,55 +123,28 @@ enum call_answer call_mremap(struct call *call)
     return CALL_PASS;
 }
 
-/* --- mprotect --- */
-
-struct protector {
-    int prot;
-    long ret;
-};
-
-static void protect_piece(void *context, struct range piece, u64 file_offset)
-{
-    struct protector *p = context;
-
-    (void)file_offset;
-    if (p->ret == 0)
-        p->ret = sys_mprotect((void *)piece.base, piece.size, p->prot);
-}
-
-/* What of a range is no alias: pages with windows stay without access, whatever the program asks for; the rest is its own. */
-static long protect_others(struct range r, int prot)
-{
-    struct protector p = {prot, 0};
-    u64 from = r.base, at = from;
-    struct alias part;
-
-    while (p.ret == 0 && alias_walk(r, &at, &part)) {
-        if (part.range.base > from)
-            ram_untrapped(interpose_view, (struct range){from, part.range.base - from}, 0, protect_piece, &p);
-        from = at;
-    }
-    if (p.ret == 0 && from - r.base < r.size)
-        ram_untrapped(interpose_view, (struct range){from, r.size - (from - r.base)}, 0, protect_piece, &p);
-    return p.ret;
-}
-
-static long protect_ours(struct range r, int prot)
-{
-    long ret = alias_protect(r, prot);
-
-    if (ret == 0)
-        ret = dirty_protect(r);
-    return ret < 0 ? ret : protect_others(r, prot);
-}
+/* --- mprotect, madvise --- */
 
 enum call_answer call_mprotect(struct call *call)
 {
     struct range r = pages(call->a[0], call->a[1]);
     int prot = (int)call->a[2];
 
-    if ((r.base & ~PAGE_MASK) || !range_valid(r) || !r.size || (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) ||
-        (!ours(r) && !view_trapped_any(interpose_view, r)))
+    if ((prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) || !ours(r))
         return CALL_PASS;
-    return call_done(call, protect_ours(r, prot));
+    return call_done(call, dirty_protect(r, prot));
+}
+
+enum call_answer call_madvise(struct call *call)
+{
+    struct range r = pages(call->a[0], call->a[1]);
+    int advice = (int)call->a[2];
+
+    /* What changes RAM or makes it writable; to all other advice it is a file like any other. */
+    if ((advice != MADV_REMOVE && advice != MADV_POPULATE_WRITE) || !ours(r))
+        return CALL_PASS;
+    if (advice == MADV_REMOVE && alias_sealed(r))
+        return call_done(call, -EACCES);
+    dirty_touch(r);
+    return CALL_PASS;
 }

@@ -6,6 +6,7 @@
  * the kernel is told, so that table and kernel agree for whoever holds it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -123,8 +124,20 @@ bool alias_walk(struct range within, u64 *at, struct alias *part)
     part->machine = a.machine + (part->range.base - a.range.base);
     part->prot = a.prot;
     part->shared = a.shared;
+    part->sealed = a.sealed;
     *at = range_last(part->range) + 1;
     return true;
+}
+
+bool alias_sealed(struct range range)
+{
+    struct alias part;
+    u64 at = range.base;
+
+    while (alias_walk(range, &at, &part))
+        if (part.sealed)
+            return true;
+    return false;
 }
 
 struct stretcher {
@@ -204,7 +217,7 @@ static u32 split(u64 addr)
 
 static bool joins(const struct alias *a, const struct alias *b)
 {
-    return a->prot == b->prot && a->shared == b->shared && b->range.base - a->range.base == a->range.size &&
+    return a->prot == b->prot && a->shared == b->shared && a->sealed == b->sealed && b->range.base - a->range.base == a->range.size &&
            b->machine - a->machine == a->range.size;
 }
 
@@ -303,10 +316,13 @@ long alias_unmap(struct range range)
     return ret;
 }
 
-static long set_protection(struct range r, int prot)
+long alias_protect(struct range range, int prot)
 {
+    struct range r = of_program(range);
     u32 first, next;
 
+    if (!r.size)
+        return 0;
     if (!room(!!torn(r.base) + !!torn(range_last(r) + 1)))
         return -ENOMEM;
     change_begin();
@@ -319,22 +335,18 @@ static long set_protection(struct range r, int prot)
     return 0;
 }
 
-long alias_protect(struct range range, int prot)
-{
-    struct range r = of_program(range);
-    long ret = 0;
-
-    alias_hold();
-    if (r.size)
-        ret = set_protection(r, prot);
-    alias_release();
-    return ret;
-}
-
 /* --- mmap of /dev/mem --- */
+
+/* What MAP_SHARED_VALIDATE knows, mmap(2): all flags that are older. Source: Linux, include/linux/mman.h, LEGACY_MAP_MASK. */
+#define OLD_FLAGS \
+    (MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | \
+     MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT)
+#define PLACE_FLAGS (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT)
+#define PAGE_FLAGS  (MAP_LOCKED | MAP_POPULATE | MAP_NONBLOCK)
 
 struct mapping {
     const struct machine *machine;
+    int flags;
     long error;
 };
 
@@ -346,26 +358,22 @@ static void map_stretch(void *context, const struct stretch *s)
     if (m->error)
         return;
     got = (long)sys_mmap((void *)s->addr, s->ram.size, s->prot,
-                         (s->shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED | MAP_NORESERVE, m->machine->ram_fd,
-                         s->file_offset);
+                         (s->shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED | MAP_NORESERVE | m->flags,
+                         m->machine->ram_fd, s->file_offset);
     if (sys_failed(got))
         m->error = got;
 }
 
-static long map(const struct machine *machine, const struct view *view, void *addr, u64 length, int prot, int flags,
-                u64 offset)
+/* Maps what `a` says, but for its address; aliases held. Address, or -errno. */
+static long map(const struct machine *machine, const struct view *view, void *addr, struct alias a, int flags)
 {
-    struct alias a = {{0, page_up(length)}, offset, prot, (flags & MAP_TYPE) != MAP_PRIVATE};
-    struct mapping m = {machine, 0};
+    struct mapping m = {machine, flags & PAGE_FLAGS, 0};
     long base;
 
-    if (!length || !(flags & MAP_TYPE) || (offset & ~PAGE_MASK) || !range_valid((struct range){offset, a.range.size}))
-        return -EINVAL;
     if (!alias_room())
         return -ENOMEM;
     base = (long)sys_mmap(addr, a.range.size, PROT_NONE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT)),
-                          -1, 0);
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & PLACE_FLAGS), -1, 0);
     if (sys_failed(base))
         return base;
     a.range.base = (u64)base;
@@ -380,13 +388,42 @@ static long map(const struct machine *machine, const struct view *view, void *ad
     return m.error ? m.error : base;
 }
 
-long alias_map(const struct machine *machine, const struct view *view, void *addr, u64 length, int prot, int flags,
-               u64 offset)
+/* What mmap(2) refuses whatever there is. */
+static long map_refused(u64 length, int prot, int flags, int status, u64 offset)
 {
-    long ret;
+    int type = flags & MAP_TYPE;
 
+    if (status < 0 || (status & O_PATH))
+        return -EBADF;
+    if ((offset & ~PAGE_MASK) || !length)
+        return -EINVAL;
+    if (!of_program((struct range){length, 1}).size)
+        return -ENOMEM;
+    if (type == MAP_SHARED_VALIDATE && (flags & ~OLD_FLAGS))
+        return -EOPNOTSUPP;
+    if (type == MAP_SHARED || type == MAP_SHARED_VALIDATE) {
+        if ((prot & PROT_WRITE) && (status & O_ACCMODE) != O_RDWR)
+            return -EACCES;
+    } else if (type != MAP_PRIVATE) {
+        return -EINVAL;
+    }
+    if ((status & O_ACCMODE) == O_WRONLY)
+        return -EACCES;
+    return range_valid((struct range){offset, page_up(length)}) ? 0 : -EINVAL;
+}
+
+long alias_map(const struct machine *machine, const struct view *view, void *addr, u64 length, int prot, int flags,
+               int status, u64 offset)
+{
+    struct alias a = {.range = {0, page_up(length)}, .machine = offset, .prot = prot};
+    long ret = map_refused(length, prot, flags, status, offset);
+
+    if (ret < 0)
+        return ret;
+    a.shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+    a.sealed = a.shared && (status & O_ACCMODE) == O_RDONLY;
     alias_hold();
-    ret = map(machine, view, addr, length, prot, flags, offset);
+    ret = map(machine, view, addr, a, flags);
     alias_release();
     return ret;
 }
@@ -456,8 +493,7 @@ static long move_to(const struct machine *machine, const struct view *view, stru
     while (!sys_failed(ret) && alias_walk(from, &at, &part)) {
         u64 there = to + (part.range.base - from.base);
 
-        ret = map(machine, view, (void *)there, part.range.size, part.prot,
-                  (part.shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, part.machine);
+        ret = map(machine, view, (void *)there, part, MAP_FIXED);
         if (!sys_failed(ret) && !part.shared)
             ret = move_private(machine, view, part, there);
     }

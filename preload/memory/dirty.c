@@ -319,6 +319,27 @@ bool dirty_allow(u64 addr, u64 len)
     return any;
 }
 
+static void touch(void *context, const struct stretch *s)
+{
+    bool opened = false;
+
+    (void)context;
+    if (mode == DIRTY_MPROTECT)
+        allow(&opened, s);
+    dirty_mark(s->ram.base, s->ram.size);
+}
+
+void dirty_touch(struct range range)
+{
+    if (!machine || mode == DIRTY_OFF)
+        return;
+    alias_hold();
+    stretches(range, touch, NULL);
+    alias_release();
+}
+
+/* --- the program's mprotect --- */
+
 static void protect_as_asked(void *context, const struct stretch *s)
 {
     long *error = context;
@@ -329,15 +350,47 @@ static void protect_as_asked(void *context, const struct stretch *s)
         *error = ret;
 }
 
-long dirty_protect(struct range range)
+/* Aliases side by side from `at` on that may have the protection, as one range: few system calls, however they differ. */
+static struct range alike(struct range within, u64 at, int prot)
 {
-    u64 at = range.base;
+    struct range run = {at, 0};
+    struct alias part;
+
+    while (alias_walk(within, &at, &part) && part.range.base - run.base == run.size &&
+           !(part.sealed && (prot & PROT_WRITE)))
+        run.size += part.range.size;
+    return run;
+}
+
+static long protect_aliases(struct range run, int prot)
+{
+    u64 at = run.base;
+    struct alias part;
+    long error = alias_protect(run, prot);
+
+    while (!error && alias_walk(run, &at, &part))
+        alias_stretches(view, machine->desc, &part, protect_as_asked, &error);
+    return error;
+}
+
+long dirty_protect(struct range range, int prot)
+{
+    u64 from = range.base, at = from;
     struct alias part;
     long error = 0;
 
     alias_hold();
-    while (machine && !error && alias_walk(range, &at, &part))
-        alias_stretches(view, machine->desc, &part, protect_as_asked, &error);
+    while (!error && alias_walk(range, &at, &part)) {
+        struct range run = alike(range, part.range.base, prot);
+
+        if (part.range.base > from)
+            error = sys_mprotect((void *)from, part.range.base - from, prot);
+        if (!error)
+            error = run.size ? protect_aliases(run, prot) : -EACCES;
+        from = at = run.base + run.size;
+    }
+    if (!error && from - range.base < range.size)
+        error = sys_mprotect((void *)from, range.size - (from - range.base), prot);
     alias_release();
     return error;
 }

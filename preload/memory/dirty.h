@@ -27,10 +27,10 @@ void dirty_collect(void);
 /* The same for what is reached in a range of the program's addresses, before it goes. */
 void dirty_collect_range(struct range range);
 /*
- * Gives RAM in a range of the program's addresses the protection that aliases remember, less what tracking takes away
- * meanwhile. 0 or -errno. Signals masked.
+ * mprotect(2) of whole pages that hold aliases, with what of the program's own lies between: ascending, as far as it
+ * goes. RAM gets what the program asks for less what tracking takes away meanwhile. 0 or -errno. Signals masked.
  */
-long dirty_protect(struct range range);
+long dirty_protect(struct range range, int prot);
 /* Forgets all dirty pages of the machine, as far as this process sees them. */
 void dirty_clear(void);
 /* A device wrote machine addresses [addr, addr+len), all RAM. Any context. */
@@ -39,6 +39,11 @@ void dirty_mark(u64 addr, u64 len);
 bool dirty_fault(u64 addr);
 /* Makes [addr, addr+len) of the program writable and marks it, where it is tracked RAM. True if any of it was. */
 bool dirty_allow(u64 addr, u64 len);
+/*
+ * The kernel is about to write RAM in a range of the program's addresses, or to zero it, whatever its protection: marks
+ * it, and opens what the program may write. Signals masked.
+ */
+void dirty_touch(struct range range);
 /* 1, 0, or -1: the address is no RAM. */
 int dirty_test(u64 addr);
 u64 dirty_count(const struct arena *arena);

@@ -161,10 +161,10 @@ static void map_piece(void *context, struct range piece, u64 file_offset)
         sys(SYS_madvise, piece.base, piece.size, MADV_DONTDUMP);
 }
 
-/* RAM at its own address is where the program reaches it first of all. */
+/* RAM and windows at their own address are where the program reaches them first of all. */
 static void add_home(void *context, struct range piece, u64 file_offset)
 {
-    struct alias home = {piece, piece.base, PROT_READ | PROT_WRITE, true};
+    struct alias home = {piece, piece.base, PROT_READ | PROT_WRITE, true, false};
     struct mapper *m = context;
 
     (void)file_offset;
@@ -213,6 +213,8 @@ int ram_map(const struct machine *machine, const struct view *view, struct fmt *
         ram_pieces(view, machine->desc, map_piece, &m);
     if (!m.failed)
         ram_pieces(view, machine->desc, add_home, &m);
+    for (u32 i = 0; i < view->ntrapped; i++)
+        add_home(&m, view->trapped[i], 0);
     for (u32 i = 0; m.failed && i < m.ndone; i++)
         sys_munmap((void *)m.done[i].base, m.done[i].size);
     sys_munmap(m.done, (most + 1) * sizeof(*m.done));

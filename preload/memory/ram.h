@@ -30,15 +30,16 @@ void ram_untrapped(const struct view *view, struct range range, u64 file_offset,
                    void (*each)(void *context, struct range piece, u64 file_offset), void *context);
 
 /*
- * What the program reaches of the machine: RAM at its own address, from
- * ram_map() on, and mappings of /dev/mem. What the program unmaps or maps over
- * is in no alias any more, RAM at its own address neither.
+ * What the program reaches of the machine: RAM and windows at their own
+ * address, from ram_map() on, and mappings of /dev/mem. What the program unmaps
+ * or maps over is in no alias any more, at its own address neither.
  */
 struct alias {
     struct range range; /* addresses in the program */
     u64 machine;        /* machine address of the first byte */
     int prot;           /* what the program asked for */
     bool shared;        /* false: MAP_PRIVATE, what is written there is no RAM of the machine */
+    bool sealed;        /* shared, by a descriptor that is open for reading only: never to be written, mmap(2) */
 };
 
 /* RAM that an alias shows without a trap. */
@@ -56,6 +57,8 @@ bool alias_find(u64 addr, struct alias *alias);
 bool alias_next(u64 addr, struct alias *alias);
 /* Does any alias share a byte with a range? Any context, lock-free. */
 bool alias_overlaps(struct range range);
+/* Is any alias in a range one that must never be written? Any context, lock-free. */
+bool alias_sealed(struct range range);
 /*
  * Walks the aliases in a range of the program: *at begins as its base, *part is
  * an alias or what of it lies in the range. False: no more. Any context.
@@ -86,15 +89,16 @@ bool alias_room(void);
 void alias_forget(struct range range);
 /* munmap(2) of whole pages, and what is known of them. */
 long alias_unmap(struct range range);
-/* Aliases in a range remember what the program asks for; nothing is told the kernel (dirty_protect). */
+/* Aliases in a range remember what the program asks for; nothing is told the kernel (dirty_protect). Aliases held. */
 long alias_protect(struct range range, int prot);
 /*
  * Maps [offset, offset+length) of the machine's addresses for a mmap of
  * /dev/mem: RAM from its file, everything else reserved and known as an alias.
- * addr and flags as for mmap(2). Address, or -errno. Signals masked.
+ * addr and flags as for mmap(2), status as of F_GETFL of the descriptor.
+ * Address, or -errno. Signals masked.
  */
 long alias_map(const struct machine *machine, const struct view *view, void *addr, u64 length, int prot, int flags,
-               u64 offset);
+               int status, u64 offset);
 /*
  * mremap(2) of `old`, whole pages, to `size` bytes, with MREMAP_FIXED to `to`:
  * shrinks and moves; growth is -EFAULT as for any device. Address, or -errno.

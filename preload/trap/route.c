@@ -3,6 +3,8 @@
  * RAM that shares a page with a window to the RAM file, everything else is the
  * program's own memory. And the I/O ports, where there is nothing but windows.
  */
+#include <sys/mman.h>
+
 #include "base/mem.h"
 #include "base/sys.h"
 #include "bus/ports.h"
@@ -17,38 +19,49 @@
 static struct bus *bus;
 static const struct view *view, *ports;
 
+/* Whose addresses an access has: the program's; the machine's, for read and write of /dev/mem; or numbers of ports. */
+enum space { SPACE_PROGRAM, SPACE_MACHINE, SPACE_PORTS };
+
 /* A stretch of an access with one owner. */
 struct segment {
-    u64 addr;    /* in the program; or the port */
-    u64 machine; /* in the machine, if trapped */
+    u64 addr;    /* in its space */
+    u64 machine; /* in the machine, if trapped; or the port */
     unsigned length;
     bool trapped; /* always, of ports */
-    bool port;
+    enum space space;
     struct view_span span; /* owner, if trapped */
 };
+
+static bool machine_traps(u64 machine)
+{
+    return view_trapped(view, machine) || view_find(view, machine).kind != VIEW_RAM;
+}
 
 bool trap_concerns(u64 addr, u64 *machine)
 {
     struct alias a;
 
     *machine = addr;
-    if (view_trapped(view, addr))
-        return true;
     if (!alias_find(addr, &a))
         return false;
     *machine = a.machine + (addr - a.range.base);
     /* RAM of an alias that is mapped read-only is the program's own affair. */
-    return view_trapped(view, *machine) || view_find(view, *machine).kind != VIEW_RAM;
+    return machine_traps(*machine);
 }
 
-/* May the program do this through the alias that it mapped? */
-static bool allowed(u64 addr, bool write)
+/* May the program do this through the alias that it mapped? On x86 a page that can be written can be read. */
+bool trap_allows(u64 addr, bool write)
 {
     struct alias a;
 
     if (!alias_find(addr, &a))
         return true;
-    return a.prot & (write ? 2 /* PROT_WRITE */ : 1 /* PROT_READ */);
+    return a.prot & (write ? PROT_WRITE : PROT_READ | PROT_WRITE);
+}
+
+static bool allowed(const struct segment *s, bool write)
+{
+    return s->space != SPACE_PROGRAM || trap_allows(s->addr, write);
 }
 
 bool trap_has_ports(void)
@@ -63,7 +76,7 @@ static void port_segment(struct segment *s, u64 port, unsigned n)
 
     s->addr = s->machine = port;
     s->length = n;
-    s->trapped = s->port = true;
+    s->trapped = true;
     s->span = view_find(ports, port);
     after = range_last(s->span.range) - port;
     if (after < n - 1)
@@ -71,19 +84,19 @@ static void port_segment(struct segment *s, u64 port, unsigned n)
 }
 
 /*
- * First segment of [addr, addr+n), addresses of memory or ports. Filled in place: a struct that is returned is copied,
+ * First segment of [addr, addr+n). Filled in place: a struct that is returned is copied,
  * word behind word.
  */
-static void next_segment(struct segment *s, u64 addr, unsigned n, bool port)
+static void next_segment(struct segment *s, enum space space, u64 addr, unsigned n)
 {
-    if (unlikely(port)) {
+    s->space = space;
+    if (unlikely(space == SPACE_PORTS)) {
         port_segment(s, addr, n);
         return;
     }
-    s->port = false;
-    s->addr = addr;
+    s->addr = s->machine = addr;
     s->length = (unsigned)MIN(n, PAGE_SIZE - (addr & ~PAGE_MASK));
-    s->trapped = trap_concerns(addr, &s->machine);
+    s->trapped = unlikely(space == SPACE_MACHINE) ? machine_traps(addr) : trap_concerns(addr, &s->machine);
     if (s->trapped) {
         s->span = view_find(view, s->machine);
         s->length = (unsigned)MIN(s->length, range_last(s->span.range) - s->machine + 1);
@@ -123,7 +136,7 @@ static void lock_all(struct trap *t, const struct segment *first, unsigned n)
     if (first->trapped && first->span.kind == VIEW_WINDOW)
         lock_device(t, &bus->devices[first->span.index]);
     for (u64 addr = first->addr + first->length, end = first->addr + n; addr != end; addr += s.length) {
-        next_segment(&s, addr, (unsigned)(end - addr), first->port);
+        next_segment(&s, first->space, addr, (unsigned)(end - addr));
         if (s.trapped && s.span.kind == VIEW_WINDOW)
             lock_device(t, &bus->devices[s.span.index]);
     }
@@ -134,7 +147,7 @@ static void route_begin(void *context, u64 addr, unsigned n)
     struct trap *t = context;
     struct segment s;
 
-    next_segment(&s, addr, n, false);
+    next_segment(&s, SPACE_PROGRAM, addr, n);
     lock_all(t, &s, n);
     t->bracketed = true;
 }
@@ -194,10 +207,10 @@ static bool segment_access(struct access *a, const struct segment *s, void *data
 
     if (!s->trapped)
         return write ? probe_write(s->addr, data, s->length) : probe_read(data, s->addr, s->length);
+    if (!allowed(s, write))
+        return false;
     if (s->span.kind == VIEW_RAM)
         return carved_access(s, data, write);
-    if (!s->port && !allowed(s->addr, write))
-        return false;
     if (s->span.kind == VIEW_NONE) {
         *note = (struct bus_note){.reg = TRACE_NONE, .unassigned = true};
         note->fault = !bus_nobody(bus, write ? (u8[64]){0} : data, s->length);
@@ -243,17 +256,17 @@ static void note_failed(struct trap *t, const struct segment *s)
     t->failed_modify = t->bracketed;
 }
 
-static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write, bool port)
+static bool route(struct trap *t, enum space space, u64 addr, u8 *data, unsigned n, bool write)
 {
     struct segment s;
     struct access a;
     bool reached = true;
 
-    next_segment(&s, addr, n, port);
+    next_segment(&s, space, addr, n);
     a.trap = t;
     a.logged = false;
     memset(&a.rec, 0, offsetof(struct trace_record, insn));
-    a.rec.type = port ? TRACE_PORT : TRACE_MMIO;
+    a.rec.type = space == SPACE_PORTS ? TRACE_PORT : TRACE_MMIO;
     t->wait = NULL;
     if (!t->bracketed)
         lock_all(t, &s, n);
@@ -264,9 +277,9 @@ static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write, bo
         done += s.length;
         if (done == n || !reached)
             break;
-        next_segment(&s, addr + done, n - done, port);
+        next_segment(&s, space, addr + done, n - done);
     }
-    if (a.logged && port)
+    if (a.logged && space == SPACE_PORTS)
         lint_permission(&a, (u16)addr, n);
     if (a.logged)
         log_it(&a, data, n, write);
@@ -277,22 +290,22 @@ static bool route(struct trap *t, u64 addr, u8 *data, unsigned n, bool write, bo
 
 static bool route_read(void *context, u64 addr, void *buf, unsigned n)
 {
-    return route(context, addr, buf, n, false, false);
+    return route(context, SPACE_PROGRAM, addr, buf, n, false);
 }
 
 static bool route_write(void *context, u64 addr, const void *buf, unsigned n)
 {
-    return route(context, addr, (u8 *)(uintptr_t)buf, n, true, false);
+    return route(context, SPACE_PROGRAM, addr, (u8 *)(uintptr_t)buf, n, true);
 }
 
 static bool route_port_read(void *context, u16 port, void *buf, unsigned n)
 {
-    return route(context, port, buf, n, false, true);
+    return route(context, SPACE_PORTS, port, buf, n, false);
 }
 
 static bool route_port_write(void *context, u16 port, const void *buf, unsigned n)
 {
-    return route(context, port, (u8 *)(uintptr_t)buf, n, true, true);
+    return route(context, SPACE_PORTS, port, (u8 *)(uintptr_t)buf, n, true);
 }
 
 static bool segment_reach(const struct segment *s, bool write)
@@ -301,7 +314,7 @@ static bool segment_reach(const struct segment *s, bool write)
 
     if (!s->trapped) /* it lies in one page */
         return write ? probe_writable(s->addr) : probe_read(&byte, s->addr, 1);
-    return s->span.kind == VIEW_RAM ? ram_carved(s->machine) != NULL : allowed(s->addr, write);
+    return allowed(s, write) && (s->span.kind != VIEW_RAM || ram_carved(s->machine));
 }
 
 static bool route_reach(void *context, u64 addr, unsigned n, bool write)
@@ -312,7 +325,7 @@ static bool route_reach(void *context, u64 addr, unsigned n, bool write)
     for (unsigned done = 0; done < n;) {
         struct segment s;
 
-        next_segment(&s, addr + done, n - done, false);
+        next_segment(&s, SPACE_PROGRAM, addr + done, n - done);
         if (!segment_reach(&s, write)) {
             t->result.fault_addr = addr + done;
             note_failed(t, &s);
@@ -453,7 +466,7 @@ bool trap_access(u64 machine_addr, void *data, unsigned width, bool write)
     caller_state(&t.state, &t.thread->call);
     signals_mask(&saved);
     do {
-        done = route(&t, machine_addr, data, width, write, false);
+        done = route(&t, SPACE_MACHINE, machine_addr, data, width, write);
         if (t.wait)
             bus_wait(t.wait, 50);
     } while (t.wait);
