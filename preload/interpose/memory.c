@@ -135,16 +135,31 @@ enum call_answer call_mprotect(struct call *call)
     return call_done(call, dirty_protect(r, prot));
 }
 
+static long advise_fork(const struct call *call, struct range r)
+{
+    long ret;
+
+    alias_hold();
+    ret = call_kernel(call);
+    if (ret == 0)
+        alias_fork(r, (int)call->a[2] == MADV_DOFORK);
+    alias_release();
+    return ret;
+}
+
 enum call_answer call_madvise(struct call *call)
 {
     struct range r = pages(call->a[0], call->a[1]);
     int advice = (int)call->a[2];
 
-    /* What changes RAM or makes it writable; to all other advice it is a file like any other. */
-    if ((advice != MADV_REMOVE && advice != MADV_POPULATE_WRITE) || !ours(r))
+    if (!ours(r))
         return CALL_PASS;
+    if (advice == MADV_DONTFORK || advice == MADV_DOFORK)
+        return call_done(call, advise_fork(call, r));
     if (advice == MADV_REMOVE && alias_sealed(r))
         return call_done(call, -EACCES);
-    dirty_touch(r);
+    /* What changes RAM or makes it writable; to all other advice it is a file like any other. */
+    if (advice == MADV_REMOVE || advice == MADV_POPULATE_WRITE)
+        dirty_touch(r);
     return CALL_PASS;
 }

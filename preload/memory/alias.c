@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
@@ -53,9 +52,15 @@ static void change_end(void)
 
 void alias_after_fork(void)
 {
+    u32 kept = 0;
+
     /* A thread of the parent that held the table is not here to let go of it. */
     holder = 0;
     sequence += sequence & 1;
+    for (u32 i = 0; i < count; i++)
+        if (!table[i].alone)
+            table[kept++] = table[i];
+    count = kept;
 }
 
 /* --- reading --- */
@@ -84,8 +89,10 @@ bool alias_next(u64 addr, struct alias *alias)
     do {
         u32 at;
 
-        while ((before = __atomic_load_n(&sequence, __ATOMIC_ACQUIRE)) & 1)
-            sys(SYS_sched_yield);
+        while ((before = __atomic_load_n(&sequence, __ATOMIC_ACQUIRE)) & 1) {
+            alias_hold(); /* asleep until it is changed */
+            alias_release();
+        }
         at = lower(addr);
         found = at < __atomic_load_n(&count, __ATOMIC_RELAXED);
         if (found)
@@ -125,6 +132,7 @@ bool alias_walk(struct range within, u64 *at, struct alias *part)
     part->prot = a.prot;
     part->shared = a.shared;
     part->sealed = a.sealed;
+    part->alone = a.alone;
     *at = range_last(part->range) + 1;
     return true;
 }
@@ -217,7 +225,8 @@ static u32 split(u64 addr)
 
 static bool joins(const struct alias *a, const struct alias *b)
 {
-    return a->prot == b->prot && a->shared == b->shared && a->sealed == b->sealed && b->range.base - a->range.base == a->range.size &&
+    return a->prot == b->prot && a->shared == b->shared && a->sealed == b->sealed && a->alone == b->alone &&
+           b->range.base - a->range.base == a->range.size &&
            b->machine - a->machine == a->range.size;
 }
 
@@ -316,7 +325,8 @@ long alias_unmap(struct range range)
     return ret;
 }
 
-long alias_protect(struct range range, int prot)
+/* Changes entries in a range; aliases held. */
+static long change(struct range range, void (*set)(struct alias *, int), int value)
 {
     struct range r = of_program(range);
     u32 first, next;
@@ -329,10 +339,30 @@ long alias_protect(struct range range, int prot)
     first = split(r.base);
     next = split(range_last(r) + 1);
     for (u32 i = first; i < next; i++)
-        table[i].prot = prot;
+        set(&table[i], value);
     merge(first, next);
     change_end();
     return 0;
+}
+
+static void set_prot(struct alias *a, int prot)
+{
+    a->prot = prot;
+}
+
+static void set_alone(struct alias *a, int alone)
+{
+    a->alone = alone;
+}
+
+long alias_protect(struct range range, int prot)
+{
+    return change(range, set_prot, prot);
+}
+
+long alias_fork(struct range range, bool inherited)
+{
+    return change(range, set_alone, !inherited);
 }
 
 /* --- mmap of /dev/mem --- */

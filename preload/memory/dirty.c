@@ -440,8 +440,9 @@ int dirty_test(u64 addr)
 
     if (!machine || mode == DIRTY_OFF)
         return -1;
-    if (alias_find(addr, &a))
-        addr = a.machine + (addr - a.range.base);
+    if (!alias_find(addr, &a) || !a.shared)
+        return -1;
+    addr = a.machine + (addr - a.range.base);
     if (view_find(view, addr).kind != VIEW_RAM || !machine_dirty_bit(machine->desc, addr, &bit))
         return -1;
     dirty_collect();

@@ -40,6 +40,7 @@ struct alias {
     int prot;           /* what the program asked for */
     bool shared;        /* false: MAP_PRIVATE, what is written there is no RAM of the machine */
     bool sealed;        /* shared, by a descriptor that is open for reading only: never to be written, mmap(2) */
+    bool alone;         /* not in a child of fork: MADV_DONTFORK */
 };
 
 /* RAM that an alias shows without a trap. */
@@ -91,6 +92,8 @@ void alias_forget(struct range range);
 long alias_unmap(struct range range);
 /* Aliases in a range remember what the program asks for; nothing is told the kernel (dirty_protect). Aliases held. */
 long alias_protect(struct range range, int prot);
+/* Is a range in children of fork? Aliases held. */
+long alias_fork(struct range range, bool inherited);
 /*
  * Maps [offset, offset+length) of the machine's addresses for a mmap of
  * /dev/mem: RAM from its file, everything else reserved and known as an alias.

@@ -620,6 +620,33 @@ static int dies(int argc, char **argv)
     return *LSR;
 }
 
+/* RAM and a window that a child does not get: what it puts there is its own. */
+static void not_inherited(void)
+{
+    volatile uint8_t *r = (volatile uint8_t *)RAM + 0x30000, *w = (volatile uint8_t *)UART;
+    int status;
+    pid_t pid;
+
+    EQUAL(madvise((void *)r, PAGE, MADV_DONTFORK), 0);
+    EQUAL(madvise((void *)w, PAGE, MADV_DONTFORK), 0);
+    pid = fork();
+    if (pid == 0) {
+        EQUAL(touch(r, 1, 1), SIGSEGV * 100 + SEGV_MAPERR);
+        EQUAL(touch(w + 7, 1, 1), SIGSEGV * 100 + SEGV_MAPERR);
+        EQUAL(mprotect((void *)r, PAGE, RW), -1);
+        EQUAL(own((unsigned long)r, PAGE, PROT_READ, MAP_FIXED_NOREPLACE), (long)r);
+        EQUAL(own(UART, PAGE, RW, MAP_FIXED_NOREPLACE), UART);
+        EQUAL(mprotect((void *)r, PAGE, RW), 0);
+        EQUAL(touch(r, 1, 1) + touch(w + 7, 1, 9), 0);
+        EQUAL(w[7], 9);
+        _exit(failures);
+    }
+    waitpid(pid, &status, 0);
+    EQUAL(status, 0);
+    EQUAL(*r, 0);
+    EQUAL(madvise((void *)w, PAGE, MADV_DOFORK), 0);
+}
+
 /* RAM at its own address, closed and opened; in a child too. */
 static int home(int argc, char **argv)
 {
@@ -651,6 +678,7 @@ static int home(int argc, char **argv)
         EQUAL(status, 0);
     }
     EQUAL(R[0], 9);
+    not_inherited();
     EQUAL(madvise((void *)RAM, 2 * PAGE, MADV_DONTNEED), 0);
     EQUAL(R[0], 9);
     /* Zeroed by the kernel is written: this page, which nothing else writes, is dirty. */
