@@ -181,6 +181,17 @@ END
     [ "$pages" -ge 32868 ] || fail "$pages"
 }
 
+@test "mprotect: a thread whose stack is RAM changes mappings at every depth" {
+    pages_of stack
+    # From the deepest call to the end of the stack; the kernel would say the same.
+    assert_count 1 '^\[DIRTY\] mprotect: [67][0-9][0-9] of 131072 pages: 0x82[0-9a-f]+-.*0x823fffff$'
+    expected=$(dirty_pages "$bitmap")
+    need_uffd
+    rm "$bitmap"
+    logged MMIOSHIM_DIRTY="$bitmap" MMIOSHIM_DIRTY_MODE=uffd timeout 60 "$GUESTS/d_dirty" stack
+    assert_equal "$(dirty_pages "$bitmap")" "$expected"
+}
+
 @test "mprotect: pages of a mapping of /dev/mem and of RAM, in turn; parent and child" {
     pages_of alias
     dirty_has 2

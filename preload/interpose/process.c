@@ -13,7 +13,7 @@
 #include "base/sys.h"
 #include "interpose/interpose.h"
 #include "interpose/program.h"
-#include "memory/ram.h"
+#include "memory/dirty.h"
 #include "trap/backtrace.h"
 #include "trap/signals.h"
 #include "trap/thread.h"
@@ -177,6 +177,7 @@ static void fork_child(void *unused)
 struct fork {
     u64 flags;
     u64 stack; /* the child's stack pointer, 0: the same */
+    u64 room;  /* bytes below it, as far as they are known */
     u64 args[11]; /* of clone3 */
 };
 
@@ -187,14 +188,28 @@ static bool is_fork(const struct call *call, struct fork *f)
     if (call->nr == SYS_clone) {
         f->flags = call->a[0];
         f->stack = call->a[1];
+        f->room = UINT64_MAX;
     } else if (call->nr == SYS_clone3) {
         if (call->a[1] < 64 || call->a[1] > sizeof(f->args) || !probe_read(f->args, call->a[0], call->a[1]))
             return false;
         f->flags = f->args[0];
         f->stack = f->args[5] ? f->args[5] + f->args[6] : 0;
+        f->room = f->args[6];
         f->args[5] = f->args[6] = 0;
     }
     return call->nr != SYS_vfork && !(f->flags & (CLONE_VM | CLONE_SETTLS));
+}
+
+/*
+ * A thread has no alternate stack before calls_born() gives it ours: until then no write to its own must fault, which
+ * may be RAM that nobody wrote, with dirty pages tracked by mprotect.
+ */
+static void open_stack(const struct fork *f)
+{
+    u64 first = MIN(f->room, 4 * PAGE_SIZE);
+
+    if (f->stack > first)
+        dirty_allow(f->stack - first, first);
 }
 
 /* The child goes on here, on its copy of our stack. */
@@ -212,8 +227,10 @@ enum call_answer call_clone(struct call *call)
     struct fork f;
     long pid;
 
-    if (!is_fork(call, &f))
+    if (!is_fork(call, &f)) {
+        open_stack(&f);
         return CALL_APART;
+    }
     if (sys_getpid() != self)
         return CALL_PASS;
     member_expect(interpose_machine->arena, 1);

@@ -23,10 +23,18 @@ static u32 count;
 static u32 sequence;
 static u32 holder; /* 0: nobody, 1: somebody, 2: somebody, and others wait */
 
+/*
+ * A program's stack may lie in RAM: its next page may be one that nobody wrote yet, and the fault comes in the middle of
+ * what is done here. This thread then goes on with the table as it is.
+ */
+static __thread u32 depth __attribute__((tls_model("initial-exec")));
+
 void alias_hold(void)
 {
     u32 none = 0;
 
+    if (depth++)
+        return;
     if (__atomic_compare_exchange_n(&holder, &none, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
         return;
     while (__atomic_exchange_n(&holder, 2, __ATOMIC_ACQUIRE))
@@ -35,12 +43,21 @@ void alias_hold(void)
 
 void alias_release(void)
 {
+    if (--depth)
+        return;
     if (__atomic_exchange_n(&holder, 0, __ATOMIC_RELEASE) == 2)
         sys(SYS_futex, &holder, FUTEX_WAKE_PRIVATE, 1);
 }
 
+/* No such fault while the table is half changed: the stack that is needed until then is written before. */
+static void touch_stack(void)
+{
+    __asm__ volatile("orq $0, -1024(%%rsp)" : : : "memory", "cc");
+}
+
 static void change_begin(void)
 {
+    touch_stack();
     __atomic_store_n(&sequence, sequence + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
@@ -56,6 +73,7 @@ void alias_after_fork(void)
 
     /* A thread of the parent that held the table is not here to let go of it. */
     holder = 0;
+    depth = 0;
     sequence += sequence & 1;
     for (u32 i = 0; i < count; i++)
         if (!table[i].alone)
@@ -89,7 +107,7 @@ bool alias_next(u64 addr, struct alias *alias)
     do {
         u32 at;
 
-        while ((before = __atomic_load_n(&sequence, __ATOMIC_ACQUIRE)) & 1) {
+        while (((before = __atomic_load_n(&sequence, __ATOMIC_ACQUIRE)) & 1) && !depth) {
             alias_hold(); /* asleep until it is changed */
             alias_release();
         }
@@ -98,7 +116,7 @@ bool alias_next(u64 addr, struct alias *alias)
         if (found)
             *alias = table[at];
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    } while (__atomic_load_n(&sequence, __ATOMIC_RELAXED) != before);
+    } while (!depth && __atomic_load_n(&sequence, __ATOMIC_RELAXED) != before);
     return found;
 }
 

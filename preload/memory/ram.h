@@ -71,8 +71,7 @@ void alias_stretches(const struct view *view, const struct machine_desc *desc, c
 
 /*
  * Keeps other threads from changing aliases, and what the kernel maps there,
- * until alias_release(). Does not nest, and none of the functions below that
- * take it themselves may be called meanwhile. Any context, signals masked.
+ * until alias_release(). Nests. Any context, signals masked.
  */
 void alias_hold(void);
 void alias_release(void);

@@ -137,6 +137,7 @@ static int threads(int argc, char **argv)
 }
 
 static volatile int writers;
+static int device;
 
 static void *spread(void *arg)
 {
@@ -196,6 +197,48 @@ static int forks(int argc, char **argv)
         waitpid(pid, &status, 0);
         EQUAL(status, 0);
     }
+    pthread_join(id, NULL);
+    return 0;
+}
+
+/*
+ * The stack grows into pages that nobody wrote yet while the library changes mappings for the program. No fork: the
+ * child would share the stack.
+ */
+static void deeper(unsigned n, unsigned long size, uint8_t *window)
+{
+    volatile char room[size];
+
+    room[0] = 1;
+    EQUAL(mprotect(base + (1000 + n % 64) * PAGE, PAGE, n % 2 ? PROT_READ : PROT_READ | PROT_WRITE), 0);
+    CHECK(mmap(window, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, device, RAM + n * PAGE) == window);
+    if (n % 3 == 0)
+        EQUAL(munmap(window, PAGE), 0);
+    if (n)
+        deeper(n - 1, size, window);
+    CHECK(room[0] == 1); /* not left before */
+}
+
+static void *grow(void *arg)
+{
+    (void)arg;
+    for (unsigned long size = 200; size < 4500; size += 333)
+        deeper(600, size, mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    return NULL;
+}
+
+/* stack: a thread whose stack is RAM. */
+static int stack(int argc, char **argv)
+{
+    pthread_attr_t attr;
+    pthread_t id;
+
+    (void)argc;
+    (void)argv;
+    device = open("/dev/mem", O_RDWR);
+    pthread_attr_init(&attr);
+    EQUAL(pthread_attr_setstack(&attr, base + 8192 * PAGE, 1024 * PAGE), 0);
+    EQUAL(pthread_create(&id, &attr, grow, NULL), 0);
     pthread_join(id, NULL);
     return 0;
 }
@@ -302,7 +345,7 @@ static int guards(int argc, char **argv)
 int main(int argc, char **argv)
 {
     static const struct action table[] = {
-        {"half", half},       {"all", all},           {"sparse", sparse},   {"runs", runs}, {"forget", forget},     {"threads", threads}, {"flips", flips}, {"forks", forks},
+        {"half", half},       {"all", all},           {"sparse", sparse},   {"runs", runs}, {"forget", forget},     {"threads", threads}, {"flips", flips}, {"stack", stack}, {"forks", forks},
         {"alias", alias},     {"children", children}, {"crowded", crowded}, {"guards", guards},
     };
 
