@@ -208,6 +208,11 @@ END
     done
 }
 
+@test "mprotect: a program that has all mappings itself still gets its summary" {
+    pages_of crowded 0
+    [ "$pages" -ge 8192 ] && [ "$pages" -le 131072 ] || fail "$pages"
+}
+
 @test "mprotect: pages that the program closed stay closed and clean" {
     pages_of guards
     dirty_has 2

@@ -298,14 +298,20 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
 
 /* --- the end --- */
 
-static void dirty_note(struct fmt *f)
+static void dirty_note(struct fmt *f, u64 missing)
 {
     u64 killed = bus->machine->arena->killed;
 
     if (killed)
         fmt_printf(f, "pages that only %lu killed process%s wrote are missing", killed, killed == 1 ? "" : "es");
+    if (missing)
+        fmt_printf(f, "%sno memory for %lu more ranges", killed ? ", " : "", missing);
     fmt_end(f);
 }
+
+/* For a program that left no memory, or no mapping, for the whole line. */
+static struct range few[64];
+static char short_line[4096 + ARRAY_SIZE(few) * 48];
 
 static void write_dirty(void)
 {
@@ -314,18 +320,21 @@ static void write_dirty(void)
     u64 n = dirty_ranges(bus->machine->desc, arena, NULL, 0);
     struct range *ranges = sys_pages((n + 1) * sizeof(*ranges));
     struct fmt f = {.cap = 4096 + n * 48};
-    char note_text[96];
+    char note_text[160], *line = sys_pages(f.cap);
     struct fmt note = FMT_INIT(note_text);
+    bool all = ranges && line;
+    u64 most = all ? n : MIN(n, (u64)ARRAY_SIZE(few));
 
-    f.buf = sys_pages(f.cap);
-    if (!ranges || !f.buf)
-        return;
-    dirty_ranges(bus->machine->desc, arena, ranges, n);
-    dirty_note(&note);
-    trace_print_dirty(&f, dirty_mode_name(), pages, arena->pages, ranges, n, note.len ? note_text : NULL, json);
+    f.buf = all ? line : short_line;
+    f.cap = all ? f.cap : sizeof(short_line);
+    dirty_ranges(bus->machine->desc, arena, all ? ranges : few, most);
+    dirty_note(&note, n - most);
+    trace_print_dirty(&f, dirty_mode_name(), pages, arena->pages, all ? ranges : few, most, note.len ? note_text : NULL, json);
     sink_put(f.buf, f.len, thread_self()->blocked);
-    sys_munmap(ranges, (n + 1) * sizeof(*ranges));
-    sys_munmap(f.buf, f.cap);
+    if (ranges)
+        sys_munmap(ranges, (n + 1) * sizeof(*ranges));
+    if (line)
+        sys_munmap(line, 4096 + n * 48);
 }
 
 static void write_exit(const struct arena_counters *c)
