@@ -55,4 +55,10 @@ static inline bool range_valid(struct range r)
     return r.size == 0 || r.base <= UINT64_MAX - (r.size - 1);
 }
 
+/* The part of it where programs may have memory: below 2^63, so that its end can be computed. */
+static inline struct range range_of_program(struct range r)
+{
+    return range_clip(r, (struct range){0, (u64)1 << 63});
+}
+
 #endif
