@@ -42,10 +42,10 @@ dirties() {
     done
 }
 
-@test "twelve sets of operations say the same of /dev/mem and of a file in memory, in each dirty mode" {
+@test "fifteen sets of operations say the same of /dev/mem and of a file in memory, in each dirty mode" {
     for mode in $(modes); do
         does "$mode" compare
-        assert_output 12
+        assert_output 15
     done
 }
 
@@ -53,7 +53,7 @@ dirties() {
     export MMIOSHIM_MACHINE=$machine
     for mode in $(modes); do
         does "$mode" compare
-        assert_output 12
+        assert_output 15
         "$CMD" machine rm "$machine"
     done
 }
@@ -78,6 +78,17 @@ END
 [MMIO] trap at 0x10000007 -> uart@10000000 SCR read1 0x43 #7
 [MMIO] trap at 0x10001000 -> virtio_mmio@10001000 MagicValue read4 0x74726976 #8
 [EXIT] 8 accesses (5 reads, 3 writes), 0 lint, 0 lost
+END
+}
+
+@test "mlock, protection keys, remap_file_pages and shmat: windows are mappings of a device" {
+    dirties '0x80000000 0x80001000 0x80003000' calls
+    assert_events <<'END'
+[MMIO] trap at 0x10000007 -> uart@10000000 SCR write1 0x31 #1
+[MMIO] trap at 0x10000007 -> uart@10000000 SCR read1 0x31 #2
+[MMIO] trap at 0x10001000 -> virtio_mmio@10001000 MagicValue read4 0x74726976 #3
+[MMIO] trap at 0x10000007 -> uart@10000000 SCR read1 0x31 #4
+[EXIT] 4 accesses (3 reads, 1 writes), 0 lint, 0 lost
 END
 }
 

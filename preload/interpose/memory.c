@@ -1,42 +1,33 @@
 /*
  * Mappings: those of /dev/mem show the machine, and what is known of aliases
- * and of RAM at its own address follows what the program does to them.
+ * follows what the program maps and unmaps there.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
 #include "cpu/cpu.h"
 #include "interpose/files.h"
 #include "interpose/interpose.h"
+#include "interpose/memory.h"
 #include "memory/dirty.h"
 #include "trap/backtrace.h"
 
-static struct range pages(u64 addr, u64 length)
-{
-    return (struct range){addr, page_up(length)};
-}
-
-/* Whole pages of the program that reach the machine, in part at least? */
-static bool ours(struct range r)
-{
-    return !(r.base & ~PAGE_MASK) && range_valid(r) && alias_overlaps(r);
-}
-
 /* --- mmap, munmap --- */
 
-static long map_mem(u64 addr, u64 length, int prot, int flags, int fd, u64 offset)
+/* Status: as of F_GETFL. */
+static long map_mem(struct range where, u64 length, int prot, int flags, int status, u64 offset)
 {
-    int status = (int)sys_fcntl(fd, F_GETFL, 0);
     long got;
 
-    if ((flags & MAP_FIXED) && ours(pages(addr, length)))
-        dirty_collect_range(pages(addr, length));
-    got = alias_map(interpose_machine, interpose_view, (void *)addr, length, prot, flags, status, offset);
+    if ((flags & MAP_FIXED) && call_on_machine(where))
+        dirty_collect_range(where);
+    got = alias_map(interpose_machine, interpose_view, (void *)where.base, length, prot, flags, status, offset);
     if (!sys_failed(got))
-        dirty_track(pages((u64)got, length));
+        dirty_track(call_pages((u64)got, length));
     return got;
 }
 
@@ -61,20 +52,64 @@ static long map_over(const struct call *call, struct range r)
 
 enum call_answer call_mmap(struct call *call)
 {
-    struct range r = pages(call->a[0], call->a[1]);
+    struct range r = call_pages(call->a[0], call->a[1]);
     int prot = (int)call->a[2], flags = (int)call->a[3], fd = (int)call->a[4];
+    bool code = (flags & (MAP_ANONYMOUS | MAP_TYPE)) == MAP_PRIVATE && (prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC;
+    bool over = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED && call_on_machine(r);
     long got;
 
     if (!(flags & MAP_ANONYMOUS) && files_is_mem(fd))
-        return call_done(call, map_mem(call->a[0], call->a[1], prot, flags, fd, call->a[5]));
-    if ((flags & MAP_FIXED) && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE && ours(r))
-        return call_done(call, map_over(call, r));
-    if (!(prot & PROT_EXEC) || (flags & MAP_ANONYMOUS))
+        return call_done(call, map_mem(r, call->a[1], prot, flags, (int)sys_fcntl(fd, F_GETFL, 0), call->a[5]));
+    if (!over && !code)
         return CALL_PASS;
-    got = call_kernel(call);
-    if (!sys_failed(got) && (flags & MAP_TYPE) == MAP_PRIVATE && !(prot & PROT_WRITE))
+    got = over ? map_over(call, r) : call_kernel(call);
+    if (!sys_failed(got) && code)
         calls_mapped((u64)got, call->a[1]);
     return call_done(call, got);
+}
+
+/* A segment's size is known to the kernel alone. Without SHM_REMAP it is put over nothing. */
+enum call_answer call_shmat(struct call *call)
+{
+    u64 addr = call->a[2] & SHM_RND ? page_down(call->a[1]) : call->a[1];
+    struct shmid_ds segment = {0};
+    struct range r;
+
+    if (!(call->a[2] & SHM_REMAP) || sys(SYS_shmctl, call->a[0], IPC_STAT, &segment) < 0)
+        return CALL_PASS;
+    r = call_pages(addr, segment.shm_segsz);
+    return call_on_machine(r) ? call_done(call, map_over(call, r)) : CALL_PASS;
+}
+
+/* Are all bytes of it in shared aliases, by a descriptor for writing, with one protection? */
+static bool shared_alike(struct range r, int *prot)
+{
+    u64 at = r.base, next = at;
+    struct alias part;
+
+    while (alias_walk(r, &at, &part)) {
+        if (part.range.base == r.base)
+            *prot = part.prot;
+        if (part.range.base != next || !part.shared || part.sealed || part.prot != *prot)
+            return false;
+        next = at;
+    }
+    return next - r.base == r.size;
+}
+
+/* Another place of the machine at the same address, remap_file_pages(2). */
+enum call_answer call_remap_file_pages(struct call *call)
+{
+    struct range r = {page_down(call->a[0]), page_down(call->a[1])};
+    int prot = 0;
+    long got;
+
+    if (!call_on_machine(r))
+        return CALL_PASS;
+    if (call->a[2] || call->a[3] > UINT64_MAX / PAGE_SIZE || !shared_alike(r, &prot))
+        return call_done(call, -EINVAL);
+    got = map_mem(r, r.size, prot, MAP_SHARED | MAP_FIXED, O_RDWR, call->a[3] * PAGE_SIZE);
+    return call_done(call, sys_failed(got) ? got : 0);
 }
 
 /* Other code may stand there soon: call stacks and decoded instructions are remembered by address. */
@@ -86,11 +121,11 @@ static void forget_code(void)
 
 enum call_answer call_munmap(struct call *call)
 {
-    struct range r = pages(call->a[0], call->a[1]);
+    struct range r = call_pages(call->a[0], call->a[1]);
 
     if (calls_unmapped(r.base, r.size))
         forget_code();
-    if (!ours(r))
+    if (!call_on_machine(r))
         return CALL_PASS;
     dirty_collect_range(r);
     return call_done(call, alias_unmap(r));
@@ -114,52 +149,11 @@ static long remap_ours(struct range old, struct range to, int flags)
 enum call_answer call_mremap(struct call *call)
 {
     int flags = (int)call->a[3];
-    struct range to = pages(call->a[4], call->a[2]);
+    struct range to = call_pages(call->a[4], call->a[2]);
 
-    if (ours(pages(call->a[0], call->a[1] ? call->a[1] : 1)))
-        return call_done(call, remap_ours(pages(call->a[0], call->a[1]), to, flags));
-    if ((flags & MREMAP_FIXED) && ours(to))
+    if (call_on_machine(call_pages(call->a[0], call->a[1] ? call->a[1] : 1)))
+        return call_done(call, remap_ours(call_pages(call->a[0], call->a[1]), to, flags));
+    if ((flags & MREMAP_FIXED) && call_on_machine(to))
         return call_done(call, map_over(call, to));
-    return CALL_PASS;
-}
-
-/* --- mprotect, madvise --- */
-
-enum call_answer call_mprotect(struct call *call)
-{
-    struct range r = pages(call->a[0], call->a[1]);
-    int prot = (int)call->a[2];
-
-    if ((prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) || !ours(r))
-        return CALL_PASS;
-    return call_done(call, dirty_protect(r, prot));
-}
-
-static long advise_fork(const struct call *call, struct range r)
-{
-    long ret;
-
-    alias_hold();
-    ret = call_kernel(call);
-    if (ret == 0)
-        alias_fork(r, (int)call->a[2] == MADV_DOFORK);
-    alias_release();
-    return ret;
-}
-
-enum call_answer call_madvise(struct call *call)
-{
-    struct range r = pages(call->a[0], call->a[1]);
-    int advice = (int)call->a[2];
-
-    if (!ours(r))
-        return CALL_PASS;
-    if (advice == MADV_DONTFORK || advice == MADV_DOFORK)
-        return call_done(call, advise_fork(call, r));
-    if (advice == MADV_REMOVE && alias_sealed(r))
-        return call_done(call, -EACCES);
-    /* What changes RAM or makes it writable; to all other advice it is a file like any other. */
-    if (advice == MADV_REMOVE || advice == MADV_POPULATE_WRITE)
-        dirty_touch(r);
     return CALL_PASS;
 }

@@ -340,14 +340,22 @@ void dirty_touch(struct range range)
 
 /* --- the program's mprotect --- */
 
+struct protector {
+    int key; /* -1: none */
+    long error;
+};
+
+static void protect_pages(struct protector *p, u64 addr, u64 size, int prot)
+{
+    if (p->error)
+        return;
+    p->error = p->key == -1 ? sys_mprotect((void *)addr, size, prot) : sys(SYS_pkey_mprotect, addr, size, prot, p->key);
+}
+
 static void protect_as_asked(void *context, const struct stretch *s)
 {
-    long *error = context;
-    long ret = sys_mprotect((void *)s->addr, s->ram.size,
-                            mode == DIRTY_MPROTECT && s->shared ? closed_prot(s->prot) : s->prot);
-
-    if (ret < 0 && !*error)
-        *error = ret;
+    protect_pages(context, s->addr, s->ram.size,
+                  mode == DIRTY_MPROTECT && s->shared ? closed_prot(s->prot) : s->prot);
 }
 
 /* Aliases side by side from `at` on that may have the protection, as one range: few system calls, however they differ. */
@@ -362,37 +370,38 @@ static struct range alike(struct range within, u64 at, int prot)
     return run;
 }
 
-static long protect_aliases(struct range run, int prot)
+static void protect_aliases(struct protector *p, struct range run, int prot)
 {
     u64 at = run.base;
     struct alias part;
-    long error = alias_protect(run, prot);
 
-    while (!error && alias_walk(run, &at, &part))
-        alias_stretches(view, machine->desc, &part, protect_as_asked, &error);
-    return error;
+    p->error = alias_protect(run, prot);
+    while (!p->error && alias_walk(run, &at, &part))
+        alias_stretches(view, machine->desc, &part, protect_as_asked, p);
 }
 
-long dirty_protect(struct range range, int prot)
+long dirty_protect(struct range range, int prot, int key)
 {
     u64 from = range.base, at = from;
+    struct protector p = {key, 0};
     struct alias part;
-    long error = 0;
 
     alias_hold();
-    while (!error && alias_walk(range, &at, &part)) {
+    while (!p.error && alias_walk(range, &at, &part)) {
         struct range run = alike(range, part.range.base, prot);
 
         if (part.range.base > from)
-            error = sys_mprotect((void *)from, part.range.base - from, prot);
-        if (!error)
-            error = run.size ? protect_aliases(run, prot) : -EACCES;
+            protect_pages(&p, from, part.range.base - from, prot);
+        if (!p.error && !run.size)
+            p.error = -EACCES;
+        if (!p.error)
+            protect_aliases(&p, run, prot);
         from = at = run.base + run.size;
     }
-    if (!error && from - range.base < range.size)
-        error = sys_mprotect((void *)from, range.size - (from - range.base), prot);
+    if (from - range.base < range.size)
+        protect_pages(&p, from, range.size - (from - range.base), prot);
     alias_release();
-    return error;
+    return p.error;
 }
 
 /* --- what the rest of the house asks for --- */

@@ -28,9 +28,10 @@ void dirty_collect(void);
 void dirty_collect_range(struct range range);
 /*
  * mprotect(2) of whole pages that hold aliases, with what of the program's own lies between: ascending, as far as it
- * goes. RAM gets what the program asks for less what tracking takes away meanwhile. 0 or -errno. Signals masked.
+ * goes. RAM gets what the program asks for less what tracking takes away meanwhile, and a protection key unless that is
+ * -1; windows have none. 0 or -errno. Signals masked.
  */
-long dirty_protect(struct range range, int prot);
+long dirty_protect(struct range range, int prot, int key);
 /* Forgets all dirty pages of the machine, as far as this process sees them. */
 void dirty_clear(void);
 /* A device wrote machine addresses [addr, addr+len), all RAM. Any context. */

@@ -9,7 +9,9 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "b_guest.h"
@@ -456,6 +458,100 @@ static void residence(const struct place *p)
     TRY(munmap(none, PAGE));
 }
 
+/* --- the calls that few programs make --- */
+
+static void keys(const struct place *p)
+{
+    uint8_t *m = map(p, 4, RW, MAP_SHARED, 0), *ro = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, p->ro, p->offset);
+
+    TRY(pkey_mprotect(m, PAGE, PROT_READ, -1));
+    WRITE(m, 1);
+    TRY(pkey_mprotect(m, 2 * PAGE, RW, -1));
+    WRITE(m, 2);
+    TRY(pkey_mprotect(m, PAGE, PROT_READ, 0));
+    WRITE(m, 3);
+    TRY(pkey_mprotect(m, PAGE, PROT_NONE, 0));
+    READ(m);
+    TRY(pkey_mprotect(m, PAGE, RW, 0));
+    WRITE(m, 4);
+    TRY(pkey_mprotect(m, PAGE, PROT_READ, 9)); /* nobody allocated it */
+    TRY(pkey_mprotect(m, PAGE, PROT_READ, -2));
+    TRY(pkey_mprotect(m, PAGE, PROT_READ, 1000));
+    WRITE(m, 5);
+    VALUE(in_file(p, 0));
+    TRY(pkey_mprotect(ro, PAGE, RW, -1));
+    TRY(pkey_mprotect(m + 1, PAGE, RW, -1));
+    TRY(pkey_mprotect(m, 0, RW, -1));
+    TRY(munmap(m + PAGE, PAGE));
+    TRY(pkey_mprotect(m, 4 * PAGE, PROT_READ, -1));
+    WRITE(m, 6);
+    WRITE(m + 2 * PAGE, 6);
+    TRY(munmap(m, 4 * PAGE));
+    TRY(munmap(ro, PAGE));
+}
+
+static void nonlinear(const struct place *p)
+{
+    size_t first = (size_t)p->offset / PAGE;
+    uint8_t *m = map(p, 4, RW, MAP_SHARED, 0), *s = map(p, 1, RW, MAP_PRIVATE, 0);
+    uint8_t *ro = mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED, p->ro, p->offset);
+
+    for (unsigned i = 0; i < 10; i++)
+        put(p, i * PAGE, (uint8_t)(0x10 + i));
+    TRY(remap_file_pages(m, PAGE, 0, first + 8, 0));
+    TRY(remap_file_pages(m + PAGE, 2 * PAGE, 0, first + 5, MAP_NONBLOCK));
+    VALUE(m[0]);
+    VALUE(m[PAGE]);
+    VALUE(m[2 * PAGE]);
+    VALUE(m[3 * PAGE]);
+    WRITE(m + 7, 0x77);
+    WRITE(m + 2 * PAGE + 7, 0x78);
+    VALUE(in_file(p, 8 * PAGE + 7));
+    VALUE(in_file(p, 6 * PAGE + 7));
+    TRY(remap_file_pages(m + 2 * PAGE + 123, PAGE + 1, 0, first + 9, 0));
+    VALUE(m[2 * PAGE]);
+    TRY(remap_file_pages(m, PAGE, PROT_READ, first, 0));
+    TRY(remap_file_pages(m, 0, 0, first, 0));
+    TRY(remap_file_pages(m, PAGE, 0, ~0ul, 0));
+    TRY(remap_file_pages(s, PAGE, 0, first, 0));
+    TRY(remap_file_pages(ro, PAGE, 0, first + 3, 0));
+    VALUE(ro[0] + ro[PAGE]);
+    WRITE(ro, 1);
+    TRY(mprotect(ro, PAGE, RW));
+    TRY(munmap(m + PAGE, PAGE));
+    TRY(remap_file_pages(m, 2 * PAGE, 0, first, 0));
+    TRY(remap_file_pages(m + PAGE, PAGE, 0, first, 0));
+    TRY(munmap(m, 4 * PAGE));
+    TRY(munmap(s, PAGE));
+    TRY(munmap(ro, 2 * PAGE));
+}
+
+/* Advice by way of a pidfd: from Linux 6.13 on, everything, where it is the process's own. */
+static void by_pidfd(const struct place *p)
+{
+    uint8_t *m = map(p, 4, RW, MAP_SHARED, 0), *ro = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, p->ro, p->offset);
+    struct iovec two[] = {{m, PAGE}, {m + 2 * PAGE, PAGE}}, bad[] = {{m + 3 * PAGE, PAGE}, {ro, PAGE}};
+    int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+    m[0] = m[PAGE] = m[2 * PAGE] = m[3 * PAGE] = 7;
+    VALUE(process_madvise(fd, two, 2, MADV_COLD, 0));
+    VALUE(process_madvise(fd, two, 2, MADV_REMOVE, 0));
+    VALUE(m[0] + m[PAGE] + m[2 * PAGE]);
+    VALUE(process_madvise(fd, two, 2, MADV_POPULATE_WRITE, 0));
+    VALUE(process_madvise(fd, bad, 2, MADV_REMOVE, 0));
+    TRY(process_madvise(fd, bad + 1, 1, MADV_REMOVE, 0));
+    VALUE(m[3 * PAGE]);
+    VALUE(process_madvise(fd, two, 2, MADV_DONTFORK, 0));
+    VALUE(process_madvise(fd, two, 0, MADV_REMOVE, 0));
+    TRY(process_madvise(fd, (void *)8, 1, MADV_REMOVE, 0));
+    TRY(process_madvise(fd, two, 1, MADV_REMOVE, 1));
+    TRY(process_madvise(-1, two, 1, MADV_REMOVE, 0));
+    TRY(process_madvise(p->rw, two, 1, MADV_REMOVE, 0));
+    TRY(close(fd));
+    TRY(munmap(m, 4 * PAGE));
+    TRY(munmap(ro, PAGE));
+}
+
 /* --- the machine and the file, compared --- */
 
 static const struct {
@@ -465,6 +561,7 @@ static const struct {
     {"reads", reads}, {"privates", privates}, {"shared", shared}, {"descriptors", descriptors}, {"parts", parts},
     {"half", half},   {"refused", refused},   {"flags", flags},   {"forks", forks},             {"moves", moves},
     {"advice", advice}, {"residence", residence},
+    {"keys", keys}, {"nonlinear", nonlinear}, {"by_pidfd", by_pidfd},
 };
 
 static struct place file(void)
@@ -611,6 +708,56 @@ static int windows(int argc, char **argv)
     return 0;
 }
 
+/* Calls that look at windows as memory; a segment of shared memory over RAM and a window. */
+static int calls(int argc, char **argv)
+{
+    volatile uint8_t *w = (volatile uint8_t *)UART, *m;
+    int id = shmget(IPC_PRIVATE, 2 * PAGE, IPC_CREAT | 0600), fd = open("/dev/mem", O_RDWR);
+
+    (void)argc;
+    (void)argv;
+    catch_faults();
+    /* As of every mapping of a device: nothing there to lock. */
+    EQUAL(mlock((void *)UART, 2 * PAGE), 0);
+    EQUAL(mlock((void *)(UART + 0x900), 9), 0);
+    EQUAL(mlock2((void *)UART, PAGE, MLOCK_ONFAULT), 0);
+    EQUAL(mlock2((void *)UART, PAGE, 0x40), -1);
+    EQUAL(errno, EINVAL);
+    EQUAL(munlock((void *)UART, 2 * PAGE), 0);
+    EQUAL(mlock((void *)(UART - PAGE), 2 * PAGE), -1);
+    EQUAL(errno, ENOMEM);
+    m = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_LOCKED, fd, UART);
+    EQUAL(mlock((void *)m, PAGE), 0);
+    m[7] = 0x31;
+    EQUAL(w[7], 0x31);
+    /* Another register file at the same place. */
+    EQUAL(remap_file_pages((void *)m, PAGE, 0, (UART + PAGE) / PAGE, 0), 0);
+    EQUAL(*(volatile uint32_t *)m, 0x74726976);
+    EQUAL(pkey_mprotect((void *)UART, PAGE, PROT_READ, -1), 0);
+    EQUAL(touch(w + 7, 1, 1), SIGSEGV * 100 + SEGV_ACCERR);
+    EQUAL(pkey_mprotect((void *)UART, PAGE, RW, -1), 0);
+    R[0] = 1;
+    R[PAGE] = 2;
+    EQUAL(shmat(id, (void *)UART, 0), -1);
+    EQUAL(errno, EINVAL);
+    EQUAL(shmat(id, (void *)RAM, 0), -1);
+    EQUAL(w[7], 0x31);
+    EQUAL(shmat(id, (void *)(RAM + PAGE + 5), SHM_REMAP), -1);
+    EQUAL(shmat(id, (void *)(RAM + PAGE + 5), SHM_REMAP | SHM_RND), RAM + PAGE);
+    EQUAL(shmat(id, (void *)UART, SHM_REMAP), UART);
+    EQUAL(w[7] + R[PAGE] + R[2 * PAGE], 0);
+    R[2 * PAGE] = 9;
+    EQUAL(w[PAGE], 9);
+    w[7] = 0x66;
+    EQUAL(R[PAGE + 7], 0x66);
+    EQUAL(mprotect((void *)RAM, 4 * PAGE, RW), 0);
+    R[3 * PAGE] = 3;
+    EQUAL(shmdt((void *)(RAM + PAGE)), 0);
+    EQUAL(touch(R + PAGE, 0, 0), SIGSEGV * 100 + SEGV_MAPERR);
+    EQUAL(shmctl(id, IPC_RMID, NULL), 0);
+    return 0;
+}
+
 /* dies READ|WRITE: in a window that was given back. */
 static int dies(int argc, char **argv)
 {
@@ -737,6 +884,7 @@ int main(int argc, char **argv)
 {
     static const struct action table[] = {
         {"compare", compare}, {"over", over}, {"windows", windows}, {"dies", dies}, {"home", home}, {"elsewhere", elsewhere},
+        {"calls", calls},
     };
 
     return run_action(table, sizeof(table) / sizeof(*table), argc, argv);
