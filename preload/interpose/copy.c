@@ -77,13 +77,13 @@ u64 copy_out(u64 to, const void *from, u64 n)
     return move_all(to, (u8 *)(uintptr_t)from, n, true);
 }
 
-void copy_lint(const char *call, const struct iovec *vectors, unsigned count)
+void copy_lint(const char *call, const struct iovec *vectors, unsigned count, bool to_program)
 {
     for (unsigned i = 0; i < count; i++) {
         u64 at = (u64)vectors[i].iov_base, end = at + vectors[i].iov_len, machine;
 
         for (; at < end; at = page_down(at) + PAGE_SIZE) {
-            if (!trap_concerns(at, &machine))
+            if (!trap_concerns(at, &machine) || !trap_allows(at, to_program))
                 continue;
             trap_lint_buffer(machine, call);
             return;

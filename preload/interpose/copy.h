@@ -18,6 +18,6 @@ u64 copy_out(u64 to, const void *from, u64 n);
 /* Width of one access of a register: what is asked for when it is 2, 4 or 8 bytes in all, else words of 4, else bytes. */
 unsigned copy_width(u64 machine, u64 left, u64 whole);
 /* One lint line: the call takes a window for memory. */
-void copy_lint(const char *call, const struct iovec *vectors, unsigned count);
+void copy_lint(const char *call, const struct iovec *vectors, unsigned count, bool to_program);
 
 #endif

@@ -96,7 +96,7 @@ static void bounce_call(void *argument)
         b->call->ret = (u64)-ENOMEM;
         return;
     }
-    copy_lint(b->name, b->vectors, b->count);
+    copy_lint(b->name, b->vectors, b->count, b->in);
     b->call->ret = (u64)through_bounce(b, bounce, total);
     sys_munmap(bounce, page_up(total));
 }

@@ -633,6 +633,7 @@ static void *own(unsigned long at, size_t size, int prot, int how)
 static int over(int argc, char **argv)
 {
     volatile uint8_t *w = (volatile uint8_t *)UART;
+    int ends[2];
 
     (void)argc;
     (void)argv;
@@ -662,6 +663,9 @@ static int over(int argc, char **argv)
     EQUAL(touch(w + 7, 0, 0), SIGSEGV * 100 + SEGV_ACCERR);
     EQUAL(mprotect((void *)UART, PAGE, RW), 0);
     EQUAL(w[7], 0x55);
+    CHECK(pipe(ends) == 0 && write(ends[1], "x", 1) == 1);
+    EQUAL(read(ends[0], (void *)(UART + 7), 1), 1);
+    EQUAL(w[7], 'x');
     EQUAL(munmap((void *)UART, PAGE), 0);
     EQUAL(touch(w + 7, 0, 0), SIGSEGV * 100 + SEGV_MAPERR);
     EQUAL(mprotect((void *)UART, PAGE, RW), -1);
@@ -675,7 +679,7 @@ static int over(int argc, char **argv)
 static int windows(int argc, char **argv)
 {
     volatile uint8_t *w = (volatile uint8_t *)UART, *m;
-    int fd = open("/dev/mem", O_RDWR);
+    int fd = open("/dev/mem", O_RDWR), ends[2];
     uint8_t byte = 0;
 
     (void)argc;
@@ -685,8 +689,13 @@ static int windows(int argc, char **argv)
     EQUAL(mprotect((void *)UART, PAGE, PROT_READ), 0);
     EQUAL(w[7], 0x41);
     EQUAL(touch(w + 7, 1, 1), SIGSEGV * 100 + SEGV_ACCERR);
+    CHECK(pipe(ends) == 0 && write(ends[1], "x", 1) == 1);
+    EQUAL(read(ends[0], (void *)(UART + 7), 1), -1);
+    EQUAL(errno, EFAULT);
     EQUAL(mprotect((void *)UART, PAGE, PROT_NONE), 0);
     EQUAL(touch(w + 7, 0, 0), SIGSEGV * 100 + SEGV_ACCERR);
+    EQUAL(write(ends[1], (void *)(UART + 7), 1), -1);
+    EQUAL(errno, EFAULT);
     EQUAL(pread(fd, &byte, 1, UART + 7), 1);
     EQUAL(byte, 0x41);
     EQUAL(mprotect((void *)UART, PAGE, PROT_WRITE), 0);
