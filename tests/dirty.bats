@@ -192,6 +192,22 @@ END
     assert_equal "$(dirty_pages "$bitmap")" "$expected"
 }
 
+@test "79 calls that write into RAM do as they do elsewhere, in each mode, and dirty it" {
+    for mode in uffd mprotect off; do
+        [ $mode != uffd ] || shim MMIOSHIM_DIRTY_MODE=uffd MMIOSHIM_LOG=none true 2> /dev/null || continue
+        logged MMIOSHIM_DIRTY_MODE=$mode timeout 60 "$GUESTS/d_writes"
+        assert_equal "$mode $stderr" "$mode "
+        assert_success
+        assert_output 79
+    done
+    # Two pages each: 3000 bytes that begin at the end of a page, a buffer of libc, and a structure.
+    for words in fread:0x80000000 fread_straight:0x80002000 pread:0x80006000 statx:0x80010000 vm_readv:0x8008e000; do
+        rm -f "$bitmap"
+        logged MMIOSHIM_DIRTY="$bitmap" MMIOSHIM_DIRTY_MODE=mprotect "$GUESTS/d_writes" "${words%:*}"
+        assert_equal "$words $(dirty_pages "$bitmap")" "$words ${words#*:} $(printf '%#x' $((${words#*:} + 0x1000)))"
+    done
+}
+
 @test "mprotect: pages of a mapping of /dev/mem and of RAM, in turn; parent and child" {
     pages_of alias
     dirty_has 2

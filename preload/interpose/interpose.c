@@ -1,65 +1,38 @@
 #include "interpose/interpose.h"
 
 #include "base/sys.h"
+#include "interpose/writes.h"
 #include "memory/dirty.h"
 #include "trap/backtrace.h"
 
 const struct machine *interpose_machine;
 const struct view *interpose_view;
 
-/* --- what the kernel writes, with dirty pages tracked by mprotect --- */
-
-static const struct writes {
-    u64 argument;
-    u64 (*length)(const struct call *call);
-} writes[CALL_MAX];
-
-#define OF(i) (call->a[i])
-#define CALL(name, function)
-#define WRITES(name, argument, length) \
-    static u64 length_of_##name(const struct call *call) \
-    { \
-        (void)call; \
-        return (length); \
-    }
+static const call_function functions[CALL_MAX] = {
+#define CALL(name, function) [SYS_##name] = function,
 #include "interpose/calls.def"
-#undef WRITES
-#define WRITES(name, argument, length) [SYS_##name] = {argument, length_of_##name},
-static const struct writes writes[CALL_MAX] = {
-#include "interpose/calls.def"
-};
 #undef CALL
-#undef WRITES
-#undef OF
+};
 
-/* The kernel cannot write into a protected page (EFAULT), so what it may write is opened first, and counts as written. */
+static call_function table[CALL_MAX];
+
 static enum call_answer open_pages(struct call *call)
 {
-    const struct writes *w = &writes[call->nr];
-    u64 length = w->length(call);
+    call_function function = functions[call->nr];
 
-    if (call->a[w->argument] && length)
-        dirty_allow(call->a[w->argument], MIN(length, (u64)1 << 30));
-    return CALL_PASS;
+    writes_open(call);
+    return function ? function(call) : CALL_PASS;
 }
-
-/* --- the table --- */
-
-static call_function table[CALL_MAX] = {
-#define CALL(name, function) [SYS_##name] = function,
-#define WRITES(name, argument, length)
-#include "interpose/calls.def"
-#undef CALL
-#undef WRITES
-};
 
 void interpose_start(const struct machine *machine, const struct view *view)
 {
+    bool opens = dirty_mode() == DIRTY_MPROTECT;
+
     interpose_view = view;
     interpose_machine = machine;
-    for (unsigned i = 0; i < CALL_MAX && dirty_mode() == DIRTY_MPROTECT; i++)
-        if (writes[i].length)
-            table[i] = open_pages;
+    writes_start();
+    for (unsigned i = 0; i < CALL_MAX; i++)
+        table[i] = opens && writes_known(i) ? open_pages : functions[i];
     calls_start(table);
 }
 

@@ -22,10 +22,8 @@ extern const struct view *interpose_view;
 void interpose_start(const struct machine *machine, const struct view *view);
 
 #define CALL(name, function) enum call_answer function(struct call *call);
-#define WRITES(name, argument, length)
 #include "interpose/calls.def"
 #undef CALL
-#undef WRITES
 
 /* The call is answered: with a result, or -errno. */
 static inline enum call_answer call_done(struct call *call, long ret)

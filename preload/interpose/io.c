@@ -1,9 +1,7 @@
 /*
  * read, write and their kin. On /dev/mem they are accesses of the machine.
- * Elsewhere, two kinds of buffers are not for the kernel to reach: pages of RAM
- * whose first write is caught by mprotect are opened before it writes (all of
- * them count as written, also those that the call then does not fill), and what
- * lies in a window is copied through its device.
+ * Elsewhere, buffers that lie in a window are not for the kernel to reach: what
+ * is there is copied through its device.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +14,6 @@
 #include "interpose/copy.h"
 #include "interpose/files.h"
 #include "interpose/interpose.h"
-#include "memory/dirty.h"
 #include "trap/backtrace.h"
 #include "trap/trap.h"
 
@@ -36,13 +33,6 @@ struct buffers {
 };
 
 /* --- buffers --- */
-
-static void open_vectors(const struct buffers *b)
-{
-    for (unsigned i = 0; i < b->count; i++)
-        if (b->vectors[i].iov_len)
-            dirty_allow((u64)b->vectors[i].iov_base, MIN((u64)b->vectors[i].iov_len, MOST));
-}
 
 static bool any_window(const struct buffers *b)
 {
@@ -103,8 +93,6 @@ static void bounce_call(void *argument)
 
 static enum call_answer with_buffers(struct buffers *b)
 {
-    if (b->in && dirty_mode() == DIRTY_MPROTECT)
-        open_vectors(b);
     if (likely(!any_window(b)))
         return CALL_PASS;
     calls_guarded(bounce_call, b);
@@ -179,8 +167,6 @@ enum call_answer call_sendto(struct call *call)
 
 enum call_answer call_recvfrom(struct call *call)
 {
-    if (dirty_mode() == DIRTY_MPROTECT && call->a[4])
-        dirty_allow(call->a[4], sizeof(struct sockaddr_storage));
     return one_buffer(call, true, "recv");
 }
 
@@ -278,13 +264,6 @@ static enum call_answer message(struct call *call, bool in, const char *name)
         return CALL_PASS;
     b.count = (unsigned)m.msg_iovlen;
     vectors_of_program = m.msg_iov;
-    if (in && dirty_mode() == DIRTY_MPROTECT) {
-        dirty_allow(call->a[1], sizeof(m));
-        if (m.msg_name)
-            dirty_allow((u64)m.msg_name, m.msg_namelen);
-        if (m.msg_control)
-            dirty_allow((u64)m.msg_control, m.msg_controllen);
-    }
     answer = with_buffers(&b);
     if (answer == CALL_DONE && in && (long)call->ret >= 0) {
         m.msg_iov = vectors_of_program;

@@ -10,7 +10,6 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "interpose/interpose.h"
-#include "memory/dirty.h"
 #include "trap/backtrace.h"
 #include "trap/thread.h"
 
@@ -150,15 +149,11 @@ enum call_answer call_sigsuspend(struct call *call)
 
 enum call_answer call_ppoll(struct call *call)
 {
-    if (dirty_mode() == DIRTY_MPROTECT)
-        dirty_allow(call->a[0], MIN(call->a[1], (u64)1 << 20) * 8);
     return call->a[4] == MASK_SIZE ? wait_argument(call, 3) : CALL_PASS;
 }
 
 enum call_answer call_epoll_pwait(struct call *call)
 {
-    if (dirty_mode() == DIRTY_MPROTECT)
-        dirty_allow(call->a[1], MIN(call->a[2], (u64)1 << 20) * 12);
     return call->a[5] == MASK_SIZE ? wait_argument(call, 4) : CALL_PASS;
 }
 
@@ -167,9 +162,6 @@ enum call_answer call_pselect(struct call *call)
 {
     enum call_answer answer;
 
-    for (unsigned i = 1; i <= 3 && dirty_mode() == DIRTY_MPROTECT; i++)
-        if (call->a[i])
-            dirty_allow(call->a[i], MIN(call->a[0], (u64)1 << 20) / 8 + 8);
     if (!call->a[5] || !probe_read(&call->scratch[1], call->a[5], 16) || call->scratch[2] != MASK_SIZE)
         return CALL_PASS;
     memcpy(call->changed, call->a, sizeof(call->changed));
