@@ -41,6 +41,7 @@ struct call {
     u64 changed[6]; /* CALL_CHANGED: the arguments that the kernel gets */
     u64 stack;      /* top of our stack */
     u64 waiting;    /* CALL_CHANGED: the caller's mark, zeroed when the call is over */
+    u64 changing;   /* a call with other arguments is under way */
     u64 scratch[8]; /* of the function that interposes: lives as long as the call */
     u64 redirect;
     bool late;      /* a SIGSEGV was sent meanwhile */

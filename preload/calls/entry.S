@@ -18,11 +18,14 @@
         .set    C_CHANGED, 168
         .set    C_STACK, 216
         .set    C_WAITING, 224
+        .set    C_CHANGING, 232
         .set    S_RESUME, 0
         .set    S_TAIL, 8
         .set    S_NR, 24
         .set    S_AT, 32
         .set    S_ENTER, 40
+        .set    S_BEHIND, 48
+        .set    S_APART, 56
 
         .macro  global name
         .globl  \name
@@ -46,7 +49,8 @@
 
 # --- stubs ---
 
-# Each 64 bytes: 20 for what the jump replaced, the way in, the call itself, the way back.
+# Each 64 bytes: 20 for what the jump replaced, the way in, the call itself, the
+# way back; and the call for those that need more on the way back (calls_apart).
         .macro  STUB
         .balign 64, 0xcc
 1:      movl    calls_sites + 64 * stub + S_NR(%rip), %eax
@@ -57,6 +61,10 @@
         nop
         syscall
         jmp     *calls_sites + 64 * stub + S_RESUME(%rip)
+        .fill   48 - (. - 1b), 1, 0xcc
+        syscall
+        leaq    calls_sites + 64 * stub(%rip), %r11
+        jmp     *S_APART(%r11)
         .fill   64 - (. - 1b), 1, 0xcc
         .set    stub, stub + 1
         .endm
@@ -148,17 +156,13 @@
 1:      jmp     *C_NEXT(%r11)
         global  calls_leave_end
 
-# The call with other arguments. r11: the struct call.
+# The call with other arguments, in the site's stub. r11: the struct call.
         global  calls_changed
         arguments C_CHANGED, %r11
-        syscall
-        .cfi_undefined %rip             # the kernel has changed r11
-        global  calls_changed_after
-        here    %rcx
-        arguments C_A, %rcx
-        movq    $0, C_WAITING(%rcx)
-        movq    C_SITE(%rcx), %r11
-        jmp     *S_RESUME(%r11)
+        movq    C_SITE(%r11), %r11
+        movq    S_TAIL(%r11), %r11
+        leaq    16(%r11), %r11
+        jmp     *%r11
         global  calls_changed_end
 
 # Signals were deferred, and are all blocked: they come now. r11: the struct call.
@@ -179,13 +183,28 @@ settle:
         .cfi_endproc
         .size   calls_native, . - calls_native
 
-# Behind a call that made two of one: a new thread's first instructions, on its
-# stack; those of a vfork child; and of the parent, to which such a child, gone
-# from the middle of a call, may have left its marks. r11: the site.
+# Behind the second call instruction of a stub. r11: the site. A call with other
+# arguments is over: the registers are the program's again.
         .p2align 4
         .type   calls_apart, @function
-        global  calls_apart
         .cfi_startproc
+        .cfi_def_cfa %rsp, 0
+        .cfi_escape 0x10, 0x10, 0x02, 0x7b, 0x00
+        global  calls_apart
+        here    %rcx
+        jrcxz   apart
+        movq    C_CHANGING(%rcx), %rcx
+        jrcxz   apart
+        here    %rcx
+        arguments C_A, %rcx
+        movq    $0, C_WAITING(%rcx)
+        movq    $0, C_CHANGING(%rcx)
+        jmp     *S_BEHIND(%r11)
+        global  calls_apart_end
+# A call that made two of one: a new thread's first instructions, on its stack;
+# those of a vfork child; and of the parent, to which such a child, gone from
+# the middle of a call, may have left its marks.
+apart:
         .cfi_undefined %rip
         leaq    -128(%rsp), %rsp
         pushq   %rbp

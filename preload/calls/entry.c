@@ -14,7 +14,8 @@
 
 _Static_assert(offsetof(struct call, rsp) == 56 && offsetof(struct call, rbx) == 72 && offsetof(struct call, site) == 120 &&
                    offsetof(struct call, again) == 144 && offsetof(struct call, changed) == 168 &&
-                   offsetof(struct call, stack) == 216 && offsetof(struct call, waiting) == 224,
+                   offsetof(struct call, stack) == 216 && offsetof(struct call, waiting) == 224 &&
+                   offsetof(struct call, changing) == 232,
                "entry.S");
 
 __attribute__((visibility("hidden"))) extern __thread struct call *calls_here;
@@ -57,12 +58,6 @@ void calls_redirect(void (*function)(int), int argument)
     call->rsp = ((call->rsp - 128) & ~(u64)15) - 8;
 }
 
-/* Where the program goes on behind the call. */
-static u64 behind(const struct site *site)
-{
-    return site->tactic == TACTIC_NEXT ? site->tail + 2 : site->resume;
-}
-
 void calls_dispatch(struct call *call)
 {
     const struct site *site = call->site;
@@ -82,11 +77,12 @@ void calls_dispatch(struct call *call)
         return;
     }
     if (answer == CALL_DONE) {
-        call->next = call->again = behind(site);
+        call->next = call->again = site->behind;
         return;
     }
     call->ret = call->nr;
     call->again = site->restart;
+    call->changing = answer == CALL_CHANGED;
     call->next = answer == CALL_CHANGED ? (u64)calls_changed
                  : answer == CALL_AGAIN ? site->restart
                  : answer == CALL_APART ? site->tail - STUB_TAIL + STUB_APART
@@ -120,18 +116,31 @@ static void give_arguments(greg_t *regs, const struct call *call)
         regs[order[i]] = (greg_t)call->a[i];
 }
 
-/* In a stub: the call has not begun, or is over. */
-static u64 seen_in_stub(const struct site *site, u64 rip, u64 rax)
+/* A call with other arguments did not begin, or is over. The mask of a wait is in effect only for a signal that ended it. */
+static u64 changed_over(const struct site *site, greg_t *regs, struct call *call, bool before, bool just_now)
 {
+    give_arguments(regs, call);
+    call->waited = call->waiting && just_now && regs[REG_RAX] == -EINTR;
+    call->waiting = call->changing = 0;
+    return before ? site->restart : site->behind;
+}
+
+/* In a stub: the call has not begun, or is over. */
+static u64 seen_in_stub(const struct site *site, u64 rip, greg_t *regs)
+{
+    struct call *call = thread_self() ? &thread_self()->call : NULL;
     u64 offset = rip - (site->tail - STUB_TAIL);
+
+    if (offset >= STUB_APART && call && call->changing)
+        return changed_over(site, regs, call, offset == STUB_APART, offset == STUB_APART + 2);
 
     if (offset < STUB_FIXED && site->tactic == TACTIC_PREV) /* only the first of them is still where it was */
         return offset ? rip : site->at - site->before;
     if (offset < STUB_TAIL || offset == STUB_APART)
         return site->restart;
     if (offset < STUB_AFTER)
-        return rax == RESTART_SYSCALL ? rip : site->restart;
-    return site->tactic == TACTIC_NEXT || offset > STUB_APART ? rip : site->resume;
+        return regs[REG_RAX] == RESTART_SYSCALL ? rip : site->restart;
+    return offset > STUB_APART || (site->tactic == TACTIC_NEXT && offset > STUB_AFTER) ? rip : site->behind;
 }
 
 static bool within(u64 rip, const char *from, const char *to)
@@ -147,18 +156,19 @@ static u64 seen_in_entry(u64 rip, greg_t *regs, struct call *call)
     if (within(rip, calls_stored, calls_entered))
         return call->site->restart;
     if (within(rip, calls_left, calls_leave_end)) {
-        call->waiting = 0;
+        call->waiting = call->changing = 0;
         return call->again;
     }
-    give_arguments(regs, call);
+    if (within(rip, calls_apart, calls_apart_end))
+        return call->changing ? changed_over(call->site, regs, call, false, false) : rip;
+    if (within(rip, calls_changed, calls_changed_end))
+        return changed_over(call->site, regs, call, true, false);
     if (within(rip, calls_settled, calls_settle_end)) {
+        give_arguments(regs, call);
         regs[REG_RAX] = (greg_t)call->ret;
         return call->again;
     }
-    /* The mask of a wait is in effect only for a signal that ended it. */
-    call->waited = call->waiting && rip == (u64)calls_changed_after && regs[REG_RAX] == -EINTR;
-    call->waiting = 0;
-    return within(rip, calls_changed, calls_changed_after) ? call->site->restart : behind(call->site);
+    return rip;
 }
 
 bool calls_interrupted(ucontext_t *uc)
@@ -178,10 +188,10 @@ bool calls_interrupted(ucontext_t *uc)
             regs[REG_RIP] = (greg_t)calls_wait_restart;
         return false;
     }
-    if (within(rip, calls_native, calls_settle_end) && thread_self())
+    if (within(rip, calls_native, calls_apart_end) && thread_self())
         regs[REG_RIP] = (greg_t)seen_in_entry(rip, regs, &thread_self()->call);
     else if ((site = calls_site_of(rip)))
-        regs[REG_RIP] = (greg_t)seen_in_stub(site, rip, (u64)regs[REG_RAX]);
+        regs[REG_RIP] = (greg_t)seen_in_stub(site, rip, regs);
     return true;
 }
 

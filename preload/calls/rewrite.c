@@ -119,8 +119,8 @@ static void make_image(struct image *image, const struct found *found)
 /* Is the stub in the library's text good for it as it is? */
 static bool ready_made(const struct found *found, u64 stub)
 {
-    return (found->tactic == TACTIC_MOVE || found->tactic == TACTIC_GAP) && found->nr < CALL_MAX && found->nr != SYS_clone &&
-           found->nr != SYS_clone3 && found->nr != SYS_vfork && stub - (u64)calls_stubs < STUB_COUNT * STUB_SIZE;
+    return (found->tactic == TACTIC_MOVE || found->tactic == TACTIC_GAP) &&
+           stub - (u64)calls_stubs < STUB_COUNT * STUB_SIZE;
 }
 
 static int mem = -1; /* /proc/self/mem, open while sites are rewritten */
@@ -248,6 +248,7 @@ static struct site *make_site(const struct found *found)
         .at = found->at,
         .enter = (u64)calls_enter,
         .tactic = found->tactic,
+        .behind = found->tactic == TACTIC_NEXT ? stub + STUB_AFTER : found->at + 2,
         .apart = (u64)calls_apart,
     };
     if (ready_made(found, stub))

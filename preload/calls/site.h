@@ -10,10 +10,11 @@ struct site {
     u64 tail;    /* the stub's own system-call instruction */
     u64 restart; /* where the program makes this call (again) */
     u32 nr;
-    u32 before;  /* TACTIC_PREV: bytes of the instructions that were moved */
+    u8 tactic;
+    u8 before;   /* TACTIC_PREV: bytes of the instructions that were moved */
     u64 at;      /* of the system-call instruction */
     u64 enter;   /* calls_enter */
-    u64 tactic;
+    u64 behind;  /* where a call ends that we answered: what the jump lies over there runs first */
     u64 apart;   /* calls_apart */
 };
 
@@ -75,9 +76,9 @@ void sites_find(const struct text *text, void (*each)(void *context, const struc
 extern struct site calls_sites[STUB_COUNT];
 extern const u8 calls_stubs[STUB_COUNT][STUB_SIZE];
 extern const char calls_enter[], calls_stored[], calls_entered[], calls_left[], calls_native[], calls_leave_end[];
-extern const char calls_changed[], calls_changed_after[], calls_changed_end[];
+extern const char calls_changed[], calls_changed_end[];
 extern const char calls_settled[], calls_settle_end[];
-extern const char calls_apart[];
+extern const char calls_apart[], calls_apart_end[];
 extern const char calls_wait_begin[], calls_wait_after[], calls_wait_restart[];
 
 #endif
