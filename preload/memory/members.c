@@ -111,6 +111,7 @@ static unsigned await_children(struct arena *arena, const struct lock_self *self
 {
     struct timespec moment = {.tv_nsec = 1000 * 1000};
     unsigned alive = reap(arena);
+    u64 session = arena->session, killed = arena->killed;
 
     for (int tries = 0; !alive && arena->pending && tries < 100; tries++) {
         lock_release(&arena->members_lock, self);
@@ -118,6 +119,9 @@ static unsigned await_children(struct arena *arena, const struct lock_self *self
         lock_take(&arena->members_lock, self);
         alive = reap(arena);
     }
+    /* One that came meanwhile, and is gone again, was the last: the machine's affairs are settled. */
+    if (!alive && arena->session != session && arena->killed == killed)
+        return 1;
     if (!alive)
         arena->pending = 0;
     return alive;
