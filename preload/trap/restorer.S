@@ -45,6 +45,7 @@
 signals_restorer:
         .byte   0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00
         .byte   0x0f, 0x05
+        ud2                             # a seccomp filter refused it: there is no way back
         .cfi_endproc
         .size   signals_restorer, . - signals_restorer
 
@@ -64,6 +65,7 @@ signals_return:
         call    signals_leave
         .byte   0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00
         .byte   0x0f, 0x05
+        ud2
 signals_return_end:
         .cfi_endproc
         .size   signals_return, . - signals_return
