@@ -8,11 +8,11 @@ plain() {
     plain_output=$output plain_stderr=$stderr plain_status=$status
 }
 
-# like PROGRAM...: runs it with us; all three must be those of plain(). Its transcript is $log.
+# like PROGRAM...: runs it with us, behind the library in FIRST; all three must be those of plain(). Its transcript is $log.
 like() {
     log=$BATS_TEST_TMPDIR/log
     rm -f "$log"
-    run --separate-stderr timeout -k 1 "${LIMIT:-60}" env LD_PRELOAD="$LIB" MMIOSHIM_LOG="$log" "$@" < "${INPUT:-/dev/null}"
+    run --separate-stderr timeout -k 1 "${LIMIT:-60}" env LD_PRELOAD="${FIRST:+$FIRST }$LIB" MMIOSHIM_LOG="$log" "$@" < "${INPUT:-/dev/null}"
     [ "$plain_output" = "$output" ] || diff <(echo "$plain_output") <(echo "$output") | head -n 40 | fail
     [ "$plain_stderr" = "$stderr" ] || diff <(echo "$plain_stderr") <(echo "$stderr") | head -n 40 | fail
     assert_equal "$status" "$plain_status"

@@ -161,3 +161,77 @@ with concurrent.futures.ProcessPoolExecutor(2) as pool:
     done > many.c
     untouched sh -c 'gcc -O2 -pipe -c -o many.o many.c; md5sum < many.o; gcc -O2 -S -o - many.c | md5sum'
 }
+
+@test "in other places: a user namespace, a changed root directory, without /proc, without address randomisation" {
+    cat > stores.c <<'END2'
+#include <stdint.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+    (void)argv;
+    for (int i = 0; i < 100 && argc > 1; i++)
+        *(volatile uint8_t *)0x10000007 = (uint8_t)i;
+    puts("done");
+    return 4;
+}
+END2
+    gcc -o stores stores.c
+    export MMIOSHIM_BACKTRACE=0
+    for how in 'unshare -Ur' 'setarch -R' 'setarch -L' 'prlimit --nofile=64' 'prlimit --stack=unlimited' 'prlimit --core=0 --as=700000000:700000000' \
+        'env -C /' 'nice' 'setsid -w' 'chrt -b 0'; do
+        $how true 2>/dev/null || continue
+        plain $how "$PWD/stores"
+        like $how "$PWD/stores" w
+        assert_count 100 '^\[MMIO\] .* write1 '
+        assert_count 1 '^\[EXIT\] 100 accesses \(0 reads, 100 writes\), 0 lint, 0 lost$'
+    done
+    if unshare -Urm true 2>/dev/null; then
+        plain unshare -Urm sh -c "mount -t tmpfs none /proc; exec $PWD/stores"
+        like unshare -Urm sh -c "mount -t tmpfs none /proc; exec $PWD/stores w"
+        assert_count 1 '^\[EXIT\] 100 accesses \(0 reads, 100 writes\), 0 lint, 0 lost$'
+    fi
+    plain env -i A="$(printf '%0100000d' 0)" B="$(printf '%0100000d' 1)" ./stores
+    like env A="$(printf '%0100000d' 0)" B="$(printf '%0100000d' 1)" ./stores w
+    assert_count 100 '^\[MMIO\] .* write1 '
+}
+
+@test "a seccomp filter: what it refuses us, with and without a way back from a handler" {
+    cat > box.c <<'END2'
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define ALLOW(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+int main(int argc, char **argv)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ALLOW(SYS_write), ALLOW(SYS_exit_group),
+        ALLOW(argv[1][0] == 'r' ? SYS_rt_sigreturn : SYS_exit_group),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+    };
+    struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        _exit(77);
+    for (int i = 0; i < 3 && argc > 2; i++)
+        *(volatile uint8_t *)0x10000007 = (uint8_t)i;
+    _exit(write(1, "boxed\n", 6) == 6 ? 6 : 7);
+}
+END2
+    gcc -o box box.c
+    untouched ./box n
+    [ "$status" = 6 ]
+    untouched ./box r
+    plain ./box r
+    like ./box r window
+    assert_count 3 '^\[MMIO\] .* write1 '
+    # rt_sigreturn is refused: no way back. It must end, not turn for ever.
+    logged timeout -s KILL 10 ./box n window
+    [ "$status" -gt 128 ] && [ "$status" != 137 ] || fail "status $status"
+    assert_count 1 '^\[MMIO\] .* write1 '
+}
