@@ -63,6 +63,10 @@ test: deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)CC="$(CC)" sh tests/run.sh
 
+test-all: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)CC="$(CC)" sh tests/run.sh unit static cases fuzz diff bats all
+
 # N=executions, SEED=number: random instructions, in ordinary memory and in a window.
 N    ?= 10000000
 SEED ?= $(shell date +%s)
@@ -163,6 +167,7 @@ help:
 	@echo "  all        library ./libmmioshim.so, command ./mmioshim, ./examples/* (the default)"
 	@echo "  run        installs what is missing, builds, runs the example driver under the library"
 	@echo "  test       installs what is missing, builds, runs every test"
+	@echo "  test-all   the same, and programs of other languages, which it installs with apt-get"
 	@echo "  fuzz-insn  compares random instructions in memory and in a window; N=executions, SEED=number"
 	@echo "  bench      measures costs as ratios within one run"
 	@echo "  deps       installs missing Debian packages"

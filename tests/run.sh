@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs every test, and ends with the line "N passed, N failed, N skipped". Called by `make test` after the build.
-#   tests/run.sh [unit|static|cases|fuzz|diff|bats|FILE.bats]...
+#   tests/run.sh [unit|static|cases|fuzz|diff|bats|all|FILE.bats]...
 set -u
 cd "$(dirname "$0")/.."
 # Tests begin with an empty standard input, however this is started.
@@ -97,8 +97,9 @@ for what in "$@"; do
     case $what in
     unit | static | cases | fuzz | diff) $what ;;
     bats) bats_files tests/*.bats ;;
+    all) bats_files tests/all/*.bats ;;
     *.bats) bats_files "$what" ;;
-    *) echo "tests/run.sh: $what: allowed: unit static cases fuzz diff bats FILE.bats" >&2 && exit 2 ;;
+    *) echo "tests/run.sh: $what: allowed: unit static cases fuzz diff bats all FILE.bats" >&2 && exit 2 ;;
     esac
 done
 
