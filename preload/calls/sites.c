@@ -210,6 +210,17 @@ static bool branched(const struct survey *s, int from, int to)
     return !s->whole || s->targets >> (32 + from) & (((u64)1 << (to - from)) - 1);
 }
 
+/* "mov $nr, %rax" right before it: the long form, of assemblers that do not shorten it (Go's), or glibc's restorer. */
+static bool numbered(const struct text *text, const u8 *p, u32 *number)
+{
+    static const u8 opcode[3] = {0x48, 0xc7, 0xc0};
+
+    if (p - text->base < 7 || memcmp(p - 7, opcode, sizeof(opcode)) != 0)
+        return false;
+    memcpy(number, p - 4, 4);
+    return *number < CALL_MAX;
+}
+
 /* The return from a signal handler: unwinders and debuggers know it by its bytes. */
 static bool is_sigreturn(const u8 *p)
 {
@@ -252,6 +263,12 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
         found->nr = number;
         found->tactic = TACTIC_MOVE;
         return number < CALL_MAX;
+    }
+    if (numbered(text, p, &number)) {
+        found->nr = number;
+        found->tactic = TACTIC_PREV;
+        found->prev = 7;
+        return true;
     }
     if (t->count > 0)
         f = function_of(t, at);

@@ -5,6 +5,7 @@ setup_file() {
     sh "$BATS_TEST_DIRNAME/../deps.sh" golang-go gcc libc6-dev file >&3
     export GOCACHE=$BATS_FILE_TMPDIR/cache GO111MODULE=off HOME=$BATS_FILE_TMPDIR
     CGO_ENABLED=1 go build -o "$BATS_FILE_TMPDIR/all" "$BATS_TEST_DIRNAME/all.go"
+    CGO_ENABLED=1 go build -buildmode=pie -o "$BATS_FILE_TMPDIR/all-pie" "$BATS_TEST_DIRNAME/all.go"
 }
 
 setup() {
@@ -35,12 +36,18 @@ counted() {
     counted
 }
 
-@test "go, dynamic: all of it, under a flood of preemption signals" {
-    skip "the runtime's own sigaltstack passes us by: its handler finds itself on another stack than it believes, and it ends the program"
-    plain "$ALL"
+@test "go, dynamic, within reach of the library: all of it, under a flood of preemption signals" {
+    # The loader, started as a program, puts the program beside its libraries.
+    set -- /lib64/ld-linux-x86-64.so.2 "$ALL-pie"
+    plain "$@"
     [ "$status" = 5 ]
-    WINDOW=0x40000000 like "$ALL"
-    counted
+    like "$@"
+    [ ! -s "$log" ]
+    for window in 0x40000000 'devmem 0x40000000'; do
+        WINDOW=$window like "$@"
+        counted
+        assert_count 1 '^\[EXIT\] 40000 accesses \(16000 reads, 24000 writes\), 0 lint, 0 lost$'
+    done
 }
 
 @test "go, static: the launcher says so" {
