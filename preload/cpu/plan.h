@@ -232,8 +232,8 @@ const struct xstate_component *xstate_component(unsigned i);
 u64 xstate_in_use(const struct cpu_state *state);
 /* Of `components`, those in `now` are in use from now on, the others in their initial state. */
 void xstate_set_in_use(struct cpu_state *state, u64 components, u64 now);
-/* Linux calls x87 in use in every signal frame; if it is in its initial state, it no longer is. */
-void xstate_settle_x87(struct cpu_state *state);
+/* Linux calls x87 and SSE in use in every signal frame; what is in its initial state no longer is. */
+void xstate_settle(struct cpu_state *state);
 /* Components to load: what the plan asks for, the state can hold, and is in use or not lazy. */
 u64 xstate_needed(const struct plan *plan, const struct cpu_state *state);
 void xstate_get_vector(const struct cpu_state *state, unsigned reg, u8 value[64]);

@@ -105,12 +105,6 @@ static u64 absent(const struct image *im)
     return im->run->plan->op == XSAVE_PLAIN ? 0 : ~im->run->state->xfeatures;
 }
 
-/* The CPU looks at the last byte first. */
-static bool reaches(struct image *im, unsigned n, bool write)
-{
-    return run_reach(im->run, im->addr + n - 1, 1, write) && run_reach(im->run, im->addr, n, write);
-}
-
 /* ---- the part that the CPU does ---- */
 
 static bool run_stub(struct image *im, u64 components)
@@ -149,6 +143,24 @@ static bool has_part(const struct image *im, const struct part *part, u64 compon
     if (part->components != (XC_SSE | XC_AVX))
         return components & part->components;
     return im->layout & COMPACTED ? components & XC_SSE : im->requested & part->components;
+}
+
+/* Where the part of the image begins that `components` take: the header, if they take nothing before it. */
+static unsigned first_byte(const struct image *im, u64 components)
+{
+    if (has_part(im, &parts[0], components))
+        return parts[0].at;
+    return has_part(im, &parts[1], components) ? parts[1].at : XSTATE_BV;
+}
+
+/* CPUs look at the last byte, at the first one that they need, and then at the rest: nothing is touched before. */
+static bool reaches(struct image *im, u64 components, unsigned end, bool write)
+{
+    u64 header = im->addr + XSTATE_BV;
+
+    return run_reach(im->run, im->addr + end - 1, 1, write) &&
+           run_reach(im->run, im->addr + first_byte(im, components), 1, write) &&
+           run_reach(im->run, header, end - XSTATE_BV, write);
 }
 
 static u64 copied(u64 components)
@@ -211,11 +223,11 @@ static void complete_header(struct image *im)
 static enum cpu_outcome save(struct image *im)
 {
     im->layout = compacts(im) ? im->requested | COMPACTED : 0;
-    if (!reaches(im, extent(im->layout, im->requested, absent(im)), true))
+    if (!reaches(im, im->requested, extent(im->layout, im->requested, absent(im)), true))
         return im->run->outcome;
     if (!compacts(im) && !run_read(im->run, im->addr + XSTATE_BV, im->area + XSTATE_BV, 8))
         return im->run->outcome;
-    xstate_settle_x87(im->run->state);
+    xstate_settle(im->run->state);
     if (!run_stub(im, im->requested))
         return im->run->outcome;
     complete_header(im);
@@ -266,12 +278,24 @@ static bool read_components(struct image *im)
     return true;
 }
 
+/*
+ * In the compacted format MXCSR is a part of SSE, and CPUs look at it when they come there: when a bad one ends the
+ * instruction, components that the image leaves out are in their initial state already.
+ */
+static void initialise(struct image *im)
+{
+    u64 out = copied(im->requested) & im->run->state->xfeatures & ~im->present;
+
+    if (im->layout & COMPACTED)
+        xstate_set_in_use(im->run->state, out, 0);
+}
+
 /* Asks the CPU what it thinks of the header, before the image is read: no component is loaded. */
 static bool header_stands(struct image *im)
 {
     u64 probed = im->requested;
 
-    if (!reaches(im, XSTATE_LEGACY, false) ||
+    if (!run_reach(im->run, im->addr + AREA_XCOMP, 1, false) ||
         !run_read(im->run, im->addr + XSTATE_BV, im->area + XSTATE_BV, XSTATE_LEGACY - XSTATE_BV))
         return false;
     memcpy(&im->present, im->area + XSTATE_BV, sizeof(im->present));
@@ -281,7 +305,7 @@ static bool header_stands(struct image *im)
             return run_stub(im, 0);
         probed &= im->layout;
     }
-    return reaches(im, extent(im->layout, probed, 0), false) && run_stub(im, 0);
+    return reaches(im, probed, extent(im->layout, probed, 0), false) && run_stub(im, 0);
 }
 
 static enum cpu_outcome restore(struct image *im)
@@ -294,9 +318,13 @@ static enum cpu_outcome restore(struct image *im)
     homeless = im->requested & im->present & ~run->state->xfeatures;
     if (homeless)
         return lacks_room(run, homeless);
-    if (!read_image(im) || !run_stub(im, im->requested) || !read_components(im))
+    if (!read_image(im))
         return run->outcome;
-    return run_done(run);
+    if (!run_stub(im, im->requested)) {
+        initialise(im);
+        return run->outcome;
+    }
+    return read_components(im) ? run_done(run) : run->outcome;
 }
 
 enum cpu_outcome run_xsave(struct run *run)

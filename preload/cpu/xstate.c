@@ -144,7 +144,7 @@ struct x87_env *xstate_x87(const struct cpu_state *state)
     return xstate_in_use(state) & XC_X87 ? state->xsave : NULL;
 }
 
-void xstate_settle_x87(struct cpu_state *state)
+void xstate_settle(struct cpu_state *state)
 {
     static const u8 initial[] = {0x7f, 0x03};
     const u8 *area = state->xsave;
@@ -152,6 +152,8 @@ void xstate_settle_x87(struct cpu_state *state)
     /* FCW 037FH, all else zero but MXCSR, which lies between (SDM vol. 1, 13.6). */
     if (memcmp(area, initial, sizeof(initial)) == 0 && all_zero(area + 2, 22) && all_zero(area + LEGACY_ST, 128))
         xstate_set_in_use(state, XC_X87, 0);
+    if (all_zero(area + LEGACY_XMM, components[1].size)) /* MXCSR is told by its value (13.6, XINUSE) */
+        xstate_set_in_use(state, XC_SSE, 0);
 }
 
 /* mm0-7 are the physical registers; the area holds them in the order of the stack, st0 first. */

@@ -94,7 +94,7 @@ TEST(saving_initial_state)
 }
 
 /* Linux marks x87 as in use in each signal frame; an initial one is saved as such. */
-TEST(initial_x87_of_a_frame)
+TEST(initial_state_of_a_frame)
 {
     u64 bv;
 
@@ -111,6 +111,11 @@ TEST(initial_x87_of_a_frame)
     CHECK_EQ(run(), CPU_DONE);
     memcpy(&bv, data + HEADER, sizeof(bv));
     CHECK_EQ(bv, 2);
+    memset(m.area + 160, 0, 256);
+    memcpy(m.area + 24, "\x80\x1f\0\0", 4);
+    CHECK_EQ(run(), CPU_DONE);
+    memcpy(&bv, data + HEADER, sizeof(bv));
+    CHECK_EQ(bv, 0);
 }
 
 /* ---- restoring ---- */
