@@ -228,11 +228,13 @@ static bool is_maskmov(const struct view *v)
 static void plan_mask(const struct view *v)
 {
     switch (v->in.mnemonic) {
-    case ZYDIS_MNEMONIC_MASKMOVQ:
+    case ZYDIS_MNEMONIC_MASKMOVQ: /* faults also for what its mask leaves out (SDM vol. 2: implementation dependent) */
+        v->plan->checks_all = true;
         plan_signs(v, MASK_MMX, (u8)(v->ops[1].reg.value - ZYDIS_REGISTER_MM0), 1);
         break;
     case ZYDIS_MNEMONIC_MASKMOVDQU:
     case ZYDIS_MNEMONIC_VMASKMOVDQU:
+        v->plan->checks_all = true;
         plan_signs(v, MASK_SIGNS, view_vector(v->ops[1].reg.value), 1);
         break;
     case ZYDIS_MNEMONIC_VMASKMOVPS:

@@ -120,20 +120,74 @@ struct execution {
     struct stub_frame frame;
 };
 
+/* fxsave leaves the last 48 bytes to software and the 48 before them reserved: it writes neither. */
+#define FXSAVE_BYTES   512
+#define FXSAVE_WRITTEN 416
+
+/* Of an image of the x87 state CPUs look at the first word and then at the last byte. 0: another operand. */
+static unsigned first_word(const struct cpu_insn *insn)
+{
+    if (!(plan_of(insn)->load & XC_X87))
+        return 0;
+    switch (insn->size) {
+    case 14: /* fnstenv and fldenv, fnsave and frstor, with prefix 66 */
+    case 94:
+        return 2;
+    case 28:
+    case 108:
+        return 4;
+    case FXSAVE_BYTES:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static bool reach_image(struct execution *x, unsigned word, bool write)
+{
+    return run_reach(x->run, x->addr, word, write) &&
+           run_reach(x->run, x->addr + x->run->insn->size - 1, 1, write);
+}
+
+/* What is checked whatever the mask says: maskmovdqu is two stores of 8 bytes, the upper one first. */
+static bool reach_whole(struct execution *x, bool write)
+{
+    const struct plan *p = x->run->plan;
+    unsigned size = x->run->insn->size, below = p->element == 1 && size == 16 ? 8 : 0;
+
+    return run_reach(x->run, x->addr + below, size - below, write) && run_reach(x->run, x->addr, size, write);
+}
+
+/* A masked store is one from its first enabled byte to the last: in the other page CPUs look at the last one. */
+static bool reach_ends(struct execution *x)
+{
+    unsigned element = x->run->plan->element, first, last;
+
+    if (!x->elements)
+        return true;
+    first = (unsigned)__builtin_ctzll(x->elements) * element;
+    last = (64 - (unsigned)__builtin_clzll(x->elements)) * element - 1;
+    return run_reach(x->run, x->addr + first, 1, true) && run_reach(x->run, x->addr + last, 1, true);
+}
+
 /* Nothing is touched before all of it can be. */
 static bool reach_operand(struct execution *x, bool write)
 {
     const struct plan *p = x->run->plan;
-    unsigned size = x->run->insn->size;
+    unsigned size = x->run->insn->size, word = first_word(x->run->insn);
     u64 bits = x->elements;
     struct part part;
 
     if (p->checks_all)
-        return run_reach(x->run, x->addr, size, write);
+        return reach_whole(x, write);
     if (!run_crosses(x->addr, size))
         return true;
+    if (word)
+        return reach_image(x, word, write);
     if (p->mask == MASK_NONE)
         return run_reach(x->run, x->addr, size, write);
+    if (write && p->lanes > 1)
+        return reach_ends(x);
     while (next_part(&bits, p->element, &part))
         if (!run_reach(x->run, x->addr + part.at, part.bytes, write))
             return false;
@@ -146,19 +200,15 @@ static bool read_operand(struct execution *x)
     u64 bits = x->elements;
     struct part part;
 
-    if (p->mask == MASK_NONE)
-        return run_read(x->run, x->addr, x->scratch, x->run->insn->size);
     if (!reach_operand(x, false))
         return false;
+    if (p->mask == MASK_NONE)
+        return run_read(x->run, x->addr, x->scratch, x->run->insn->size);
     while (next_part(&bits, p->element, &part))
         if (!run_read(x->run, x->addr + part.at, x->scratch + part.at, part.bytes))
             return false;
     return true;
 }
-
-/* fxsave leaves the last 48 bytes to software and the 48 before them reserved: it writes neither. */
-#define FXSAVE_BYTES   512
-#define FXSAVE_WRITTEN 416
 
 /* fstp m80 and fbstp store 8 bytes and then 2: the first remain when only the others fail. */
 #define X87_EXTENDED 10

@@ -129,7 +129,8 @@ static enum cpu_outcome pop(struct run *run)
     unsigned n = run->insn->size;
     u64 value = 0;
 
-    if (!run_read(run, state->gpr[RSP], &value, n))
+    /* CPUs read no more than the selector, whatever rsp moves by. */
+    if (!run_read(run, state->gpr[RSP], &value, p->source == FROM_SEGMENT ? 2 : n))
         return run->outcome;
     if (from_memory(p) && !run_write(run, operand_address(run->insn, state), &value, n))
         return run->outcome;

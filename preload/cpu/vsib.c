@@ -104,7 +104,7 @@ static void put_mask(struct run *run, const struct lanes *l)
 enum cpu_outcome run_gather(struct run *run)
 {
     const struct plan *p = run->plan;
-    unsigned i, n = p->element;
+    unsigned i, n = p->element, written = p->lanes * n;
     bool progress = false;
     struct lanes l;
 
@@ -122,8 +122,11 @@ enum cpu_outcome run_gather(struct run *run)
         memset(l.mask, 0, sizeof(l.mask));
         l.opmask = 0;
     }
-    if (i == p->lanes || progress) /* the destination was written: what lies above is zero */
-        memset(l.data + p->lanes * n, 0, sizeof(l.data) - p->lanes * n);
+    /* What lies above is zero. Halfway CPUs write as many bytes as the indices have, if these are wider. */
+    if (i < p->lanes)
+        written = MAX(written, p->lanes * p->index_size);
+    if (i == p->lanes || progress)
+        memset(l.data + written, 0, sizeof(l.data) - written);
     xstate_put_vector(run->state, p->vector, l.data);
     put_mask(run, &l);
     return i == p->lanes ? run_done(run) : run->outcome;

@@ -529,6 +529,20 @@ TEST(gather_fault_is_the_cpus)
         m.gpr[RBX] = target;
         compare("vpgatherdd, second lane");
     }
+    DECODE(g_qd); /* elements narrower than their indices */
+    for (unsigned round = 0; round < 50; round++) {
+        i64 index[8] = {(i64)(rnd() % 100), (i64)((guard - target) / 2)};
+        u32 mask[16] = {0x80000000u, 0x80000000u};
+        struct cpu_state state;
+
+        start();
+        memcpy(m.area + 512, &components, 8);
+        to_state(&state, &m);
+        xstate_put_vector(&state, 1, (const u8 *)index);
+        xstate_put_vector(&state, 3, (const u8 *)mask);
+        m.gpr[RBX] = target;
+        compare("vpgatherqd, second lane");
+    }
 }
 
 TEST(gather_touches_enabled_lanes_only)
