@@ -72,6 +72,23 @@
     X("movntdqa (%rax), %xmm1") X("movntdq %xmm1, (%rax)") X("movntps %xmm1, (%rax)") X("movnti %rcx, (%rax)") \
     X("vmovntdq %zmm1, (%rax)") X("vmovntpd %ymm1, (%rax)")
 
+/* Images of the extended state; the last two are the kernel's. */
+#define CASES_XSAVE(X) \
+    X("xsave (%rbx)") X("xsave64 (%rsp)") X("xsave 64(%rbx,%rcx,2)") X("xsave64 %gs:(%rdi)") X("addr32 xsave (%ebx)") \
+    X("xsave 0x12345678(%rip)") X("xsave (%rax)") X("xsaveopt (%rbx)") X("xsaveopt64 -64(%rbp)") \
+    X("xsaveopt64 (%r12,%r13,8)") X("xsaveopt (%rdx)") X("xsavec (%rbx)") X("xsavec64 (%rsp)") \
+    X("xsavec64 128(%rsp,%r15)") X("xsavec (%rax,%rcx)") X("xrstor (%rbx)") X("xrstor64 (%rsp)") \
+    X("xrstor 64(%rbx,%rcx,2)") X("xrstor64 %gs:(%rdi)") X("addr32 xrstor (%ebx)") X("xrstor64 0x12345678(%rip)") \
+    X("xrstor (%r13)") X("xrstor64 (%rax)") X("fxsave (%rbx)") X("fxsave64 16(%rsp)") X("fxsave %gs:(%rax,%rcx)") \
+    X("fxrstor (%rbx)") X("fxrstor64 16(%rsp)") X("fxrstor %gs:(%rax,%rcx)") X("xsaves (%rbx)") X("xrstors (%rbx)")
+
+#define CASES_SEGMENTS(X) \
+    X("mov (%rax), %ds") X("mov (%rbx), %es") X("mov (%rcx), %gs") X("mov (%rsp), %ss") X("mov 8(%rsp,%rax), %gs") \
+    X("data16 mov (%rax), %es") X("rex.W mov (%rax), %gs") X("mov %gs:(%rax), %gs") X("mov (%eax), %ds") \
+    X("lgs (%rax), %ecx") X("lgs (%rax), %cx") X(".byte 0x48, 0x0f, 0xb5, 0x23") X("lss (%rcx), %edx") X(".byte 0x48, 0x0f, 0xb2, 0x00") \
+    X("pop %gs") X("data16 pop %gs") X("push %gs") X("push %fs") X("data16 push %gs") X("mov %ds, (%rax)") \
+    X("mov %gs, (%rbx)") X("mov %es, (%rsp)")
+
 /* These fault by themselves, mostly: division, the second operand, alignment, exceptions that are unmasked. */
 #define CASES_FAULTS(X) \
     X("divb (%rax)") X("divw (%rbx)") X("divl (%rbx)") X("divq (%rbx)") X("idivb (%rbx)") X("idivw (%rbx)") \

@@ -25,6 +25,8 @@ GROUP(addresses, CASES_ADDRESSES, WHOLE);
 GROUP(string, CASES_STRING, WHOLE);
 GROUP(stack, CASES_STACK, WHOLE);
 GROUP(vector, CASES_VECTOR, WHOLE);
+GROUP(xsave, CASES_XSAVE, WHOLE);
+GROUP(segments, CASES_SEGMENTS, WHOLE);
 GROUP(faults, CASES_FAULTS, WHOLE);
 
 /* Rounds of each form at each place. */
@@ -127,6 +129,8 @@ int main(void)
         G(string, 40, 86, 70, NULL),
         G(stack, 40, 47, 60, NULL),
         G(vector, 40, 40, 50, "avx512"),
+        G(xsave, 100, 31, 40, NULL),
+        G(segments, 40, 22, 30, NULL),
         G(faults, 40, 37, 35, NULL),
     };
 

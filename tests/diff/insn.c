@@ -56,13 +56,18 @@ static bool is_segment(ZydisRegister reg)
     return reg >= ZYDIS_REGISTER_ES && reg <= ZYDIS_REGISTER_GS;
 }
 
-static bool loads_segment(const struct insn *i)
+ZydisRegister insn_loads_segment(const struct insn *i)
 {
     for (unsigned k = 0; k < i->in.operand_count; k++)
         if (i->ops[k].type == ZYDIS_OPERAND_TYPE_REGISTER && is_segment(i->ops[k].reg.value) &&
             (i->ops[k].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
-            return true;
-    return false;
+            return i->ops[k].reg.value;
+    return ZYDIS_REGISTER_NONE;
+}
+
+bool insn_is_xsave(const struct insn *i)
+{
+    return i->in.meta.category == ZYDIS_CATEGORY_XSAVE || i->in.meta.category == ZYDIS_CATEGORY_XSAVEOPT;
 }
 
 unsigned insn_size(const struct insn *i)
@@ -78,12 +83,6 @@ unsigned insn_size(const struct insn *i)
 static const char *unsuitable_by_category(const struct insn *i)
 {
     switch (i->in.meta.category) {
-    case ZYDIS_CATEGORY_XSAVE:
-    case ZYDIS_CATEGORY_XSAVEOPT:
-        return "XSAVE image (refused)";
-    case ZYDIS_CATEGORY_IO:
-    case ZYDIS_CATEGORY_IOSTRINGOP:
-        return "port I/O (refused)";
     case ZYDIS_CATEGORY_INTERRUPT:
     case ZYDIS_CATEGORY_SYSCALL:
     case ZYDIS_CATEGORY_SYSRET:
@@ -113,8 +112,8 @@ const char *insn_unsuitable(const struct insn *i)
     default:
         break;
     }
-    if (loads_segment(i))
-        return "segment register load (refused)";
+    if (insn_loads_segment(i) == ZYDIS_REGISTER_FS)
+        return "fs load (refused)";
     if (i->in.meta.isa_ext == ZYDIS_ISA_EXT_AMX_TILE)
         return "AMX tile (refused)";
     return unsuitable_by_category(i);

@@ -38,6 +38,10 @@ const char *insn_text(const struct insn *i);
 bool insn_has_memory(const struct insn *i);
 /* Why an instruction cannot be run here; NULL: it can. */
 const char *insn_unsuitable(const struct insn *i);
+/* The segment register that it loads, or ZYDIS_REGISTER_NONE. */
+ZydisRegister insn_loads_segment(const struct insn *i);
+/* Is it one of xsave, xsaveopt, xsavec, xrstor and their kin? */
+bool insn_is_xsave(const struct insn *i);
 /* Bytes of the largest memory operand, at least 1. */
 unsigned insn_size(const struct insn *i);
 /*

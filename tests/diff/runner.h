@@ -29,6 +29,8 @@ struct ending {
     int code;     /* si_code */
     u64 addr;     /* si_addr */
     bool write;   /* of SIGSEGV: the page fault's error code said so */
+    u16 segment[3]; /* selectors of ds, es, gs */
+    u64 gs_base;
 };
 
 extern u64 components;     /* of the XSAVE state that this CPU has and that are compared */
@@ -48,6 +50,13 @@ void runner_run(const struct state *start, struct ending *end);
 u64 runner_gs_base(void);
 u64 runner_fs_base(void);
 
+/* Where an extended component lies in the standard format (CPUID leaf 0DH). */
+void state_component(unsigned i, unsigned *at, unsigned *size);
+/*
+ * What the CPU writes of the state's `mask` components into an area that held `image`, by xsave or, compacted, by
+ * xsavec. Nothing of the state at hand is changed.
+ */
+void runner_image(const struct state *s, u64 mask, bool compacted, u8 image[AREA_BYTES]);
 /* Sets 64 bytes of a vector register; the component must exist. */
 void state_put_vector(struct state *s, unsigned reg, const u8 value[64]);
 /* A random state. */

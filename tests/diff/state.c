@@ -108,8 +108,7 @@ void state_random(struct state *s)
     memcpy(s->area + 512, &bv, 8);
 }
 
-/* Place of an extended component: offset, size. CPUID leaf 0DH. */
-static void component(unsigned i, unsigned *at, unsigned *size)
+void state_component(unsigned i, unsigned *at, unsigned *size)
 {
     static unsigned offsets[8], sizes[8];
     unsigned c, d;
@@ -128,7 +127,7 @@ static void put(struct state *s, unsigned which, unsigned offset, const u8 *valu
     if (!(components >> which & 1))
         return;
     if (which > 1)
-        component(which, &at, &size);
+        state_component(which, &at, &size);
     memcpy(s->area + at + offset, value, n);
     memcpy(&bv, s->area + 512, 8);
     bv |= (u64)1 << which;
@@ -162,7 +161,7 @@ void state_normalise(struct state *s)
         memset(s->area + 160, 0, 256);
     for (unsigned i = 2; i < 8; i++)
         if (components >> i & 1) {
-            component(i, &at, &size);
+            state_component(i, &at, &size);
             memset(s->area + end, 0, at - end); /* between components */
             if (!(bv >> i & 1))
                 memset(s->area + at, 0, size);
