@@ -31,8 +31,8 @@ enum {
 #define FLAG_DF 0x400u
 #define FLAG_OF 0x800u
 #define FLAG_RF 0x10000u
-/* What a stub reads and leaves: the status flags and the direction. */
-#define FLAGS_STUB (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_DF | FLAG_OF)
+/* What a stub reads and leaves: the status flags. The direction concerns string instructions only. */
+#define FLAGS_STUB (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
 
 enum kind {
     KIND_REFUSED,

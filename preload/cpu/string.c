@@ -112,7 +112,7 @@ static bool iterate(struct run *run)
     default:
         if (p->op == STRING_SCAS && !run_read(run, destination(p, state), &b, n))
             return false;
-        state->rflags &= ~(u64)(FLAGS_STUB & ~FLAG_DF);
+        state->rflags &= ~(u64)FLAGS_STUB;
         state->rflags |= compare(a, b, n);
         break;
     }

@@ -38,13 +38,17 @@ stub_enter:
     mov FRAME_AREA(%rdi), %rcx
     xrstor64 (%rcx)
 1:
-    /* Status flags and DF are the program's; TF, AC and the rest stay ours. */
-    pushfq
-    pop %rax
-    and $~0xcd5, %rax
-    or FRAME_FLAGS(%rdi), %rax
-    push %rax
-    popfq
+    /*
+     * The status flags are the program's; DF, TF, AC and the rest stay ours. Not by popfq, which takes longer than all
+     * the rest: 0x7f + 1 overflows, and sahf sets the others.
+     */
+    mov FRAME_FLAGS(%rdi), %eax
+    mov %eax, %ecx
+    shr $11, %ecx
+    and $1, %ecx
+    mov %al, %ah
+    add $0x7f, %cl
+    sahf
     mov 0(%rdi), %rax
     mov 8(%rdi), %rcx
     mov 16(%rdi), %rdx
@@ -81,9 +85,13 @@ stub_enter:
     mov %r13, 104(%rdi)
     mov %r14, 112(%rdi)
     mov %r15, 120(%rdi)
-    pushfq
-    pop %rax
-    and $0xcd5, %eax
+    lahf
+    seto %al
+    movzbl %ah, %ecx
+    and $0xd5, %ecx
+    movzbl %al, %eax
+    shl $11, %eax
+    or %ecx, %eax
     mov %rax, FRAME_FLAGS(%rdi)
     mov FRAME_SAVE(%rdi), %rax
     test %rax, %rax
@@ -94,9 +102,8 @@ stub_enter:
 2:
     xor %eax, %eax
 
-/* A state that C code can work in: DF clear, and what was loaded back to the ABI's defaults. */
+/* A state that C code can work in: what was loaded is back to the ABI's defaults. */
 .Lleave:
-    cld
     mov FRAME_LOAD(%rdi), %rcx
     test $0x01, %cl
     jz 3f
