@@ -18,7 +18,7 @@ struct cpu_state {
     u64 gpr[16];
     u64 rip;
     u64 rflags;
-    u64 fs_base, gs_base;
+    u64 fs_base, gs_base; /* for instructions that are segmented */
     void *xsave;      /* XSAVE area, standard format, 64-byte aligned (SDM vol. 1, 13.4); NULL: no x87, no vectors */
     u64 xfeatures;    /* components that the area can hold */
 };
@@ -42,6 +42,11 @@ struct cpu_bus {
     /* Brackets a read-modify-write: from begin to end nobody else reaches the bytes. May be NULL. */
     void (*begin)(void *context, u64 addr, unsigned n);
     void (*end)(void *context);
+    /*
+     * Asked before an instruction's several accesses, all of them within [addr, addr+n): true where one device has
+     * these bytes, and nobody else reaches it until end. An economy only: every access may be made without. May be NULL.
+     */
+    bool (*hold)(void *context, u64 addr, unsigned n);
     /* Asked after a read or write that returned false: true = nothing happened, try the instruction again later. */
     bool (*retry)(void *context);
     /* Does the access concern us, that is, does [addr, addr+n) touch a window? Used by string instructions. */
@@ -86,6 +91,7 @@ struct cpu_insn {
     u8 length;
     u8 kind;          /* private to cpu/ */
     bool reads, writes; /* the memory operand */
+    bool segmented; /* its address is relative to fs or gs: cpu_state has their bases */
     u16 size;         /* bytes of the memory operand */
     const char *refusal; /* why it is refused; NULL: it is not */
     u64 detail[16];   /* private to cpu/ */

@@ -382,6 +382,7 @@ bool cpu_decode(struct cpu_insn *insn, const u8 *bytes, unsigned avail, bool *mo
     memcpy(insn->bytes, bytes, v.in.length);
     insn->length = v.in.length;
     insn->refusal = make_plan(&v);
+    insn->segmented = v.plan->segment != SEGMENT_FLAT;
     if (insn->refusal)
         insn->kind = KIND_REFUSED;
     return true;

@@ -224,12 +224,23 @@ static void write_mantissa(struct execution *x)
     *x->run->result = fault;
 }
 
+static bool write_elements(struct execution *x)
+{
+    bool several = x->elements & (x->elements + (x->elements & -x->elements)); /* more than one run of bits */
+    bool held = several && run_hold(x->run, x->addr, x->run->insn->size), ok = true;
+    u64 bits = x->elements;
+    struct part part;
+
+    while (ok && next_part(&bits, x->run->plan->element, &part))
+        ok = run_write(x->run, x->addr + part.at, x->scratch + part.at, part.bytes);
+    run_release(x->run, held);
+    return ok;
+}
+
 static bool write_operand(struct execution *x)
 {
     const struct plan *p = x->run->plan;
     unsigned size = x->run->insn->size;
-    u64 bits = x->elements;
-    struct part part;
 
     if (!reach_operand(x, true)) {
         if (size == X87_EXTENDED && p->x87_store)
@@ -238,10 +249,7 @@ static bool write_operand(struct execution *x)
     }
     if (p->mask == MASK_NONE)
         return run_write(x->run, x->addr, x->scratch, size == FXSAVE_BYTES ? FXSAVE_WRITTEN : size);
-    while (next_part(&bits, p->element, &part))
-        if (!run_write(x->run, x->addr + part.at, x->scratch + part.at, part.bytes))
-            return false;
-    return true;
+    return write_elements(x);
 }
 
 static void load_frame(struct execution *x)

@@ -132,6 +132,9 @@ u64 run_segment_base(const struct plan *p, const struct cpu_state *state);
 bool run_crosses(u64 addr, unsigned n);
 /* Asks cpu_bus.reach. False: run->outcome says how the run ends. */
 bool run_reach(struct run *run, u64 addr, unsigned n, bool write);
+/* Brackets accesses within [addr, addr+n), see cpu_bus.hold. What the first returns goes to the second. */
+bool run_hold(struct run *run, u64 addr, u64 n);
+void run_release(struct run *run, bool held);
 /* Bus accesses of any length, in pieces of at most 64 bytes: all of them or none. False: as above. */
 bool run_read(struct run *run, u64 addr, void *buf, unsigned n);
 bool run_write(struct run *run, u64 addr, const void *buf, unsigned n);

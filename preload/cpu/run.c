@@ -67,6 +67,19 @@ bool run_reach(struct run *run, u64 addr, unsigned n, bool write)
     return run_unreachable(run, addr, n, write);
 }
 
+bool run_hold(struct run *run, u64 addr, u64 n)
+{
+    const struct cpu_bus *bus = run->bus;
+
+    return n <= PAGE_SIZE && bus->hold && bus->hold(bus->context, addr, (unsigned)n);
+}
+
+void run_release(struct run *run, bool held)
+{
+    if (held)
+        run->bus->end(run->bus->context);
+}
+
 bool run_read(struct run *run, u64 addr, void *buf, unsigned n)
 {
     if (run_crosses(addr, n) && !run_reach(run, addr, n, false))

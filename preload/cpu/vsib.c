@@ -101,23 +101,43 @@ static void put_mask(struct run *run, const struct lanes *l)
         xstate_put_vector(run->state, run->plan->mask_reg, l->mask);
 }
 
+/* Addresses of the enabled elements. Holds the device that has them all; the answer is for run_release(). */
+static bool find_lanes(struct run *run, const struct lanes *l, u64 at[16])
+{
+    u64 first = ~(u64)0, last = 0;
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < run->plan->lanes; i++) {
+        if (!is_enabled(run->plan, l, i))
+            continue;
+        at[i] = lane_address(run->insn, run->state, l, i);
+        first = MIN(first, at[i]);
+        last = MAX(last, at[i]);
+        count++;
+    }
+    return count > 1 && last - first < PAGE_SIZE && run_hold(run, first, last - first + run->plan->element);
+}
+
 enum cpu_outcome run_gather(struct run *run)
 {
     const struct plan *p = run->plan;
     unsigned i, n = p->element, written = p->lanes * n;
-    bool progress = false;
+    bool progress = false, held;
     struct lanes l;
+    u64 at[16];
 
     get_lanes(p, run->state, &l);
     spread_mask(p, &l);
+    held = find_lanes(run, &l, at);
     for (i = 0; i < p->lanes; i++) {
         if (!is_enabled(p, &l, i))
             continue;
-        if (!run_read(run, lane_address(run->insn, run->state, &l, i), l.data + i * n, n))
+        if (!run_read(run, at[i], l.data + i * n, n))
             break;
         clear_lane(p, &l, i);
         progress = true;
     }
+    run_release(run, held);
     if (i == p->lanes) {
         memset(l.mask, 0, sizeof(l.mask));
         l.opmask = 0;
@@ -137,15 +157,19 @@ enum cpu_outcome run_scatter(struct run *run)
     const struct plan *p = run->plan;
     unsigned i, n = p->element;
     struct lanes l;
+    u64 at[16];
+    bool held;
 
     get_lanes(p, run->state, &l);
+    held = find_lanes(run, &l, at);
     for (i = 0; i < p->lanes; i++) {
         if (!is_enabled(p, &l, i))
             continue;
-        if (!run_write(run, lane_address(run->insn, run->state, &l, i), l.data + i * n, n))
+        if (!run_write(run, at[i], l.data + i * n, n))
             break;
         clear_lane(p, &l, i);
     }
+    run_release(run, held);
     if (i == p->lanes)
         l.opmask = 0;
     put_mask(run, &l);

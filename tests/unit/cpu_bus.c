@@ -16,6 +16,7 @@ CODE(zmm_, "vmovdqu64 (%rbx), %zmm1");
 CODE(zmm_store, "vmovdqu32 %zmm1, (%rbx){%k1}");
 CODE(zmm_byte, "vpaddb (%rbx), %zmm1, %zmm2{%k1}");
 CODE(bcast_, "vaddps (%rbx){1to16}, %zmm1, %zmm2{%k1}");
+CODE(scatter_, "vpscatterdd %zmm2, (%rbx,%zmm1){%k1}");
 CODE(compress_, "vpcompressd %zmm1, (%rbx){%k1}");
 CODE(cmov_, "cmovz (%rbx), %ecx");
 CODE(flds_, "flds (%rbx)");
@@ -40,6 +41,17 @@ static void set_opmask(unsigned k, u64 value)
 
     to_state(&state, &m);
     xstate_put_opmask(&state, k, value);
+}
+
+static void set_indices(i32 all)
+{
+    struct cpu_state state;
+    i32 index[16];
+
+    for (unsigned i = 0; i < 16; i++)
+        index[i] = all;
+    to_state(&state, &m);
+    xstate_put_vector(&state, 1, (const u8 *)index);
 }
 
 #define BUS(reads_, writes_, bytes_read_, bytes_written_) \
@@ -104,6 +116,44 @@ TEST(masked_accesses)
     reset_bus();
     CHECK_EQ(run(), CPU_DONE);
     BUS(1, 0, 64, 0);
+}
+
+/* An instruction of several accesses holds its device once, and gives it back whatever happens. */
+TEST(devices_are_held)
+{
+    static const struct {
+        u64 mask;
+        unsigned holds;
+    } masks[] = {{0, 0}, {0x00f0, 0}, {0x8001, 1}, {0x5555, 1}};
+
+    harness_init();
+    if (!(components & XC_OPMASK))
+        return;
+    for (unsigned i = 0; i < ARRAY_SIZE(masks); i++) {
+        DECODE(zmm_store);
+        start_calm();
+        m.gpr[RBX] = target;
+        set_opmask(1, masks[i].mask);
+        reset_bus();
+        bus_state.holding = true;
+        CHECK_EQ(run(), CPU_DONE);
+        CHECK_EQ(bus_state.holds, masks[i].holds);
+        CHECK_EQ(bus_state.ends, masks[i].holds);
+        DECODE(scatter_);
+        set_opmask(1, masks[i].mask);
+        set_indices(0);
+        reset_bus();
+        bus_state.holding = true;
+        CHECK_EQ(run(), CPU_DONE);
+        CHECK_EQ(bus_state.holds, masks[i].mask != 0);
+        CHECK_EQ(bus_state.ends, masks[i].mask != 0);
+        set_opmask(1, masks[i].mask);
+        set_indices((i32)(guard - target)); /* none of its elements is there */
+        reset_bus();
+        bus_state.holding = true;
+        CHECK_EQ(run(), masks[i].mask ? CPU_FAULTED : CPU_DONE);
+        CHECK_EQ(bus_state.ends, bus_state.holds);
+    }
 }
 
 TEST(early_faults_reach_no_device)

@@ -319,7 +319,8 @@ static struct {
     struct span retry; /* asks for a retry */
     struct span ours;  /* is a window; size 0: everything is */
     bool retried;
-    unsigned reads, writes, begins, ends;
+    unsigned reads, writes, begins, ends, holds;
+    bool holding;  /* one device has everything */
     unsigned bytes_read, bytes_written, widest;
 } bus_state;
 
@@ -394,6 +395,13 @@ static inline void bus_end(void *context)
     bus_state.ends++;
 }
 
+static inline bool bus_hold(void *context, u64 addr, unsigned n)
+{
+    (void)context, (void)addr, (void)n;
+    bus_state.holds += bus_state.holding;
+    return bus_state.holding;
+}
+
 static inline bool bus_retry(void *context)
 {
     (void)context;
@@ -412,6 +420,7 @@ static const struct cpu_bus plain_bus = {
     .reach = bus_reach,
     .begin = bus_begin,
     .end = bus_end,
+    .hold = bus_hold,
     .retry = bus_retry,
     .ours = bus_ours,
 };
