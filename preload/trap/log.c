@@ -177,13 +177,12 @@ void log_touch(struct thread *t)
 }
 
 /* The device's lock is held, so its counters need no atomics; a hole has no device, and no lock. */
-static void count(const struct trace_record *rec)
+static void count(u16 device, bool write)
 {
     struct arena *arena = bus->machine->arena;
-    bool write = rec->op == TRACE_WRITE;
 
-    if (rec->device != TRACE_NONE)
-        ++*(write ? &arena_devices(arena)[rec->device].writes : &arena_devices(arena)[rec->device].reads);
+    if (device != TRACE_NONE)
+        ++*(write ? &arena_devices(arena)[device].writes : &arena_devices(arena)[device].reads);
     else
         __atomic_fetch_add(write ? &arena->counters.writes : &arena->counters.reads, 1, __ATOMIC_RELAXED);
     ++*(write ? &mine.writes : &mine.reads);
@@ -242,6 +241,28 @@ static void count_lint(void)
     mine.lint++;
 }
 
+bool log_wanted(void)
+{
+    return sink_wanted();
+}
+
+void log_count(struct thread *t, u16 device, bool write, const struct bus_note *note)
+{
+    log_touch(t);
+    if (note->rule && lint_on)
+        count_lint();
+    count(device, write);
+    t->unnumbered++;
+}
+
+void log_settle(struct thread *t)
+{
+    if (!t->unnumbered)
+        return;
+    __atomic_fetch_add(&bus->machine->arena->next_seq, t->unnumbered, __ATOMIC_RELAXED);
+    t->unnumbered = 0;
+}
+
 void log_access(struct thread *t, struct trace_record *rec, const struct cpu_state *state, const struct cpu_insn *insn,
                 const struct bus_note *note)
 {
@@ -253,11 +274,7 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
     log_touch(t);
     if (note->rule && lint_on)
         count_lint();
-    count(rec);
-    if (!sink_wanted()) {
-        __atomic_add_fetch(&arena->next_seq, 1, __ATOMIC_RELAXED);
-        return;
-    }
+    count(rec->device, rec->op == TRACE_WRITE);
     n = names();
     stack.count = 0;
     fill_who(t, rec);

@@ -22,6 +22,14 @@ void log_after_fork(void);
  */
 void log_access(struct thread *thread, struct trace_record *rec, const struct cpu_state *state,
                 const struct cpu_insn *insn, const struct bus_note *note);
+/* Does anybody want records of accesses? */
+bool log_wanted(void);
+/*
+ * An access that nobody wants a record of: it is counted, and takes a number when log_settle() is called, at the latest
+ * before the device's lock is given back: whoever finds the device changed finds the number taken. Trap context.
+ */
+void log_count(struct thread *thread, u16 device, bool write, const struct bus_note *note);
+void log_settle(struct thread *thread);
 /* Any other event: IRQ, DMA, MARK, LINT, FAULT. text may be NULL. Any context, signals masked. */
 void log_event(struct thread *thread, struct trace_record *rec, const char *text);
 /*

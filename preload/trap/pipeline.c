@@ -25,9 +25,10 @@ static bool has_fsgsbase(void)
     return fsgsbase == 2;
 }
 
-/* Registers in the order of their encoding. */
-static const u8 order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                             REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+/* Registers in the order of their encoding, each by its number here and in the context. */
+#define REGISTERS(X) \
+    X(0, REG_RAX) X(1, REG_RCX) X(2, REG_RDX) X(3, REG_RBX) X(4, REG_RSP) X(5, REG_RBP) X(6, REG_RSI) X(7, REG_RDI) \
+    X(8, REG_R8) X(9, REG_R9) X(10, REG_R10) X(11, REG_R11) X(12, REG_R12) X(13, REG_R13) X(14, REG_R14) X(15, REG_R15)
 
 /* --- fault --- */
 
@@ -41,7 +42,6 @@ static const u8 order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RB
 static enum trap_answer stage_fault(struct trap *t)
 {
     u64 error = (u64)t->uc->uc_mcontext.gregs[REG_ERR];
-    u64 machine;
 
     if (t->info->si_code == SI_KERNEL && t->uc->uc_mcontext.gregs[REG_TRAPNO] == TRAPNO_PROTECTION && trap_has_ports()) {
         t->port = true;
@@ -53,7 +53,7 @@ static enum trap_answer stage_fault(struct trap *t)
         return TRAP_DECLINED;
     t->fault_addr = (u64)t->info->si_addr;
     t->fault_write = error & FAULT_WRITE;
-    if (trap_concerns(t->fault_addr, &machine))
+    if (trap_finds(t, t->fault_addr))
         return TRAP_HANDLED;
     return TRAP_DECLINED;
 }
@@ -68,16 +68,8 @@ static u64 segment_base(int code)
     return base;
 }
 
-static void read_state(struct trap *t)
+static void read_bases(struct trap *t)
 {
-    const greg_t *regs = t->uc->uc_mcontext.gregs;
-    u8 *fpu = (u8 *)t->uc->uc_mcontext.fpregs;
-    u32 magic = 0;
-
-    for (unsigned i = 0; i < 16; i++)
-        t->state.gpr[i] = (u64)regs[order[i]];
-    t->state.rip = (u64)regs[REG_RIP];
-    t->state.rflags = (u64)regs[REG_EFL];
     if (has_fsgsbase()) {
         __asm__("rdfsbase %0" : "=r"(t->state.fs_base));
         __asm__("rdgsbase %0" : "=r"(t->state.gs_base));
@@ -85,6 +77,19 @@ static void read_state(struct trap *t)
         t->state.fs_base = segment_base(0x1003 /* ARCH_GET_FS */);
         t->state.gs_base = segment_base(0x1004 /* ARCH_GET_GS */);
     }
+}
+
+static void read_state(struct trap *t)
+{
+    const greg_t *regs = t->uc->uc_mcontext.gregs;
+    u8 *fpu = (u8 *)t->uc->uc_mcontext.fpregs;
+    u32 magic = 0;
+
+#define READ(number, reg) t->state.gpr[number] = (u64)regs[reg];
+    REGISTERS(READ)
+#undef READ
+    t->state.rip = (u64)regs[REG_RIP];
+    t->state.rflags = (u64)regs[REG_EFL];
     t->state.xsave = NULL;
     t->state.xfeatures = 0;
     if (fpu)
@@ -123,6 +128,8 @@ static enum trap_answer stage_decode(struct trap *t)
         t->insn = behind_breakpoint(t);
     if (!t->insn)
         return TRAP_FAILED;
+    if (t->insn->segmented)
+        read_bases(t);
     return t->port && !cpu_port(t->insn, &t->state, &port, &width, &write) ? TRAP_DECLINED : TRAP_HANDLED;
 }
 
@@ -132,8 +139,9 @@ static void write_state(struct trap *t)
 {
     greg_t *regs = t->uc->uc_mcontext.gregs;
 
-    for (unsigned i = 0; i < 16; i++)
-        regs[order[i]] = (greg_t)t->state.gpr[i];
+#define WRITE(number, reg) regs[reg] = (greg_t)t->state.gpr[number];
+    REGISTERS(WRITE)
+#undef WRITE
     regs[REG_RIP] = (greg_t)t->state.rip;
     regs[REG_EFL] = (greg_t)t->state.rflags;
 }
@@ -304,6 +312,7 @@ static void report_fault(struct trap *t)
     if (t->info->si_code <= 0 || signals_handled(SIGSEGV))
         return;
     read_state(t);
+    read_bases(t);
     t->insn = error & FAULT_FETCH ? NULL : cpu_lookup(t->state.rip);
     if (t->insn && cpu_port(t->insn, &t->state, &port, &size, &write)) {
         if (trap_has_ports())
@@ -361,7 +370,8 @@ bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc)
         return false;
     memset(&t, 0, offsetof(struct trap, state));
     t.nlocked = t.accesses = 0;
-    t.bracketed = t.refused = t.port = false;
+    t.kept = t.bracketed = t.refused = t.port = false;
+    t.near.size = 0;
     t.wait = NULL;
     t.info = info;
     t.uc = uc;

@@ -29,6 +29,7 @@ struct segment {
     unsigned length;
     bool trapped; /* always, of ports */
     enum space space;
+    int prot; /* what the program may do there */
     struct view_span span; /* owner, if trapped */
 };
 
@@ -50,18 +51,48 @@ bool trap_concerns(u64 addr, u64 *machine)
 }
 
 /* May the program do this through the alias that it mapped? On x86 a page that can be written can be read. */
+static bool allows(int prot, bool write)
+{
+    return prot & (write ? PROT_WRITE : PROT_READ | PROT_WRITE);
+}
+
 bool trap_allows(u64 addr, bool write)
 {
     struct alias a;
 
-    if (!alias_find(addr, &a))
-        return true;
-    return a.prot & (write ? PROT_WRITE : PROT_READ | PROT_WRITE);
+    return !alias_find(addr, &a) || allows(a.prot, write);
 }
 
-static bool allowed(const struct segment *s, bool write)
+/* The part of the page around addr that has the same owner. */
+static void keep_near(struct trap_near *near, u64 addr, u64 machine)
 {
-    return s->space != SPACE_PROGRAM || trap_allows(s->addr, write);
+    struct alias a;
+    bool aliased = alias_find(addr, &a);
+    u64 before = addr & ~PAGE_MASK, after = PAGE_SIZE - 1 - before;
+
+    near->span = view_find(view, machine);
+    before = MIN(before, machine - near->span.range.base);
+    after = MIN(after, range_last(near->span.range) - machine);
+    if (aliased) {
+        before = MIN(before, addr - a.range.base);
+        after = MIN(after, range_last(a.range) - addr);
+    }
+    near->prot = aliased ? (int)a.prot : PROT_READ | PROT_WRITE;
+    near->base = addr - before;
+    near->machine = machine - before;
+    near->size = before + after + 1;
+}
+
+bool trap_finds(struct trap *t, u64 addr)
+{
+    u64 machine;
+
+    if (likely(addr - t->near.base < t->near.size))
+        return true;
+    if (!trap_concerns(addr, &machine))
+        return false;
+    keep_near(&t->near, addr, machine);
+    return true;
 }
 
 bool trap_has_ports(void)
@@ -83,24 +114,45 @@ static void port_segment(struct segment *s, u64 port, unsigned n)
         s->length = (unsigned)after + 1;
 }
 
+/* What read and write of /dev/mem reach: the machine's address, with the rights of nobody's mapping. */
+static void machine_segment(struct segment *s, u64 addr, unsigned n)
+{
+    s->addr = s->machine = addr;
+    s->length = (unsigned)MIN(n, PAGE_SIZE - (addr & ~PAGE_MASK));
+    s->trapped = machine_traps(addr);
+    if (!s->trapped)
+        return;
+    s->span = view_find(view, addr);
+    s->length = (unsigned)MIN(s->length, range_last(s->span.range) - addr + 1);
+}
+
 /*
  * First segment of [addr, addr+n). Filled in place: a struct that is returned is copied,
  * word behind word.
  */
-static void next_segment(struct segment *s, enum space space, u64 addr, unsigned n)
+static void next_segment(struct trap *t, struct segment *s, enum space space, u64 addr, unsigned n)
 {
+    const struct trap_near *near = &t->near;
+
     s->space = space;
-    if (unlikely(space == SPACE_PORTS)) {
-        port_segment(s, addr, n);
+    if (unlikely(space != SPACE_PROGRAM)) {
+        s->prot = PROT_READ | PROT_WRITE;
+        if (space == SPACE_PORTS)
+            port_segment(s, addr, n);
+        else
+            machine_segment(s, addr, n);
         return;
     }
-    s->addr = s->machine = addr;
-    s->length = (unsigned)MIN(n, PAGE_SIZE - (addr & ~PAGE_MASK));
-    s->trapped = unlikely(space == SPACE_MACHINE) ? machine_traps(addr) : trap_concerns(addr, &s->machine);
-    if (s->trapped) {
-        s->span = view_find(view, s->machine);
-        s->length = (unsigned)MIN(s->length, range_last(s->span.range) - s->machine + 1);
+    s->addr = addr;
+    s->trapped = trap_finds(t, addr);
+    if (!s->trapped) {
+        s->length = (unsigned)MIN(n, PAGE_SIZE - (addr & ~PAGE_MASK));
+        return;
     }
+    s->length = (unsigned)MIN(n, near->size - (addr - near->base));
+    s->machine = near->machine + (addr - near->base);
+    s->span = near->span;
+    s->prot = near->prot;
 }
 
 /* Offset within the device: a window that others cut up knows where its piece began. */
@@ -124,6 +176,7 @@ static void lock_device(struct trap *t, struct bus_device *d)
 
 static void unlock_devices(struct trap *t)
 {
+    log_settle(t->thread);
     while (t->nlocked)
         bus_unlock(t->locked[--t->nlocked], &t->thread->self);
 }
@@ -136,7 +189,7 @@ static void lock_all(struct trap *t, const struct segment *first, unsigned n)
     if (first->trapped && first->span.kind == VIEW_WINDOW)
         lock_device(t, &bus->devices[first->span.index]);
     for (u64 addr = first->addr + first->length, end = first->addr + n; addr != end; addr += s.length) {
-        next_segment(&s, first->space, addr, (unsigned)(end - addr));
+        next_segment(t, &s, first->space, addr, (unsigned)(end - addr));
         if (s.trapped && s.span.kind == VIEW_WINDOW)
             lock_device(t, &bus->devices[s.span.index]);
     }
@@ -147,16 +200,29 @@ static void route_begin(void *context, u64 addr, unsigned n)
     struct trap *t = context;
     struct segment s;
 
-    next_segment(&s, SPACE_PROGRAM, addr, n);
+    next_segment(t, &s, SPACE_PROGRAM, addr, n);
     lock_all(t, &s, n);
-    t->bracketed = true;
+    t->kept = t->bracketed = true;
+}
+
+static bool route_hold(void *context, u64 addr, unsigned n)
+{
+    struct trap *t = context;
+    struct segment s;
+
+    next_segment(t, &s, SPACE_PROGRAM, addr, n);
+    if (!s.trapped || s.span.kind != VIEW_WINDOW || s.length != n)
+        return false;
+    lock_device(t, &bus->devices[s.span.index]);
+    t->kept = true;
+    return true;
 }
 
 static void route_end(void *context)
 {
     struct trap *t = context;
 
-    t->bracketed = false;
+    t->kept = t->bracketed = false;
     unlock_devices(t);
 }
 
@@ -166,6 +232,7 @@ struct access {
     struct trap *trap;
     struct trace_record rec;
     struct bus_note note;
+    bool quiet;  /* nobody wants a record of it */
     bool logged; /* some byte of it lies in a window or a hole */
 };
 
@@ -176,6 +243,8 @@ static void note_first(struct access *a, const struct segment *s, const struct b
     a->logged = true;
     a->rec.addr = s->machine;
     a->rec.device = s->span.kind == VIEW_WINDOW ? (u16)s->span.index : TRACE_NONE;
+    if (a->quiet)
+        return;
     a->rec.offset = s->span.kind == VIEW_WINDOW ? device_offset(s) : s->machine;
     a->rec.reg = note->reg;
     a->rec.element = note->element;
@@ -207,7 +276,7 @@ static bool segment_access(struct access *a, const struct segment *s, void *data
 
     if (!s->trapped)
         return write ? probe_write(s->addr, data, s->length) : probe_read(data, s->addr, s->length);
-    if (!allowed(s, write))
+    if (!allows(s->prot, write))
         return false;
     if (s->span.kind == VIEW_RAM)
         return carved_access(s, data, write);
@@ -228,11 +297,15 @@ static bool segment_access(struct access *a, const struct segment *s, void *data
 
 static void log_it(struct access *a, const u8 *data, unsigned n, bool write)
 {
+    a->trap->accesses++;
+    if (a->quiet) {
+        log_count(a->trap->thread, a->rec.device, write, &a->note);
+        return;
+    }
     a->rec.op = write ? TRACE_WRITE : TRACE_READ;
     a->rec.width = n;
     memcpy(a->rec.value, data, n);
     log_access(a->trap->thread, &a->rec, &a->trap->state, a->trap->insn, &a->note);
-    a->trap->accesses++;
 }
 
 /* On hardware the process would be gone by now. Said once a process: it is about its start-up, not about the register. */
@@ -262,13 +335,15 @@ static bool route(struct trap *t, enum space space, u64 addr, u8 *data, unsigned
     struct access a;
     bool reached = true;
 
-    next_segment(&s, space, addr, n);
+    next_segment(t, &s, space, addr, n);
     a.trap = t;
     a.logged = false;
-    memset(&a.rec, 0, offsetof(struct trace_record, insn));
+    a.quiet = !log_wanted();
+    if (!a.quiet)
+        memset(&a.rec, 0, offsetof(struct trace_record, insn));
     a.rec.type = space == SPACE_PORTS ? TRACE_PORT : TRACE_MMIO;
     t->wait = NULL;
-    if (!t->bracketed)
+    if (!t->kept)
         lock_all(t, &s, n);
     for (unsigned done = 0;;) {
         reached = segment_access(&a, &s, data + done, write);
@@ -277,13 +352,13 @@ static bool route(struct trap *t, enum space space, u64 addr, u8 *data, unsigned
         done += s.length;
         if (done == n || !reached)
             break;
-        next_segment(&s, space, addr + done, n - done);
+        next_segment(t, &s, space, addr + done, n - done);
     }
     if (a.logged && space == SPACE_PORTS)
         lint_permission(&a, (u16)addr, n);
     if (a.logged)
         log_it(&a, data, n, write);
-    if (!t->bracketed)
+    if (!t->kept)
         unlock_devices(t);
     return reached && !t->refused;
 }
@@ -314,7 +389,7 @@ static bool segment_reach(const struct segment *s, bool write)
 
     if (!s->trapped) /* it lies in one page */
         return write ? probe_writable(s->addr) : probe_read(&byte, s->addr, 1);
-    return allowed(s, write) && (s->span.kind != VIEW_RAM || ram_carved(s->machine));
+    return allows(s->prot, write) && (s->span.kind != VIEW_RAM || ram_carved(s->machine));
 }
 
 static bool route_reach(void *context, u64 addr, unsigned n, bool write)
@@ -325,7 +400,7 @@ static bool route_reach(void *context, u64 addr, unsigned n, bool write)
     for (unsigned done = 0; done < n;) {
         struct segment s;
 
-        next_segment(&s, SPACE_PROGRAM, addr + done, n - done);
+        next_segment(t, &s, SPACE_PROGRAM, addr + done, n - done);
         if (!segment_reach(&s, write)) {
             t->result.fault_addr = addr + done;
             note_failed(t, &s);
@@ -343,10 +418,7 @@ static bool route_retry(void *context)
 
 static bool route_ours(void *context, u64 addr, unsigned n)
 {
-    u64 machine;
-
-    (void)context;
-    return trap_concerns(addr, &machine) || (n > 1 && trap_concerns(addr + n - 1, &machine));
+    return trap_finds(context, addr) || (n > 1 && trap_finds(context, addr + n - 1));
 }
 
 const struct cpu_bus trap_bus = {
@@ -355,6 +427,7 @@ const struct cpu_bus trap_bus = {
     .reach = route_reach,
     .begin = route_begin,
     .end = route_end,
+    .hold = route_hold,
     .retry = route_retry,
     .ours = route_ours,
     .port_read = route_port_read,

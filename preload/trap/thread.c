@@ -8,7 +8,7 @@
 
 #define SLOTS 65536u /* reserved address space; more threads than that share nothing and get none */
 
-static __thread struct thread *current;
+__thread struct thread *thread_current;
 
 /* Every slot ever made. A slot whose thread has ended is taken again: no exit hook is needed for that. */
 static struct thread **slots;
@@ -105,14 +105,12 @@ void thread_install_stack(struct thread *thread)
     sys(SYS_sigaltstack, &ours, NULL);
 }
 
-struct thread *thread_self(void)
+struct thread *thread_make(void)
 {
-    if (unlikely(!current)) {
-        current = take((u32)sys_gettid());
-        if (current)
-            calls_thread(&current->call);
-    }
-    return current;
+    thread_current = take((u32)sys_gettid());
+    if (thread_current)
+        calls_thread(&thread_current->call);
+    return thread_current;
 }
 
 void thread_after_fork(void)

@@ -41,11 +41,19 @@ struct thread {
     u32 child_masked; /* the vfork child that set its own mask */
     struct call call; /* the system call under way */
     struct missed missed; /* the last time */
+    u64 unnumbered; /* accesses that are counted, but have no number yet */
     char text[THREAD_TEXT];
 };
 
+extern __thread struct thread *thread_current; /* NULL: not made yet */
+struct thread *thread_make(void);
+
 /* This thread's, made at its first call; NULL only when there is no memory at all. Any context. */
-struct thread *thread_self(void);
+static inline struct thread *thread_self(void)
+{
+    return likely(thread_current != NULL) ? thread_current : thread_make();
+}
+
 /* In the child of fork: new ids. */
 void thread_after_fork(void);
 /* Registers the alternate stack of this thread with the kernel. */

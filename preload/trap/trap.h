@@ -15,6 +15,14 @@
 
 #define TRAP_DEVICES 8 /* most devices that one instruction's operand can touch: 64 bytes of one-byte windows do not count */
 
+/* Where an access of this instruction went: part of one page with one owner, so that the next one need not look. */
+struct trap_near {
+    u64 base, size; /* in the program; size 0: nothing yet */
+    u64 machine;    /* of base */
+    int prot;       /* what the program mapped it for */
+    struct view_span span;
+};
+
 /* One trapped instruction on its way; on the stack of the handler. */
 struct trap {
     struct thread *thread;
@@ -31,7 +39,9 @@ struct trap {
     /* route and device: of the access under way */
     struct bus_device *locked[TRAP_DEVICES]; /* ascending; held from begin to end */
     unsigned nlocked;
+    bool kept;      /* they stay locked from begin or hold to end */
     bool bracketed; /* between begin and end of a read-modify-write */
+    struct trap_near near;
     struct bus_device *wait; /* whose host end is to be waited for */
     bool refused;   /* MMIOSHIM_UNASSIGNED=fault */
     bool port;      /* a protection fault, which concerns us when the instruction is port I/O */
@@ -60,6 +70,8 @@ extern const struct cpu_bus trap_bus;
 bool trap_concerns(u64 addr, u64 *machine);
 /* May the program read or write there, as it mapped and protected the machine? True: it is none of ours. */
 bool trap_allows(u64 addr, bool write);
+/* The same for an address that this instruction reaches; what is found is kept in trap->near. */
+bool trap_finds(struct trap *trap, u64 addr);
 /* Does the machine have I/O ports? Without them port I/O is the program's own fault. */
 bool trap_has_ports(void);
 /* Interrupt lines, program end and reset that devices asked for. */
