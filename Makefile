@@ -34,9 +34,9 @@ LIB_CFLAGS += $(if $(findstring clang,$(CC)),,-mmemset-strategy=$(STRATEGY) -mme
 SAN_FLAGS  := $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer)
 
 LIB_SRC := $(sort $(wildcard preload/*.c preload/*/*.c preload/*/*.S))
-LIB_OBJ := $(patsubst %,$(B)/%.o,$(LIB_SRC)) $(B)/maps.o
+LIB_OBJ := $(patsubst %,$(B)/%.o,$(LIB_SRC)) $(B)/maps.o $(B)/known.o
 # What an ordinary process (the command, unit tests) takes of the library: all but what traps and interposes.
-POOL_OBJ := $(filter-out $(B)/preload/shim.c.o $(B)/preload/calls/% $(B)/preload/trap/% $(B)/preload/interpose/% $(B)/preload/base/mem.c.o \
+POOL_OBJ := $(filter-out $(B)/known.o $(B)/preload/shim.c.o $(B)/preload/calls/% $(B)/preload/trap/% $(B)/preload/interpose/% $(B)/preload/base/mem.c.o \
 	$(B)/preload/config/fdt_libc.c.o,$(LIB_OBJ))
 TOOL_SRC := $(sort $(wildcard tools/*.c))
 TOOL_OBJ := $(patsubst %.c,$(B)/%.o,$(TOOL_SRC))
@@ -101,7 +101,17 @@ $(B)/%.dtb: preload/config/maps/%.dts preload/config/maps/virt.dts
 	$(Q)mkdir -p $(@D)
 	$(Q)dtc -q -I dts -O dtb -o $@ $<
 
-$(B)/maps.o: $(B)/maps.c
+# A program that runs here and now: what it finds in the libraries of this machine is known to ours.
+KNOWN_OBJ := $(patsubst %,$(B)/preload/calls/%.c.o,known/list known sites) $(filter $(B)/preload/base/% $(B)/preload/cpu/%,$(POOL_OBJ))
+$(B)/known-list: $(KNOWN_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -ldl
+
+$(B)/known.c: $(B)/known-list
+	$(call say,GEN,$@)
+	$(Q)LD_PRELOAD= $< > $@.new && mv $@.new $@
+
+$(B)/maps.o $(B)/known.o: $(B)/%.o: $(B)/%.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LIB_CFLAGS) -c $< -o $@
 
@@ -175,4 +185,4 @@ help:
 	@echo "  clean      removes what was built"
 	@echo "knobs: V=1 shows commands, DEBUG=1 builds with -O0, SAN=1 builds the command with sanitizers, CC=gcc|clang"
 
--include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(KNOWN_OBJ:.o=.d)

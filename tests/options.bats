@@ -95,6 +95,34 @@ refused() { # VARIABLE VALUE PATTERN...
     assert_count 1 '^    by main\+'
 }
 
+# The lines of MMIOSHIM_DEBUG=sys:1 for the C library and the loader, without the way in which their sites were found.
+sites_of() {
+    run --separate-stderr env LD_PRELOAD="$1" MMIOSHIM_DEBUG=sys:1 /bin/true
+    assert_success
+    grep -E '/(libc|ld-linux)[^/]*: ' <<< "$stderr" | sed "s/ ($2), /, /"
+}
+
+@test "sites that are known from the build are those that a search finds" {
+    local file id
+
+    sites_of "$LIB" known > "$BATS_TEST_TMPDIR/known"
+    assert_count 2 'sys: /[^ ]*: [0-9]+ system calls, [0-9]+ of interest, [0-9]+ rewritten$' "$BATS_TEST_TMPDIR/known"
+    # The same library, made for another build of both.
+    cp "$LIB" "$BATS_TEST_TMPDIR/other.so"
+    for file in $(ldd /bin/true | grep -o '/[^ ]*'); do
+        id=$(readelf -n "$file" | sed -n 's/.*Build ID: //p')
+        run python3 -c 'import sys
+old, path = bytes.fromhex(sys.argv[1]), sys.argv[2]
+data = open(path, "rb").read()
+print(data.count(old))
+open(path, "wb").write(data.replace(old, bytes(20)))' "$id" "$BATS_TEST_TMPDIR/other.so"
+        assert_output 1
+    done
+    sites_of "$BATS_TEST_TMPDIR/other.so" searched > "$BATS_TEST_TMPDIR/searched"
+    run diff "$BATS_TEST_TMPDIR/known" "$BATS_TEST_TMPDIR/searched"
+    assert_success
+}
+
 @test "MMIOSHIM_DEBUG speaks on standard error, the program's output stays clean" {
     log=$BATS_TEST_TMPDIR/log
     run --separate-stderr shim MMIOSHIM_LOG="$log" MMIOSHIM_DEBUG=map:1,proc:2 "$POKE" puts:ran

@@ -4,9 +4,7 @@
  * runs it (at start, or while the loader maps the file), and no page is ever
  * writable and executable at once.
  */
-#include <elf.h>
 #include <fcntl.h>
-#include <link.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
@@ -14,7 +12,7 @@
 #include "base/mem.h"
 #include "base/range.h"
 #include "base/sys.h"
-#include "calls/site.h"
+#include "calls/known.h"
 #include "cpu/cpu.h"
 
 struct site calls_sites[STUB_COUNT] __attribute__((aligned(4096)));
@@ -310,9 +308,14 @@ static void rewrite_text(const struct text *text, const char *name)
     u64 base = page_down((u64)text->base);
     u64 size = page_up((u64)text->base + text->size) - base;
     unsigned done = 0;
+    bool known;
 
     batch.count = batch.seen = 0;
-    sites_find(text, collect, &batch);
+    known = known_find(text, collect, &batch);
+    if (!known) {
+        batch.count = batch.seen = 0;
+        sites_find(text, collect, &batch);
+    }
     if (!batch.count || sys_mprotect((void *)base, size, PROT_READ | PROT_WRITE) < 0)
         return;
     for (unsigned i = 0; i < batch.count; i++)
@@ -321,34 +324,26 @@ static void rewrite_text(const struct text *text, const char *name)
     if (mem >= 0)
         sys_close(mem);
     mem = -1;
-    debug(SYS, 1, "%s: %u system calls, %u of interest, %u rewritten", name, batch.seen, batch.count, done);
+    debug(SYS, 1, "%s: %u system calls (%s), %u of interest, %u rewritten", name, batch.seen, known ? "known" : "searched",
+          batch.count, done);
     for (unsigned i = 0; i < batch.count; i++)
         if (batch.found[i].tactic == TACTIC_NONE)
             debug(SYS, 2, "left alone: %s+%lx, number %u", name, batch.found[i].at - (u64)text->base, (unsigned)batch.found[i].nr);
 }
 
+static void each_text(void *name, const struct text *text)
+{
+    if ((u64)calls_enter - (u64)text->base >= text->size)
+        rewrite_text(text, name);
+}
+
 static int each_module(struct dl_phdr_info *info, size_t size, void *context)
 {
-    struct text text = {0};
-
     (void)size;
     (void)context;
     /* The vdso asks for nothing but time, which is of interest where the kernel cannot write into closed pages. */
-    if (info->dlpi_addr == getauxval(AT_SYSINFO_EHDR) && !wanted[SYS_clock_gettime])
-        return 0;
-    for (unsigned i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME)
-            text.eh_frame_hdr = (const u8 *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
-    for (unsigned i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-
-        if (p->p_type != PT_LOAD || (p->p_flags & (PF_X | PF_W)) != PF_X)
-            continue;
-        text.base = (const u8 *)(info->dlpi_addr + p->p_vaddr);
-        text.size = p->p_memsz;
-        if ((u64)calls_enter - (u64)text.base >= text.size)
-            rewrite_text(&text, info->dlpi_name[0] ? info->dlpi_name : "the program");
-    }
+    if (info->dlpi_addr != getauxval(AT_SYSINFO_EHDR) || wanted[SYS_clock_gettime])
+        known_texts(info, each_text, (void *)(info->dlpi_name[0] ? info->dlpi_name : "the program"));
     return 0;
 }
 
@@ -417,7 +412,7 @@ bool calls_unmapped(u64 base, u64 length)
 
 void calls_mapped(u64 base, u64 length)
 {
-    struct text text = {(const u8 *)base, length, NULL};
+    struct text text = {.base = (const u8 *)base, .size = length};
 
     calls_guarded(map_text, &text);
 }

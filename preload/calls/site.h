@@ -60,11 +60,15 @@ struct pool {
 /* The site whose stub holds an address, NULL: none. Any context. */
 struct site *calls_site_of(u64 rip);
 
-/* Code of one mapping. eh_frame_hdr: NULL when it is not there (yet). */
+#define MOVE_SIZE 5  /* "mov $nr,%eax" */
+#define BUILD_ID  20 /* bytes: SHA-1, as linkers write it unless told otherwise */
+
+/* Code of one mapping. eh_frame_hdr, build_id: NULL when it is not there (yet). */
 struct text {
     const u8 *base;
     u64 size;
     const u8 *eh_frame_hdr;
+    const u8 *build_id;
 };
 
 /* Calls go to these functions from now on. */
