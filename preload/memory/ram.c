@@ -80,15 +80,18 @@ struct mapper {
     bool failed;
 };
 
+/* Asked once: to open a file in /proc takes longer than to map a range. */
 static u64 lowest_address(void)
 {
+    static u64 value;
+    static bool known;
     char text[24] = "";
-    u64 value = 0;
 
-    if (sys_read_file("/proc/sys/vm/mmap_min_addr", text, sizeof(text) - 1) <= 0)
-        return 0;
+    if (known || sys_read_file("/proc/sys/vm/mmap_min_addr", text, sizeof(text) - 1) <= 0)
+        return value;
     for (const char *p = text; *p >= '0' && *p <= '9'; p++)
         value = value * 10 + (u64)(*p - '0');
+    known = true;
     return value;
 }
 
