@@ -16,7 +16,7 @@
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 2u /* 2: devices of the I/O port space behind those of memory */
+#define ARENA_VERSION 3u /* 2: devices of the I/O port space behind those of memory; 3: members_used */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 
@@ -83,6 +83,7 @@ struct arena {
     u64 wall_offset; /* reserved for virtual time */
 
     struct arena_log logs[ARENA_LOGS];
+    u32 members_used; /* entries of the table from here on never held anybody: to read all would bring 48 pages to life */
     u64 members; /* offsets of the tables */
     u64 devices;
     u64 dirty; /* bitmap, bit per page of RAM; each bank begins at a multiple of 64 bits */

@@ -11,6 +11,14 @@ static struct arena_member *members(struct arena *arena)
     return arena_at(arena, arena->members);
 }
 
+/* How much of the table there is to look at. What another process wrote is not trusted. */
+static u32 used(struct arena *arena)
+{
+    u32 n = __atomic_load_n(&arena->members_used, __ATOMIC_ACQUIRE);
+
+    return MIN(n, ARENA_MEMBERS);
+}
+
 static u64 namespace; /* the pid namespace of this process, 0: not looked up yet */
 
 static u64 own_namespace(void)
@@ -38,7 +46,7 @@ static unsigned reap(struct arena *arena)
     struct arena_member *m = members(arena);
     unsigned alive = 0;
 
-    for (u32 i = 0; i < ARENA_MEMBERS; i++) {
+    for (u32 i = 0; i < used(arena); i++) {
         if (!m[i].pid)
             continue;
         /* Processes of another pid namespace cannot be asked after: they are believed to live. */
@@ -57,10 +65,22 @@ static struct arena_member *member_find(struct arena *arena, u32 pid)
 {
     struct arena_member *m = members(arena);
 
-    for (u32 i = 0; i < ARENA_MEMBERS; i++)
+    for (u32 i = 0; i < used(arena); i++)
         if (m[i].pid == pid && (!pid || m[i].namespace == own_namespace()))
             return &m[i];
     return NULL;
+}
+
+/* A free entry, NULL: there is none. Lock held. */
+static struct arena_member *member_new(struct arena *arena)
+{
+    struct arena_member *free = member_find(arena, 0);
+    u32 next = used(arena);
+
+    if (free || next == ARENA_MEMBERS)
+        return free;
+    __atomic_store_n(&arena->members_used, next + 1, __ATOMIC_RELEASE);
+    return &members(arena)[next];
 }
 
 void member_join(struct arena *arena, const struct lock_self *self, u32 flags)
@@ -74,7 +94,7 @@ void member_join(struct arena *arena, const struct lock_self *self, u32 flags)
             arena->session++;
         if (arena->pending)
             arena->pending--;
-        mine = member_find(arena, 0);
+        mine = member_new(arena);
         if (mine)
             *mine = (struct arena_member){.pid = self->pid, .start = self->start, .namespace = own_namespace()};
     }
@@ -131,7 +151,7 @@ static bool anybody_touched(struct arena *arena)
 {
     const struct arena_member *m = members(arena);
 
-    for (u32 i = 0; i < ARENA_MEMBERS; i++)
+    for (u32 i = 0; i < used(arena); i++)
         if (m[i].pid && (m[i].flags & MEMBER_TOUCHED))
             return true;
     return false;
@@ -158,7 +178,7 @@ unsigned member_count(struct arena *arena)
     struct arena_member *m = members(arena);
     unsigned alive = 0;
 
-    for (u32 i = 0; i < ARENA_MEMBERS; i++)
+    for (u32 i = 0; i < used(arena); i++)
         alive += m[i].pid && process_alive(m[i].pid, m[i].start);
     return alive;
 }
