@@ -3,6 +3,7 @@
  * libraries that every process has, which are those of this one. They are
  * read from their files, because what is in memory may have been rewritten.
  */
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -106,6 +107,8 @@ int main(void)
         fprintf(stderr, "%s\n", fmt_end(&error));
         return 1;
     }
+    /* With the decoder, and what they need, all that comes with us; the unwinder may be missing, as it may in a program. */
+    dlopen("libunwind-x86_64.so.8", RTLD_NOW | RTLD_LOCAL);
     dl_iterate_phdr(each_module, NULL);
     if (full) {
         fprintf(stderr, "more than %d system calls: enlarge SITES\n", SITES);
