@@ -121,11 +121,19 @@ static bool ready_made(const struct found *found, u64 stub)
            stub - (u64)calls_stubs < STUB_COUNT * STUB_SIZE;
 }
 
+static bool fresh;   /* at start nobody runs in the library's stubs yet: they are open for writing, not for execution */
 static int mem = -1; /* /proc/self/mem, open while sites are rewritten */
 
-/* The kernel's own way past page protection: nobody who runs in a neighbouring stub sees the page without its rights. */
+/*
+ * Later it is the kernel's own way past page protection: nobody who runs in a neighbouring stub sees the page without
+ * its rights.
+ */
 static bool write_stub(const struct image *image)
 {
+    if (fresh && image->stub - (u64)calls_stubs < sizeof(calls_stubs)) {
+        memcpy((void *)image->stub, image->bytes, STUB_SIZE);
+        return true;
+    }
     if (mem < 0)
         mem = (int)sys_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
     return mem >= 0 && sys(SYS_pwrite64, mem, image->bytes, STUB_SIZE, image->stub) == STUB_SIZE;
@@ -350,7 +358,11 @@ static int each_module(struct dl_phdr_info *info, size_t size, void *context)
 void calls_start(const call_function *table)
 {
     wanted = table;
+    fresh = sys_mprotect((void *)calls_stubs, sizeof(calls_stubs), PROT_READ | PROT_WRITE) == 0;
     dl_iterate_phdr(each_module, NULL);
+    if (fresh)
+        sys_mprotect((void *)calls_stubs, sizeof(calls_stubs), PROT_READ | PROT_EXEC);
+    fresh = false;
     calls_table(table);
 }
 
