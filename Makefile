@@ -42,7 +42,7 @@ TOOL_SRC := $(sort $(wildcard tools/*.c))
 TOOL_OBJ := $(patsubst %.c,$(B)/%.o,$(TOOL_SRC))
 EXAMPLES := $(patsubst examples/%.c,examples/%,$(sort $(wildcard examples/*.c)))
 
-.PHONY: all run test test-all deps install uninstall clean help bench fuzz fuzz-insn check-deps
+.PHONY: FORCE all run test test-all deps install uninstall clean help bench fuzz fuzz-insn check-deps
 all: libmmioshim.so mmioshim $(EXAMPLES)
 
 # --- set-up: what is missing is installed by the first command of a fresh clone ---
@@ -107,9 +107,9 @@ $(B)/known-list: $(KNOWN_OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -ldl
 
-$(B)/known.c: $(B)/known-list
-	$(call say,GEN,$@)
-	$(Q)LD_PRELOAD= $< > $@.new && mv $@.new $@
+# Each time, because those libraries may be others by now; what stays the same keeps its age.
+$(B)/known.c: $(B)/known-list FORCE
+	$(Q)LD_PRELOAD= $< > $@.new && if cmp -s $@.new $@; then rm $@.new; else echo "  GEN	$@" && mv $@.new $@; fi
 
 $(B)/maps.o $(B)/known.o: $(B)/%.o: $(B)/%.c
 	$(call say,CC,$<)
