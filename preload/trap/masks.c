@@ -6,16 +6,14 @@
 #include "trap/sigstate.h"
 #include "base/trapsafe.h"
 
-/* In a call with a deferred signal, the kernel's is ours for the moment. */
+/* In a call with a deferred signal, the kernel's is ours for the moment. One may be deferred right before it is read. */
 u64 masks_kernel(void)
 {
     struct call *call = calls_current();
     u64 mask = 0;
 
-    if (call && call->deferred)
-        return call->mask;
     sys(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, 8);
-    return mask;
+    return call && call->deferred ? call->mask : mask;
 }
 
 long masks_set_kernel(u64 mask)

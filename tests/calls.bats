@@ -1,0 +1,33 @@
+#!/usr/bin/env bats
+# System calls of a program go through the library, and nothing of that is to be seen.
+
+setup() {
+    load common
+    cd "$BATS_TEST_TMPDIR"
+}
+
+# steps FORM CALL PATTERN: a signal at each of its instructions; so many of them ran that the call came to us
+steps() {
+    run --separate-stderr shim timeout 100 "$GUESTS/f_step" "$1" "$2"
+    assert_success
+    [[ $output =~ ^$1\ $2:\ 0\ failures,\ seen\ inside:\ $3$ ]] || fail "$output"
+    [[ $stderr =~ ^$1\ $2:\ ([0-9]+)\ signals ]] || fail "$stderr"
+    ((BASH_REMATCH[1] >= 60)) || fail "not rewritten: $stderr"
+}
+
+@test "a signal at every instruction of a call: frames, registers, flags, masks and results are the program's" {
+    steps move read 0
+    steps gap read 0
+    steps gap nanosleep 0
+    steps gap none 0
+}
+
+@test "a signal at every instruction of a call that asks for the mask, or waits with another one" {
+    steps gap procmask 0
+    steps gap ppoll 0
+}
+
+@test "a signal at every instruction of a call whose neighbours were moved: frames may show the copy of them" {
+    steps prev procmask '[0-9]+'
+    steps next read '[0-9]+'
+}
