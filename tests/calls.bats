@@ -31,3 +31,15 @@ steps() {
     steps prev procmask '[0-9]+'
     steps next read '[0-9]+'
 }
+
+@test "mappings to run from that are longer than their file, and a library whose first segment is" {
+    echo 'char big[1 << 22]; int f(void) { return big[5]; }' > big.c
+    cc -shared -fPIC -Wl,-z,noseparate-code -o libbig.so big.c
+    run --separate-stderr timeout 10 "$GUESTS/f_text" ./libbig.so
+    assert_success
+    plain=$output
+    run --separate-stderr shim timeout 10 "$GUESTS/f_text" ./libbig.so
+    assert_success
+    assert_equal "$output" "$plain"
+    assert_line --index 3 "library: loaded"
+}

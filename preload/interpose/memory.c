@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
@@ -50,6 +51,17 @@ static long map_over(const struct call *call, struct range r)
     return got;
 }
 
+/* What of a mapping is there to be read: beyond the end of its file is SIGBUS, and what only runs may be unreadable. */
+static u64 readable(const struct call *call)
+{
+    struct stat st = {0};
+
+    if (!((int)call->a[2] & PROT_READ) || sys_fstat((int)call->a[4], &st) < 0 || st.st_size <= 0 ||
+        call->a[5] >= (u64)st.st_size)
+        return 0;
+    return MIN(call->a[1], (u64)st.st_size - call->a[5]);
+}
+
 enum call_answer call_mmap(struct call *call)
 {
     struct range r = call_pages(call->a[0], call->a[1]);
@@ -57,14 +69,15 @@ enum call_answer call_mmap(struct call *call)
     bool code = (flags & (MAP_ANONYMOUS | MAP_TYPE)) == MAP_PRIVATE && (prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC;
     bool over = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED && call_on_machine(r);
     long got;
+    u64 text;
 
     if (!(flags & MAP_ANONYMOUS) && files_is_mem(fd))
         return call_done(call, map_mem(r, call->a[1], prot, flags, (int)sys_fcntl(fd, F_GETFL, 0), call->a[5]));
     if (!over && !code)
         return CALL_PASS;
     got = over ? map_over(call, r) : call_kernel(call);
-    if (!sys_failed(got) && code)
-        calls_mapped((u64)got, call->a[1]);
+    if (!sys_failed(got) && code && (text = readable(call)))
+        calls_mapped((u64)got, text);
     return call_done(call, got);
 }
 
