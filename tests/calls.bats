@@ -43,3 +43,9 @@ steps() {
     assert_equal "$output" "$plain"
     assert_line --index 3 "library: loaded"
 }
+
+@test "lengths that nothing has, beside a buffer in a window: no endless look at them" {
+    run --separate-stderr shim timeout -s KILL 20 "$GUESTS/f_huge"
+    assert_success
+    assert_output $'1\n1\n1'
+}

@@ -7,6 +7,8 @@
 #include "trap/backtrace.h"
 #include "trap/trap.h"
 
+#define MOST ((u64)0x7ffff000) /* MAX_RW_COUNT: the kernel moves no more at once, nor do we look at more */
+
 /* Is all of a range of the machine RAM that is reached without a trap? */
 static bool plain_ram(struct range machine)
 {
@@ -79,9 +81,14 @@ u64 copy_out(u64 to, const void *from, u64 n)
 
 void copy_lint(const char *call, const struct iovec *vectors, unsigned count, bool to_program)
 {
-    for (unsigned i = 0; i < count; i++) {
-        u64 at = (u64)vectors[i].iov_base, end = at + vectors[i].iov_len, machine;
+    u64 left = MOST;
 
+    for (unsigned i = 0; i < count; i++) {
+        u64 at = (u64)vectors[i].iov_base, n = MIN((u64)vectors[i].iov_len, left), end = at + n, machine;
+
+        left -= n;
+        if (!copy_touches_window(at, n))
+            continue;
         for (; at < end; at = page_down(at) + PAGE_SIZE) {
             if (!trap_concerns(at, &machine) || !trap_allows(at, to_program))
                 continue;
