@@ -49,3 +49,9 @@ steps() {
     assert_success
     assert_output $'1\n1\n1'
 }
+
+@test "a system call at the very end of the text" {
+    run --separate-stderr shim timeout 10 "$GUESTS/f_last"
+    assert_success
+    assert_output "0 default"
+}

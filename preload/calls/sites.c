@@ -253,6 +253,7 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
     struct function f = {0};
     struct survey s = {.there = false};
     u64 at = (u64)p;
+    bool proved = (u64)(text->base + text->size - p) >= 8 && compared(p + 2);
     u32 number;
 
     *found = (struct found){.at = at, .nr = CALL_MAX};
@@ -273,15 +274,15 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
     if (t->count > 0)
         f = function_of(t, at);
     if (!f.begin)
-        return compared(p + 2); /* TACTIC_NONE: a site that is left alone */
+        return proved; /* TACTIC_NONE: a site that is left alone */
     /* To decode takes its time: first what goes without. */
-    if (compared(p + 2) && (found->gap = find_gap(text, t, &f, at))) {
+    if (proved && (found->gap = find_gap(text, t, &f, at))) {
         found->tactic = TACTIC_GAP;
         return true;
     }
     survey(&f, at, &s);
     if (!s.there)
-        return compared(p + 2);
+        return proved;
     if ((found->gap = find_gap(text, t, &f, at)))
         found->tactic = TACTIC_GAP;
     else if ((found->prev = room_before(&s)))
@@ -314,7 +315,7 @@ static const u8 *next_pair(const u8 *p, const u8 *end)
 
 void sites_find(const struct text *text, void (*each)(void *context, const struct found *found), void *context)
 {
-    const u8 *end = text->base + text->size - MIN(text->size, (u64)16), *p = text->base;
+    const u8 *end = text->base + text->size, *p = text->base;
     struct table table = table_of(text);
     struct found found;
 
