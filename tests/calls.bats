@@ -55,3 +55,24 @@ steps() {
     assert_success
     assert_output "0 default"
 }
+
+@test "two tasks that share thread-local storage make calls at once" {
+    for _ in 1 2 3; do
+        run shim MMIOSHIM_LOG=none timeout 20 "$GUESTS/f_shared"
+        assert_success
+        assert_output 0
+    done
+}
+
+@test "every site found in libc and in the loader is a system call, by objdump's reading" {
+    which objdump || skip "no objdump"
+    run --separate-stderr shim MMIOSHIM_DEBUG=sys:3 true
+    for file in $(ldd /bin/sh | awk '/libc\.so/ { print $3 } /ld-linux/ { print $1 }'); do
+        base=$(readelf -lW "$file" | awk '$1 == "LOAD" && $7 == "R" && $8 == "E" { print $3 } $1 == "LOAD" && $7 == "RE" { print $3 }' | head -n 1)
+        sed -nE "s|^mmioshim: sys: site: $file\\+0x([0-9a-f]+), way [1-4]\$|\\1|p" <<< "$stderr" |
+            while read -r offset; do printf '%x\n' $((0x$offset + base)); done | sort > "$BATS_TEST_TMPDIR/found"
+        objdump -d "$file" | sed -nE 's/^ *([0-9a-f]+):.*\tsyscall *$/\1/p' | sort > "$BATS_TEST_TMPDIR/calls"
+        [ "$(wc -l < "$BATS_TEST_TMPDIR/found")" -ge 20 ] || fail "$file: $(wc -l < "$BATS_TEST_TMPDIR/found") sites"
+        assert_equal "$file: $(comm -23 "$BATS_TEST_TMPDIR/found" "$BATS_TEST_TMPDIR/calls" | head)" "$file: "
+    done
+}

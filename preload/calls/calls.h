@@ -42,6 +42,7 @@ struct call {
     u64 stack;      /* top of our stack */
     u64 waiting;    /* CALL_CHANGED: the caller's mark, zeroed when the call is over */
     u64 changing;   /* a call with other arguments is under way */
+    struct call *here; /* what calls_here becomes when the program goes on: this call, or NULL (calls_alone) */
     u64 scratch[8]; /* of the function that interposes: lives as long as the call */
     u64 redirect;
     bool late;      /* a SIGSEGV was sent meanwhile */
@@ -66,8 +67,12 @@ typedef enum call_answer (*call_function)(struct call *call);
 void calls_start(const call_function *table);
 /* Code was mapped: rewrites its sites before anybody runs it. In a call. */
 void calls_mapped(u64 base, u64 length);
-/* Memory was unmapped: its sites are gone. True: there was code that calls_mapped() was told of. */
-bool calls_unmapped(u64 base, u64 length);
+/* Is there code in a range that calls_mapped() was told of? */
+bool calls_code(u64 base, u64 length);
+/* It was unmapped: its sites are gone. */
+void calls_unmapped(u64 base, u64 length);
+/* In the child of fork. */
+void calls_after_fork(void);
 /* Is the thread in a call of ours? */
 bool calls_inside(void);
 /* The call under way on this thread, NULL: none. */
@@ -76,6 +81,11 @@ struct call *calls_current(void);
 u64 calls_site(const struct call *call);
 /* When the call under way is over, the program runs function(argument) instead of going on. The function never returns. */
 void calls_redirect(void (*function)(int), int argument);
+/*
+ * Two tasks are about to share this thread's local storage (a bare clone), and with it the struct call: from now on
+ * the kernel alone answers both.
+ */
+void calls_alone(void);
 /* The thread's own: from thread.c. */
 void calls_thread(struct call *call);
 

@@ -19,6 +19,7 @@
         .set    C_STACK, 216
         .set    C_WAITING, 224
         .set    C_CHANGING, 232
+        .set    C_HERE, 240
         .set    S_RESUME, 0
         .set    S_TAIL, 8
         .set    S_NR, 24
@@ -141,11 +142,12 @@
         pushq   C_FLAGS(%rcx)
         popfq
         arguments C_A, %rcx
-        movq    C_RET(%rcx), %rax
+        movq    C_HERE(%rcx), %rax
         movq    C_RSP(%rcx), %rsp
         movq    calls_here@gottpoff(%rip), %r11
-        movq    %rcx, %fs:(%r11)
+        movq    %rax, %fs:(%r11)
         global  calls_left
+        movq    C_RET(%rcx), %rax
         .cfi_def_cfa %rsp, 0
         movq    %rcx, %r11
         # breg11 now
@@ -199,6 +201,7 @@ settle:
         arguments C_A, %rcx
         movq    $0, C_WAITING(%rcx)
         movq    $0, C_CHANGING(%rcx)
+        global  calls_restored
         jmp     *S_BEHIND(%r11)
         global  calls_apart_end
 # A call that made two of one: a new thread's first instructions, on its stack;

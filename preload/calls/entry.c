@@ -15,13 +15,14 @@
 _Static_assert(offsetof(struct call, rsp) == 56 && offsetof(struct call, rbx) == 72 && offsetof(struct call, site) == 120 &&
                    offsetof(struct call, again) == 144 && offsetof(struct call, changed) == 168 &&
                    offsetof(struct call, stack) == 216 && offsetof(struct call, waiting) == 224 &&
-                   offsetof(struct call, changing) == 232,
+                   offsetof(struct call, changing) == 232 && offsetof(struct call, here) == 240,
                "entry.S");
 
 __attribute__((visibility("hidden"))) extern __thread struct call *calls_here;
 __thread struct call *calls_here;
 
 static const call_function *functions;
+static __thread bool alone;
 
 /* Called by entry.S. */
 void calls_dispatch(struct call *call);
@@ -30,7 +31,7 @@ long calls_wait_here(long nr, long a, long b, long c, long d, long e, long f, co
 
 bool calls_inside(void)
 {
-    return functions && thread_self() && !calls_here;
+    return functions && thread_self() && !calls_here && !alone;
 }
 
 struct call *calls_current(void)
@@ -40,8 +41,15 @@ struct call *calls_current(void)
 
 void calls_thread(struct call *call)
 {
+    call->here = call;
     if (functions)
         calls_here = call;
+}
+
+void calls_alone(void)
+{
+    alone = true;
+    thread_self()->call.here = NULL;
 }
 
 u64 calls_site(const struct call *call)
@@ -101,6 +109,8 @@ void calls_born(void)
 
     if (!t)
         return;
+    if (alone)
+        return;
     if (!known && calls_here) /* new: the kernel gives a thread no alternate stack */
         thread_install_stack(t);
     calls_here = &t->call;
@@ -157,8 +167,11 @@ static u64 seen_in_entry(u64 rip, greg_t *regs, struct call *call)
         return call->site->restart;
     if (within(rip, calls_left, calls_leave_end)) {
         call->waiting = call->changing = 0;
+        regs[REG_RAX] = (greg_t)call->ret;
         return call->again;
     }
+    if (rip == (u64)calls_restored)
+        return call->site->behind;
     if (within(rip, calls_apart, calls_apart_end))
         return call->changing ? changed_over(call->site, regs, call, false, false) : rip;
     if (within(rip, calls_changed, calls_changed_end))
@@ -243,5 +256,5 @@ void calls_guarded(void (*function)(void *), void *argument)
 void calls_table(const call_function *table)
 {
     functions = table;
-    calls_here = &thread_self()->call;
+    calls_thread(&thread_self()->call);
 }

@@ -335,6 +335,8 @@ static void rewrite_text(const struct text *text, const char *name)
     debug(SYS, 1, "%s: %u system calls (%s), %u of interest, %u rewritten", name, batch.seen, known ? "known" : "searched",
           batch.count, done);
     for (unsigned i = 0; i < batch.count; i++)
+        debug(SYS, 3, "site: %s+%lx, way %u", name, batch.found[i].at - (u64)text->base, (unsigned)batch.found[i].tactic);
+    for (unsigned i = 0; i < batch.count; i++)
         if (batch.found[i].tactic == TACTIC_NONE)
             debug(SYS, 2, "left alone: %s+%lx, number %u", name, batch.found[i].at - (u64)text->base, (unsigned)batch.found[i].nr);
 }
@@ -401,15 +403,20 @@ static void map_text(void *argument)
     leave();
 }
 
-bool calls_unmapped(u64 base, u64 length)
+bool calls_code(u64 base, u64 length)
 {
-    struct range gone = {base, length};
+    struct range range = {base, length};
     bool code = forgotten;
 
     for (unsigned i = 0; i < MAPPED && !code; i++)
-        code = mapped[i].size && range_overlaps(mapped[i], gone);
-    if (!code)
-        return false;
+        code = mapped[i].size && range_overlaps(mapped[i], range);
+    return code;
+}
+
+void calls_unmapped(u64 base, u64 length)
+{
+    struct range gone = {base, length};
+
     enter();
     for (unsigned i = 0; i < MAPPED; i++)
         if (mapped[i].size && range_overlaps(mapped[i], gone))
@@ -419,7 +426,11 @@ bool calls_unmapped(u64 base, u64 length)
             if (pools[i].sites[k].at - base < length)
                 pools[i].sites[k].at = 0;
     leave();
-    return true;
+}
+
+void calls_after_fork(void)
+{
+    lock = 0; /* its holder, if any, is the parent's thread */
 }
 
 void calls_mapped(u64 base, u64 length)

@@ -247,6 +247,46 @@ static u8 room_behind(const struct survey *s)
     return n >= 3 && n <= NEXT_MOST && movable(&s->next) && !branched(s, 1, 2 + (int)n) ? (u8)n : 0;
 }
 
+/*
+ * b8 and a number before a call look like "mov $number,%eax", but may be the end of another instruction: a register
+ * with a REX prefix, or b8 as the ModRM byte of an opcode (SDM vol. 2, appendix A).
+ */
+static bool doubtful(const u8 *mov)
+{
+    u8 op = mov[-1];
+
+    return (op & 0xf0) == 0x40 || (op & 0xf0) == 0x80 || (op < 0x40 && (op & 7) < 4) || (op & 0xfc) == 0xc0 || op == 0x62 ||
+           op == 0x63 || op == 0x69 || op == 0x6b || op == 0xc6 || op == 0xc7 || (op & 0xfc) == 0xd0 || (op & 0xf6) == 0xf6 ||
+           mov[-2] == 0x0f;
+}
+
+static bool plain_mov(const struct text *text, const u8 *p, u32 *number)
+{
+    if (p - text->base < 7 || p[-5] != 0xb8)
+        return false;
+    memcpy(number, p - 4, 4);
+    return *number < CALL_MAX;
+}
+
+/*
+ * Is p the beginning of an instruction, for all that the bytes before it tell? Wherever decoding begins, it soon falls
+ * in step with the code: of many beginnings nearly all must come to p.
+ */
+static bool in_step(const struct text *text, const u8 *p)
+{
+    unsigned starts = (unsigned)MIN((u64)(p - text->base), (u64)40), come = 0;
+    struct cpu_flow flow;
+
+    for (unsigned i = 1; i <= starts; i++) {
+        const u8 *at = p - i;
+
+        while (at < p && cpu_flow(at, 15, &flow))
+            at += flow.length;
+        come += at == p;
+    }
+    return starts >= 16 && come >= starts - starts / 4;
+}
+
 /* How the site is rewritten. False: it is no system call for all we know. */
 static bool classify(const struct text *text, const struct table *t, const u8 *p, struct found *found)
 {
@@ -259,11 +299,12 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
     *found = (struct found){.at = at, .nr = CALL_MAX};
     if (p - text->base >= 7 && is_sigreturn(p))
         return false;
-    if (p - text->base >= 5 && p[-5] == 0xb8) {
-        memcpy(&number, p - 4, 4);
+    if (t->count > 0)
+        f = function_of(t, at);
+    if (plain_mov(text, p, &number) && (!doubtful(p - 5) || (!f.begin && in_step(text, p - 5)))) {
         found->nr = number;
         found->tactic = TACTIC_MOVE;
-        return number < CALL_MAX;
+        return true;
     }
     if (numbered(text, p, &number)) {
         found->nr = number;
@@ -271,18 +312,21 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
         found->prev = 7;
         return true;
     }
-    if (t->count > 0)
-        f = function_of(t, at);
     if (!f.begin)
         return proved; /* TACTIC_NONE: a site that is left alone */
     /* To decode takes its time: first what goes without. */
-    if (proved && (found->gap = find_gap(text, t, &f, at))) {
+    if (proved && !plain_mov(text, p, &number) && (found->gap = find_gap(text, t, &f, at))) {
         found->tactic = TACTIC_GAP;
         return true;
     }
     survey(&f, at, &s);
     if (!s.there)
         return proved;
+    if (plain_mov(text, p, &number) && s.count && s.step[(s.count - 1) % PATH].length == 5) {
+        found->nr = number;
+        found->tactic = TACTIC_MOVE;
+        return true;
+    }
     if ((found->gap = find_gap(text, t, &f, at)))
         found->tactic = TACTIC_GAP;
     else if ((found->prev = room_before(&s)))

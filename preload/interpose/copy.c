@@ -5,6 +5,7 @@
 #include "interpose/interpose.h"
 #include "memory/ram.h"
 #include "trap/backtrace.h"
+#include "trap/probe.h"
 #include "trap/trap.h"
 
 #define MOST ((u64)0x7ffff000) /* MAX_RW_COUNT: the kernel moves no more at once, nor do we look at more */
@@ -58,6 +59,22 @@ static u64 move(u64 at, u8 *bytes, u64 left, u64 whole, bool to_program)
         done = to_program ? probe_write(at, bytes, n) : probe_read(bytes, at, n);
     }
     return done ? n : 0;
+}
+
+u64 copy_reach(u64 at, u64 n, bool to_program)
+{
+    u64 done = 0, machine;
+    u8 byte;
+
+    while (done < n) {
+        u64 here = at + done;
+        bool ours = trap_concerns(here, &machine);
+
+        if (ours ? !trap_allows(here, to_program) : to_program ? !probe_writable(here) : !probe_read(&byte, here, 1))
+            break;
+        done += MIN(n - done, PAGE_SIZE - (here & ~PAGE_MASK));
+    }
+    return done;
 }
 
 static u64 move_all(u64 at, u8 *bytes, u64 n, bool to_program)

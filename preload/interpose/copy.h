@@ -15,6 +15,8 @@ bool copy_touches_window(u64 at, u64 n);
 /* Bytes copied: less than n where memory is missing. */
 u64 copy_in(void *to, u64 from, u64 n);
 u64 copy_out(u64 to, const void *from, u64 n);
+/* How many bytes from there on copy_in() or copy_out() would reach; no device notices. */
+u64 copy_reach(u64 at, u64 n, bool to_program);
 /* Width of one access of a register: what is asked for when it is 2, 4 or 8 bytes in all, else words of 4, else bytes. */
 unsigned copy_width(u64 machine, u64 left, u64 whole);
 /* One lint line: the call takes a window for memory. */

@@ -72,15 +72,33 @@ static long through_bounce(const struct buffers *b, u8 *bounce, u64 total)
     return moved ? (long)moved : -EFAULT;
 }
 
+/* What of the buffers can be reached, up to the first byte that cannot: nothing may be read that has no place to go to. */
+static u64 reachable(const struct buffers *b)
+{
+    u64 total = 0;
+
+    for (unsigned i = 0; i < b->count && total < MOST; i++) {
+        u64 n = MIN((u64)b->vectors[i].iov_len, MOST - total);
+        u64 there = copy_reach((u64)b->vectors[i].iov_base, n, b->in);
+
+        total += there;
+        if (there < n)
+            break;
+    }
+    return total;
+}
+
 /* The whole call, by way of memory of ours. */
 static void bounce_call(void *argument)
 {
     const struct buffers *b = argument;
-    u64 total = 0;
+    u64 total = reachable(b);
     u8 *bounce;
 
-    for (unsigned i = 0; i < b->count; i++)
-        total += MIN((u64)b->vectors[i].iov_len, MOST - total);
+    if (!total) { /* the kernel says what is wrong: the descriptor, or the buffer */
+        b->call->ret = (u64)call_kernel(b->call);
+        return;
+    }
     bounce = sys_mmap(NULL, page_up(total), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_failed((long)bounce)) {
         b->call->ret = (u64)-ENOMEM;

@@ -136,12 +136,19 @@ enum call_answer call_munmap(struct call *call)
 {
     struct range r = call_pages(call->a[0], call->a[1]);
 
-    if (calls_unmapped(r.base, r.size))
-        forget_code();
-    if (!call_on_machine(r))
+    bool machine = call_on_machine(r);
+    long ret;
+
+    if (!machine && !calls_code(r.base, r.size))
         return CALL_PASS;
-    dirty_collect_range(r);
-    return call_done(call, alias_unmap(r));
+    if (machine)
+        dirty_collect_range(r);
+    ret = machine ? alias_unmap(r) : call_kernel(call);
+    if (ret == 0 && calls_code(r.base, r.size)) {
+        calls_unmapped(r.base, r.size);
+        forget_code();
+    }
+    return call_done(call, ret);
 }
 
 /* --- mremap --- */

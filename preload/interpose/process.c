@@ -170,6 +170,7 @@ static void fork_child(void *unused)
     self = sys_getpid();
     fds_own();
     thread_after_fork();
+    calls_after_fork();
     signals_after_fork();
     hooks.child();
 }
@@ -229,7 +230,10 @@ enum call_answer call_clone(struct call *call)
 
     if (!is_fork(call, &f)) {
         open_stack(&f);
-        return CALL_APART;
+        if ((f.flags & (CLONE_VM | CLONE_VFORK | CLONE_SETTLS)) != CLONE_VM)
+            return CALL_APART;
+        calls_alone();
+        return CALL_PASS;
     }
     if (sys_getpid() != self)
         return CALL_PASS;
