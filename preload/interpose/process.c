@@ -230,7 +230,8 @@ enum call_answer call_clone(struct call *call)
 
     if (!is_fork(call, &f)) {
         open_stack(&f);
-        if ((f.flags & (CLONE_VM | CLONE_VFORK | CLONE_SETTLS)) != CLONE_VM)
+        /* A thread without storage of its own shares its creator's: it is met as long as the two do not call at once. */
+        if ((f.flags & (CLONE_VM | CLONE_VFORK | CLONE_SETTLS | CLONE_THREAD)) != CLONE_VM)
             return CALL_APART;
         calls_alone();
         return CALL_PASS;

@@ -223,11 +223,11 @@ static int waits(int argc, char **argv)
     for (int which = 1; which < 9; which++)
         if (which != 5)
             show("ready %d: %ld\n", which, wait_once(which, ~0ull, fds[0], ep));
-    use(1);
     if (argc > 0) {
         stop = 1;
         pthread_join(t, NULL);
     }
+    use(1);
     return 0;
 }
 

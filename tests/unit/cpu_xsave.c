@@ -83,7 +83,7 @@ TEST(saving_initial_state)
     for (unsigned i = 0; i < ARRAY_SIZE(saves); i++) {
         decode(saves[i].bytes, saves[i].end);
         for (unsigned round = 0; round < 100; round++) {
-            u64 bv = components & rnd() & rnd();
+            u64 bv = (components & rnd() & rnd()) | 2; /* of SSE the CPU says this or that, as the scheduler has it */
 
             start();
             memcpy(m.area + HEADER, &bv, sizeof(bv));
