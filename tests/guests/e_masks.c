@@ -157,7 +157,7 @@ static int masks(int argc, char **argv)
 static void *accesses_meanwhile(void *stop)
 {
     while (!__atomic_load_n((int *)stop, __ATOMIC_RELAXED)) {
-        put(0x5a);
+        (void)get(); /* reads: what is written and read back elsewhere stays so */
         usleep(100);
     }
     return NULL;
