@@ -60,7 +60,7 @@ static int help(void)
          "\nOptions:");
     for (unsigned id = 0; id < OPT_COUNT; id++)
         help_option(id);
-    puts("  -v, --verbose           say what the library does at start and exit\n"
+    puts("  -v, --verbose           say at exit when nothing touched the machine\n"
          "  -h, --help              this text\n\n"
          "--map also takes device-tree source (FILE.dts). --attach and --load may be given several times.\n"
          "Exit status: the program's; 125 an error of mmioshim itself, 126 PROGRAM cannot be executed, 127 it is\n"
