@@ -76,3 +76,9 @@ steps() {
         assert_equal "$file: $(comm -23 "$BATS_TEST_TMPDIR/found" "$BATS_TEST_TMPDIR/calls" | head)" "$file: "
     done
 }
+
+@test "a constant in the code that holds the bytes of a system call stays what it is" {
+    run shim MMIOSHIM_LOG=none "$GUESTS/f_template"
+    assert_success
+    assert_output c3050f00000002b8
+}

@@ -255,11 +255,12 @@ static bool doubtful(const u8 *mov)
 {
     u8 op = mov[-1];
 
-    return (op & 0xf0) == 0x40 || (op & 0xf0) == 0x80 || (op < 0x40 && (op & 7) < 4) || (op & 0xfc) == 0xc0 || op == 0x62 ||
-           op == 0x63 || op == 0x69 || op == 0x6b || op == 0xc6 || op == 0xc7 || (op & 0xfc) == 0xd0 || (op & 0xf6) == 0xf6 ||
-           mov[-2] == 0x0f;
+    return (op & 0xf0) == 0x40 || (op & 0xf0) == 0x80 || (op & 0xf0) == 0xb0 || (op < 0x40 && (op & 7) < 4) ||
+           (op & 0xfc) == 0xc0 || op == 0x62 || op == 0x63 || op == 0x69 || op == 0x6b || op == 0xc6 || op == 0xc7 ||
+           (op & 0xfc) == 0xd0 || (op & 0xf6) == 0xf6 || mov[-2] == 0x0f;
 }
 
+/* "mov $number,%eax" right before the call, or what looks like it. */
 static bool plain_mov(const struct text *text, const u8 *p, u32 *number)
 {
     if (p - text->base < 7 || p[-5] != 0xb8)
@@ -293,7 +294,7 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
     struct function f = {0};
     struct survey s = {.there = false};
     u64 at = (u64)p;
-    bool proved = (u64)(text->base + text->size - p) >= 8 && compared(p + 2);
+    unsigned before = 0; /* length of the instruction before it, if that is known */
     u32 number;
 
     *found = (struct found){.at = at, .nr = CALL_MAX};
@@ -301,32 +302,27 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
         return false;
     if (t->count > 0)
         f = function_of(t, at);
-    if (plain_mov(text, p, &number) && (!doubtful(p - 5) || (!f.begin && in_step(text, p - 5)))) {
+    if (f.begin) { /* constants in code may look like anything: only decoding tells */
+        survey(&f, at, &s);
+        if (!s.there)
+            return false;
+        before = s.count ? s.step[(s.count - 1) % PATH].length : 0;
+    } else if (plain_mov(text, p, &number) && (!doubtful(p - 5) || in_step(text, p - 5))) {
+        before = 5;
+    }
+    if (before == 5 && plain_mov(text, p, &number)) {
         found->nr = number;
         found->tactic = TACTIC_MOVE;
         return true;
     }
-    if (numbered(text, p, &number)) {
+    if ((before == 7 || !f.begin) && numbered(text, p, &number)) {
         found->nr = number;
         found->tactic = TACTIC_PREV;
         found->prev = 7;
         return true;
     }
     if (!f.begin)
-        return proved; /* TACTIC_NONE: a site that is left alone */
-    /* To decode takes its time: first what goes without. */
-    if (proved && !plain_mov(text, p, &number) && (found->gap = find_gap(text, t, &f, at))) {
-        found->tactic = TACTIC_GAP;
-        return true;
-    }
-    survey(&f, at, &s);
-    if (!s.there)
-        return proved;
-    if (plain_mov(text, p, &number) && s.count && s.step[(s.count - 1) % PATH].length == 5) {
-        found->nr = number;
-        found->tactic = TACTIC_MOVE;
-        return true;
-    }
+        return (u64)(text->base + text->size - p) >= 8 && compared(p + 2); /* TACTIC_NONE: a site that is left alone */
     if ((found->gap = find_gap(text, t, &f, at)))
         found->tactic = TACTIC_GAP;
     else if ((found->prev = room_before(&s)))
