@@ -194,22 +194,3 @@ print("instructions:", n)' delete continue
     [[ $frames == *'do_sleep main ' ]] || fail "$(tail -n 40 "$BATS_TEST_TMPDIR/trace")"
     assert_count 1 '^\[EXIT\] 1 accesses \(0 reads, 1 writes\), 0 lint, 0 lost$'
 }
-
-@test "valgrind: the program runs, with every access" {
-    command -v valgrind > /dev/null || skip "no valgrind here"
-    log=$BATS_TEST_TMPDIR/log
-    run --separate-stderr env LD_PRELOAD="$LIB" MMIOSHIM_LOG="$log" timeout 60 valgrind -q "$D" steps
-    assert_success
-    assert_output 'total 10'
-    assert_count 1 '^\[EXIT\] 15 accesses \(5 reads, 10 writes\), 0 lint, 0 lost$'
-}
-
-@test "perf record -g: the program runs, with every access" {
-    command -v perf > /dev/null || skip "no perf here"
-    log=$BATS_TEST_TMPDIR/log
-    perf record -q -o "$BATS_TEST_TMPDIR/try" true 2> /dev/null || skip "perf may not record here"
-    run --separate-stderr env MMIOSHIM_LOG="$log" LD_PRELOAD="$LIB" perf record -q -g -o "$BATS_TEST_TMPDIR/data" "$D" steps
-    assert_success
-    assert_output 'total 10'
-    assert_count 1 '^\[EXIT\] 15 accesses \(5 reads, 10 writes\), 0 lint, 0 lost$'
-}

@@ -18,7 +18,7 @@ script() {
     untouched timeout 0.1 sleep 5
     [ "$status" = 124 ]
     untouched timeout -s KILL 0.1 sh -c 'trap "" TERM; sleep 5'
-    untouched timeout --preserve-status 0.1 sh -c 'trap "exit 9" TERM; while :; do sleep 0.01; done'
+    untouched timeout --preserve-status 0.1 sh -c 'trap "exit 9" TERM; while :; do :; done'
     [ "$status" = 9 ]
     untouched nohup sh -c 'echo out; echo err >&2; kill -HUP $$; exit 4'
     [ "$status" = 4 ]
