@@ -1,7 +1,7 @@
 /*
- * Rewrites system calls. What changes in the program's text is two bytes or
- * one whole instruction that no jump leads into; it happens before anybody
- * runs it (at start, or while the loader maps the file), and no page is ever
+ * Rewrites system calls. What changes in the program's text is two bytes, or
+ * whole instructions that no jump of their function leads into; it happens
+ * before anybody runs it (at start, or while the loader maps the file), and no page is ever
  * writable and executable at once.
  */
 #include <fcntl.h>
@@ -90,8 +90,8 @@ static void copy_code(struct image *image, unsigned at, u64 from, unsigned n)
     }
 }
 
-/* A call that makes a thread or a vfork child: it comes back by calls_apart. */
-static void part_ways(struct image *image)
+/* The call again, which comes back by calls_apart. */
+static void second_call(struct image *image)
 {
     memcpy(image->bytes + STUB_APART, SYSCALL, 2);
     put(image, STUB_APART + 2, LEA_R11, 7, (u64)image->site);
@@ -102,7 +102,7 @@ static void part_ways(struct image *image)
 static void make_image(struct image *image, const struct found *found)
 {
     common_parts(image);
-    part_ways(image);
+    second_call(image);
     if (found->tactic == TACTIC_PREV) {
         copy_code(image, 0, found->at - found->prev, found->prev);
         image->bytes[found->prev] = 0xeb;

@@ -6,7 +6,7 @@
 
 /* One stub's data; offsets and size are known to entry.S, and the offset of `resume` to its unwind table. */
 struct site {
-    u64 resume;  /* the program's address behind the call; or of the stub's copy of what was overwritten there */
+    u64 resume;  /* the program's address behind the call and what else was overwritten there */
     u64 tail;    /* the stub's own system-call instruction */
     u64 restart; /* where the program makes this call (again) */
     u32 nr;
@@ -24,7 +24,7 @@ _Static_assert(sizeof(struct site) == 64, "entry.S");
 #define STUB_FIXED  20 /* what comes before it runs in place of what was overwritten before the call */
 #define STUB_TAIL   32
 #define STUB_AFTER  34
-#define STUB_APART  48 /* the call again, for one that makes two of one: sites of clone and vfork, and of any number */
+#define STUB_APART  48 /* the call again, for one that needs more on the way back (calls_apart) */
 #define STUB_COUNT  1024
 
 /* How a site is rewritten. */

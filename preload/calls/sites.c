@@ -165,6 +165,7 @@ static bool movable(const struct cpu_flow *flow)
     return op && !flow->branch && (arithmetic || immediate || move);
 }
 
+#define SIGRETURN 15 /* rt_sigreturn */
 #define PATH 32 /* instructions before a site that are remembered */
 
 /* What one pass over a function tells of a site in it. */
@@ -221,14 +222,6 @@ static bool numbered(const struct text *text, const u8 *p, u32 *number)
     return *number < CALL_MAX;
 }
 
-/* The return from a signal handler: unwinders and debuggers know it by its bytes. */
-static bool is_sigreturn(const u8 *p)
-{
-    static const u8 number[7] = {0x48, 0xc7, 0xc0, 15};
-
-    return memcmp(p - 7, number, 7) == 0;
-}
-
 /* Instructions before the site that make room for a jump; 0: there are none. */
 static u8 room_before(const struct survey *s)
 {
@@ -281,7 +274,7 @@ static bool in_step(const struct text *text, const u8 *p)
     for (unsigned i = 1; i <= starts; i++) {
         const u8 *at = p - i;
 
-        while (at < p && cpu_flow(at, 15, &flow))
+        while (at < p && cpu_flow(at, (unsigned)MIN((u64)(text->base + text->size - at), (u64)15), &flow))
             at += flow.length;
         come += at == p;
     }
@@ -298,8 +291,8 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
     u32 number;
 
     *found = (struct found){.at = at, .nr = CALL_MAX};
-    if (p - text->base >= 7 && is_sigreturn(p))
-        return false;
+    if (numbered(text, p, &number) && number == SIGRETURN)
+        return false; /* unwinders and debuggers know the return from a signal handler by its bytes */
     if (t->count > 0)
         f = function_of(t, at);
     if (f.begin) { /* constants in code may look like anything: only decoding tells */

@@ -47,7 +47,7 @@ long signals_action(int sig, const struct kernel_action *act, struct kernel_acti
 /* sigaltstack(2) for the program. `sp`: the caller's stack pointer. */
 long signals_altstack(const stack_t *stack, stack_t *old, u64 sp);
 /*
- * sigprocmask(2) for the program: SIGSEGV only seems to be blocked. how as SIG_BLOCK... 0 or -errno.
+ * sigprocmask(2) for the program: SIGSEGV only seems to be blocked. how is SIG_BLOCK and so on. 0 or -errno.
  *
  * A SIGSEGV that was sent to a thread that blocks it is kept: for the thread (tgkill, raise), else for the process. It
  * is delivered when a thread unblocks SIGSEGV, by this call or at the end of a handler, or answers a later sigwait.
