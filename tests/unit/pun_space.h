@@ -1,0 +1,156 @@
+/* An address space for the planner of jumps: occupied ranges, and pages of rooms that hold 5-byte jumps. */
+#ifndef MMIOSHIM_TESTS_PUN_SPACE_H
+#define MMIOSHIM_TESTS_PUN_SPACE_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/range.h"
+#include "cpu/pun.h"
+
+#define MODEL_RANGES 64
+#define MODEL_PAGES  (1u << 18)
+#define MODEL_RECENT 64
+
+struct model_page {
+    u64 page;
+    u8 used[512]; /* a bit for each byte */
+};
+
+struct model {
+    struct range occupied[MODEL_RANGES];
+    unsigned nranges;
+    struct model_page **table; /* by a hash of the page */
+    struct model_page *recent[MODEL_RECENT];
+    u64 pages, rooms, asked, random;
+};
+
+static inline struct model_page **model_slot(struct model *m, u64 page)
+{
+    u64 i = (page >> 12) * 0x9e3779b97f4a7c15 >> 40;
+
+    for (i &= MODEL_PAGES - 1; m->table[i] && m->table[i]->page != page; i = (i + 1) & (MODEL_PAGES - 1))
+        ;
+    return &m->table[i];
+}
+
+static inline void model_init(struct model *m)
+{
+    memset(m, 0, sizeof(*m));
+    m->table = calloc(MODEL_PAGES, sizeof(*m->table));
+    m->random = 1;
+}
+
+static inline void model_end(struct model *m)
+{
+    for (unsigned i = 0; i < MODEL_PAGES; i++)
+        free(m->table[i]);
+    free(m->table);
+}
+
+static inline void model_occupy(struct model *m, u64 base, u64 size)
+{
+    m->occupied[m->nranges++] = (struct range){page_down(base), page_up(base + size) - page_down(base)};
+}
+
+static inline bool model_page_free(const struct model *m, u64 page)
+{
+    for (unsigned i = 0; i < m->nranges; i++)
+        if (range_overlaps(m->occupied[i], (struct range){page, PAGE_SIZE}))
+            return false;
+    return true;
+}
+
+static inline bool model_bit(struct model *m, u64 at)
+{
+    struct model_page *page = *model_slot(m, page_down(at));
+
+    return page && page->used[(at & 4095) / 8] >> (at & 7) & 1;
+}
+
+static inline void model_set(struct model *m, u64 at, bool on)
+{
+    struct model_page **slot = model_slot(m, page_down(at));
+    u8 bit = (u8)(1 << (at & 7));
+
+    if (!*slot) {
+        *slot = calloc(1, sizeof(**slot));
+        (*slot)->page = page_down(at);
+        m->recent[m->pages++ % MODEL_RECENT] = *slot;
+    }
+    if (on)
+        (*slot)->used[(at & 4095) / 8] |= bit;
+    else
+        (*slot)->used[(at & 4095) / 8] &= (u8)~bit;
+}
+
+static inline bool model_try(struct model *m, u64 at, unsigned size, u64 *taken)
+{
+    for (unsigned i = 0; i < size; i++)
+        if (model_bit(m, at + i) || (!i || !((at + i) & 4095) ? !model_page_free(m, page_down(at + i)) : false))
+            return false;
+    for (unsigned i = 0; i < size; i++)
+        model_set(m, at + i, true);
+    *taken = at;
+    m->rooms++;
+    return true;
+}
+
+/* Within one page that is there already. */
+static inline bool model_in_page(struct model *m, u64 page, u64 first, u64 last, u64 step, unsigned size, u64 *at)
+{
+    u64 low = MAX(first, page), high = MIN(last, page + 4095);
+
+    for (low += (first - low) & (step - 1); low <= high && low >= first; low += step)
+        if (model_try(m, low, size, at))
+            return true;
+    return false;
+}
+
+static inline u64 model_random(struct model *m)
+{
+    m->random ^= m->random << 13;
+    m->random ^= m->random >> 7;
+    m->random ^= m->random << 17;
+    return m->random;
+}
+
+static inline bool model_take(void *context, u64 first, u64 last, u64 step, unsigned size, u64 *at)
+{
+    struct model *m = context;
+
+    m->asked++;
+    if (last - first < 1 << 16) {
+        for (u64 page = page_down(first); page <= last; page += MAX(PAGE_SIZE, page_down(step)))
+            if (*model_slot(m, page) && model_in_page(m, page, first, last, step, size, at))
+                return true;
+        for (u64 page = page_down(first); page <= last; page += MAX(PAGE_SIZE, page_down(step)))
+            if (model_page_free(m, page) && model_in_page(m, page, first, last, step, size, at))
+                return true;
+        return false;
+    }
+    for (unsigned i = 0; i < MODEL_RECENT; i++)
+        if (m->recent[i] && m->recent[i]->page + 4095 >= first && m->recent[i]->page <= last &&
+            model_in_page(m, m->recent[i]->page, first, last, step, size, at))
+            return true;
+    for (unsigned i = 0; i < 64; i++)
+        if (model_try(m, first + model_random(m) % ((last - first) / step + 1) * step, size, at))
+            return true;
+    return false;
+}
+
+static inline void model_give_back(void *context, u64 at, unsigned size)
+{
+    struct model *m = context;
+
+    for (unsigned i = 0; i < size; i++)
+        model_set(m, at + i, false);
+    m->rooms--;
+}
+
+static inline struct pun_space model_space(struct model *m)
+{
+    return (struct pun_space){.context = m, .take = model_take, .give_back = model_give_back};
+}
+
+#endif
