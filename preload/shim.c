@@ -167,7 +167,6 @@ static void child(void)
     finished = false;
     cpu_after_fork();
     alias_after_fork();
-    members_after_fork();
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
     member_join(machine.arena, &thread_self()->self, own_flags());
     log_after_fork();

@@ -4,8 +4,7 @@
 #include <linux/futex.h>
 #include <time.h>
 
-#include "base/fmt.h"
-#include "base/mem.h"
+#include "base/process.h"
 #include "base/sys.h"
 #include "base/trapsafe.h"
 
@@ -14,81 +13,6 @@
 static long futex(u32 *word, int op, u32 value, const struct timespec *timeout)
 {
     return sys(SYS_futex, word, op, value, timeout);
-}
-
-struct stat_line {
-    char state;
-    u64 parent;
-    u64 threads;
-    u64 start; /* clock ticks after boot */
-};
-
-static u64 read_number(const char *p)
-{
-    u64 value = 0;
-
-    while (*p >= '0' && *p <= '9')
-        value = value * 10 + (u64)(*p++ - '0');
-    return value;
-}
-
-/* Fields 3, 4, 20 and 22 of proc(5)'s stat: the name in parentheses may itself hold parentheses. */
-static bool read_stat(u32 pid, struct stat_line *line)
-{
-    char path[32];
-    char text[1024];
-    struct fmt f = FMT_INIT(path);
-    const char *p;
-    long n;
-
-    fmt_str(&f, "/proc/");
-    fmt_dec(&f, pid);
-    fmt_str(&f, "/stat");
-    n = sys_read_file(fmt_end(&f), text, sizeof(text) - 1);
-    if (n <= 0)
-        return false;
-    text[n] = 0;
-    p = strrchr(text, ')');
-    if (!p || p[1] != ' ')
-        return false;
-    line->state = p[2];
-    p += 2;
-    for (int field = 3; field < 22; field++) {
-        p = strchr(p, ' ');
-        if (!p)
-            return false;
-        p++;
-        if (field + 1 == 4)
-            line->parent = read_number(p);
-        if (field + 1 == 20)
-            line->threads = read_number(p);
-    }
-    line->start = read_number(p);
-    return true;
-}
-
-u64 process_start(u32 pid)
-{
-    struct stat_line line = {0};
-
-    return read_stat(pid, &line) ? line.start : 0;
-}
-
-u32 process_parent(u32 pid)
-{
-    struct stat_line line = {0};
-
-    return read_stat(pid, &line) ? (u32)line.parent : 0;
-}
-
-bool process_alive(u32 pid, u64 start)
-{
-    struct stat_line line = {0};
-
-    if (!read_stat(pid, &line))
-        return sys(SYS_kill, pid, 0) != -ESRCH;
-    /* The first thread may have ended by pthread_exit, and the process lives on. */
-    return ((line.state != 'Z' && line.state != 'X') || line.threads > 1) && (start == 0 || line.start == start);
 }
 
 void lock_forget(struct lock *lock, const struct lock_self *self)

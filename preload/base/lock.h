@@ -37,11 +37,4 @@ static inline bool lock_held(const struct lock *lock, const struct lock_self *se
     return (__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) & 0x7fffffffu) == self->tid;
 }
 
-/* Start time of a process (field 22 of /proc/PID/stat, proc(5)), 0 when there is none. */
-u64 process_start(u32 pid);
-/* Its parent, 0 when there is none. */
-u32 process_parent(u32 pid);
-/* Is a process that had this pid and start time still there (not a zombie)? */
-bool process_alive(u32 pid, u64 start);
-
 #endif

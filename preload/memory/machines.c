@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/errname.h"
+#include "base/process.h"
 #include "base/sys.h"
 #include "devices/classes.h"
 #include "memory/arena.h"

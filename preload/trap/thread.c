@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "base/process.h"
 #include "base/sys.h"
 #include "base/trapsafe.h"
 
@@ -117,6 +118,7 @@ void thread_after_fork(void)
 {
     struct thread *t = thread_self();
 
+    process_after_fork();
     read_process();
     if (!t)
         return;
