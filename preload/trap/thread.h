@@ -48,7 +48,6 @@ struct thread {
     u32 child_masked; /* the vfork child that set its own mask */
     struct call call; /* the system call under way */
     struct missed missed; /* the last time */
-    u64 unnumbered; /* accesses that are counted, but have no number yet */
     char text[THREAD_TEXT];
 };
 
