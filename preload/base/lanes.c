@@ -39,13 +39,12 @@ void lanes_start(struct lock_lanes *table, bool member)
 
 void lanes_after_fork(void)
 {
-    may_claim = may_claim && registered();
+    may_claim = may_claim && !sandboxed && registered();
 }
 
 void lanes_sandboxed(void)
 {
     sandboxed = true;
-    may_claim = false;
 }
 
 static u32 used(void)
@@ -98,7 +97,7 @@ static bool reclaim(struct lock_lane *lane)
 static u32 find(void)
 {
     u32 n = used();
-    u32 looks = MIN(n, n == LOCK_LANES ? 64u : 2u); /* each costs some 20 us */
+    u32 looks = sandboxed ? 0 : MIN(n, n == LOCK_LANES ? 64u : 2u); /* each costs some 20 us, and system calls */
 
     for (u32 i = 0; i < n; i++)
         if (!__atomic_load_n(&lanes->lane[i].owner, __ATOMIC_ACQUIRE))

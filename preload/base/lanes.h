@@ -57,7 +57,7 @@ void lanes_start(struct lock_lanes *table, bool member);
 void lanes_after_fork(void);
 /* Gives up what this process had before exec; called before this thread has a lane. */
 void lanes_forget(const struct lock_self *self);
-/* The program may forbid itself system calls that it does not know: from now on we do without membarrier. */
+/* The program may forbid itself system calls that it does not make: from now on we do without membarrier. */
 void lanes_sandboxed(void);
 
 /* A lane for this thread, if it has none yet. False: it cannot have one. Locks may be held. */
