@@ -21,7 +21,14 @@ void bus_lock(struct bus_device *device, const struct lock_self *self)
 
 void bus_unlock(struct bus_device *device, const struct lock_self *self)
 {
-    lock_release(&device->shared->lock, self);
+    lock_release_biased(&device->shared->lock, self);
+}
+
+void bus_leave_taken(struct bus_device *device, struct lock_self *self)
+{
+    if (unlikely(!self->lane && !self->laneless && lock_ripe(&device->shared->lock, self)))
+        lane_claim(self);
+    bus_unlock(device, self);
 }
 
 bool bus_nobody(const struct bus *bus, void *data, unsigned width)

@@ -65,8 +65,31 @@ void bus_stop(struct bus *bus);
 /* The host end of a device: its descriptors may have had to move. Any context. */
 struct backend *bus_end(struct bus_device *device);
 
+/* Holds a device, or more than one, in any way that the thread likes. Not between bus_enter() and bus_leave(). */
 void bus_lock(struct bus_device *device, const struct lock_self *self);
 void bus_unlock(struct bus_device *device, const struct lock_self *self);
+/* bus_leave() without a biased lock: the thread gets a lane when it would be of use. */
+void bus_leave_taken(struct bus_device *device, struct lock_self *self);
+
+/*
+ * Holds one device for one access, at almost no cost for the thread that had it last. Tells how, for bus_leave().
+ * Asynchronous signals are masked or deferred in between.
+ */
+static inline bool bus_enter(struct bus_device *device, const struct lock_self *self)
+{
+    if (likely(lock_enter(&device->shared->lock, self)))
+        return true;
+    bus_lock(device, self);
+    return false;
+}
+
+static inline void bus_leave(struct bus_device *device, struct lock_self *self, bool biased)
+{
+    if (likely(biased))
+        lock_exit(self);
+    else
+        bus_leave_taken(device, self);
+}
 
 /*
  * One access of `width` bytes (1 to 64) at an offset of the window, wholly

@@ -48,8 +48,12 @@ void calls_thread(struct call *call)
 
 void calls_alone(void)
 {
+    struct thread *t = thread_self();
+
     alone = true;
-    thread_self()->call.here = NULL;
+    t->call.here = NULL;
+    lane_drop(&t->self);
+    t->self.laneless = true;
 }
 
 u64 calls_site(const struct call *call)

@@ -5,10 +5,13 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/fds.h"
+#include "base/lanes.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "interpose/interpose.h"
@@ -251,6 +254,22 @@ enum call_answer call_clone(struct call *call)
             call->rsp = f.stack;
     }
     return call_done(call, pid);
+}
+
+/* --- what the program forbids itself --- */
+
+enum call_answer call_prctl(struct call *call)
+{
+    if ((u32)call->a[0] == PR_SET_SECCOMP)
+        lanes_sandboxed();
+    return CALL_PASS;
+}
+
+enum call_answer call_seccomp(struct call *call)
+{
+    if ((u32)call->a[0] == SECCOMP_SET_MODE_STRICT || (u32)call->a[0] == SECCOMP_SET_MODE_FILTER)
+        lanes_sandboxed();
+    return CALL_PASS;
 }
 
 /* --- start --- */

@@ -176,7 +176,6 @@ static void lock_device(struct trap *t, struct bus_device *d)
 
 static void unlock_devices(struct trap *t)
 {
-    log_settle(t->thread);
     while (t->nlocked)
         bus_unlock(t->locked[--t->nlocked], &t->thread->self);
 }
