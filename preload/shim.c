@@ -23,6 +23,7 @@
 #include "memory/dma.h"
 #include "memory/load.h"
 #include "memory/ram.h"
+#include "patch/patch.h"
 #include "trap/backtrace.h"
 #include "trap/log.h"
 #include "trap/signals.h"
@@ -167,6 +168,7 @@ static void child(void)
 
     finished = false;
     cpu_after_fork();
+    patch_after_fork();
     alias_after_fork();
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
     member_join(machine.arena, &thread_self()->self, own_flags());
@@ -384,6 +386,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     signals_start(trap_signal, dying);
     process_begin(&hooks);
     interpose_start(&machine, &view);
+    if (option_choice(&options, OPT_PATCH) == 0 && bus.unassigned != UNASSIGNED_FAULT)
+        patch_start();
     debug(DIRTY, 1, "dirty pages: %s", dirty_mode_name());
     debug(MEM, 1, "%u banks, %u windows, %u of ports, %u ranges of trapped pages", desc.nbanks, desc.nwindows,
           desc.nports, view.ntrapped);

@@ -99,10 +99,23 @@ static inline void bus_leave(struct bus_device *device, struct lock_self *self, 
  */
 enum mmioshim_status bus_access(struct bus *bus, struct bus_device *device, u64 offset, void *data, unsigned width,
                                 bool write, struct bus_note *note);
+/*
+ * The rest of bus_access() for who has asked the device himself, by its class's read or write with a width that it
+ * takes, and has got `status`: neither MMIOSHIM_OK, with which there is no rest, nor MMIOSHIM_WAIT. data: as read.
+ */
+enum mmioshim_status bus_answered(struct bus *bus, struct bus_device *device, u64 offset, void *data, unsigned width,
+                                  bool write, enum mmioshim_status status, struct bus_note *note);
 /* Fills data with what an address shows where nobody is. False: MMIOSHIM_UNASSIGNED=fault. */
 bool bus_nobody(const struct bus *bus, void *data, unsigned width);
 /* Waits until the host end is ready, at most timeout_ms. No lock held. */
 void bus_wait(struct bus_device *device, int timeout_ms);
+/* Did devices ask for something on this thread that bus_take_requests() would tell? */
+static inline bool bus_requested(void)
+{
+    __attribute__((visibility("hidden"))) extern __thread struct bus_requests bus_requests;
+
+    return bus_requests.end || bus_requests.reset || bus_requests.nirqs;
+}
 /* What devices asked for on this thread since the last call. False: nothing, *taken is unchanged. */
 bool bus_take_requests(struct bus_requests *taken);
 /* Resets all devices. */

@@ -19,12 +19,22 @@
 #include <ucontext.h>
 
 #include "base/fmt.h"
+#include "base/range.h"
 #include "base/types.h"
 
 #define CALL_STACK (256u << 10) /* also for the frames of many signals that come at once */
 #define CALL_MAX   512 /* numbers of calls are below this */
 
 struct site;
+
+/* An access of a patched site, which is a call to us as well; offsets are known to patch/entry.S. */
+struct call_patch {
+    u64 rsp;         /* of the program */
+    u64 next, later; /* where it goes on; and where, when a signal was deferred */
+    u64 site;
+    u64 saved[4];    /* rdi rsi rdx r10, while signals are delivered */
+    u64 full;        /* the function that gets all registers */
+};
 
 /* A call on its way, one for each thread. Offsets are known to entry.S. */
 struct call {
@@ -47,6 +57,7 @@ struct call {
     u64 redirect;
     bool late;      /* a SIGSEGV was sent meanwhile */
     bool waited;    /* calls_interrupted(): the signal ended a call with `waiting` */
+    struct call_patch patch;
 };
 
 /* What a function that interposes answers. */
@@ -69,6 +80,8 @@ void calls_start(const call_function *table);
 void calls_mapped(u64 base, u64 length);
 /* Is there code in a range that calls_mapped() was told of? */
 bool calls_code(u64 base, u64 length);
+/* Where in a range code was rewritten; how many places there are, of which `most` are told. Any context. */
+unsigned calls_sites_in(struct range within, struct range *found, unsigned most);
 /* It was unmapped: its sites are gone. */
 void calls_unmapped(u64 base, u64 length);
 /* In the child of fork. */
@@ -91,9 +104,9 @@ void calls_thread(struct call *call);
 
 /*
  * The context of a signal: where our code was interrupted around a call, it becomes what the program would have
- * seen. False: the signal must wait until the call is over (calls_defer).
+ * seen. fault: the instruction there raised the signal. False: the signal must wait until the call is over (calls_defer).
  */
-bool calls_interrupted(ucontext_t *uc);
+bool calls_interrupted(ucontext_t *uc, bool fault);
 /* Sends the signal again, to be delivered when the call is over. `also`: signals to block besides the asynchronous ones. */
 void calls_defer(int sig, const siginfo_t *info, ucontext_t *uc, u64 also);
 

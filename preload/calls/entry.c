@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "calls/site.h"
+#include "patch/patch.h"
 #include "trap/signals.h"
 #include "trap/stepping.h"
 #include "trap/thread.h"
@@ -188,7 +189,7 @@ static u64 seen_in_entry(u64 rip, greg_t *regs, struct call *call)
     return rip;
 }
 
-bool calls_interrupted(ucontext_t *uc)
+bool calls_interrupted(ucontext_t *uc, bool fault)
 {
     greg_t *regs = uc->uc_mcontext.gregs;
     const struct site *site;
@@ -203,8 +204,12 @@ bool calls_interrupted(ucontext_t *uc)
     if (calls_inside()) {
         if (within(rip, calls_wait_begin, calls_wait_after))
             regs[REG_RIP] = (greg_t)calls_wait_restart;
+        patch_inside(uc);
         return false;
     }
+    if (!patch_interrupted(uc, fault))
+        return false;
+    rip = (u64)regs[REG_RIP];
     if (within(rip, calls_native, calls_apart_end) && thread_self())
         regs[REG_RIP] = (greg_t)seen_in_entry(rip, regs, &thread_self()->call);
     else if ((site = calls_site_of(rip)))

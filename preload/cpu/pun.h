@@ -145,6 +145,8 @@ void pun_forget(struct pun_book *book, u64 base, u64 size);
 
 /* The unit that begins at that address, NULL: none. */
 const struct pun_unit *pun_find(const struct pun_book *book, u64 at);
+/* The next unit; *i begins as 0. NULL: no more. */
+const struct pun_unit *pun_next(const struct pun_book *book, u32 *i);
 /* Puts the program's own bytes in place of patched ones among n (up to 64) that were read at that address. True: there were some. */
 bool pun_original(const struct pun_book *book, u64 at, u8 *bytes, unsigned n);
 /* Does any of the n (up to 64) bytes belong to a patch, or does a jump rely on it? */

@@ -48,6 +48,14 @@ const struct pun_unit *pun_find(const struct pun_book *book, u64 at)
     return pun_units(book, at, 1, &unit, 1) ? unit : NULL;
 }
 
+const struct pun_unit *pun_next(const struct pun_book *book, u32 *i)
+{
+    while (++*i < book->used)
+        if (book->units[*i].length)
+            return &book->units[*i];
+    return NULL;
+}
+
 bool pun_taken(const struct pun_book *book, u64 at, unsigned n)
 {
     const struct pun_unit *units[64];

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "patch/patch.h"
 #include "trap/backtrace.h"
 #include "trap/sigframe.h"
 #include "trap/sigstate.h"
@@ -167,6 +168,8 @@ static void die(int sig, const siginfo_t *info, bool again)
 
     if (is_owner())
         dying_handler();
+    if (!again)
+        patch_undo(); /* the instruction that faults again is the program's, at its own place */
     set_kernel(sig, &none, NULL);
     if (again) {
         /* Blocked until the frame's own mask returns: it is taken where the program was, with its registers in the core. */
@@ -230,7 +233,7 @@ static bool own_step(int sig, const siginfo_t *info, const ucontext_t *uc)
 
     if (sig != SIGTRAP || info->si_code != TRAP_TRACE)
         return false;
-    return calls_inside() || rip - (u64)__ehdr_start < (u64)(etext - __ehdr_start);
+    return calls_inside() || rip - (u64)__ehdr_start < (u64)(etext - __ehdr_start) || patch_holds(rip);
 }
 
 /* Called by signals_fault_enter, to which the kernel goes. */
@@ -243,9 +246,11 @@ void fault_entry(int sig, siginfo_t *info, void *context)
     no_alignment_checks(context);
     if (unlikely(own_step(sig, info, context)))
         return;
+    if (sig == SIGTRAP && info->si_code > 0 && patch_breakpoint(context))
+        return;
     t = thread_self();
     outer = t && t->waited; /* this one may interrupt the handling of another, and go on in it */
-    between = calls_interrupted(context);
+    between = calls_interrupted(context, info->si_code > 0);
     if (t)
         t->waited = t->call.waited;
     if (!between && info->si_code <= 0)
@@ -268,7 +273,7 @@ static void action_entry(int sig, siginfo_t *info, void *context)
     struct kernel_action a;
 
     no_alignment_checks(context);
-    if (!calls_interrupted(context)) {
+    if (!calls_interrupted(context, false)) {
         calls_defer(sig, info, context, 0);
         return;
     }
@@ -309,7 +314,7 @@ u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc)
 {
     struct kernel_action a;
 
-    if (!calls_interrupted(uc)) {
+    if (!calls_interrupted(uc, false)) {
         calls_defer(sig, info, uc, 0);
         return 0;
     }

@@ -48,6 +48,7 @@ struct thread {
     u32 child_masked; /* the vfork child that set its own mask */
     struct call call; /* the system call under way */
     struct missed missed; /* the last time */
+    u64 patch[256]; /* patch/access.c's */
     char text[THREAD_TEXT];
 };
 
