@@ -396,9 +396,6 @@ static void ends(struct emitter *e)
     mark(e, TRAMPOLINE_RAX | TRAMPOLINE_RCX | TRAMPOLINE_R11, length);
     give_back(e, RCX, b->here);
     go(e, e->o->layout->settle);
-    e->t->last = e->t->size;
-    give_all_back(e, state_now(e));
-    jump(e, e->o->at + length);
     e->t->again = e->t->size;
     mark(e, kept(e) | TRAMPOLINE_RCX | TRAMPOLINE_R11, 0);
     give_all_back(e, state_now(e));

@@ -85,7 +85,6 @@ struct trampoline {
     u16 tail;     /* behind the access */
     u16 tail_again; /* behind the second one of a read-modify-write */
     u16 slow;     /* as the last of these two, and signals wait to be delivered */
-    u16 last;     /* they are: on behind the instruction */
     u16 again;    /* on at the instruction */
     u8 marks;
     struct trampoline_mark mark[TRAMPOLINE_MARKS];

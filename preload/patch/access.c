@@ -9,12 +9,12 @@
 #include "trap/trap.h"
 #include "base/trapsafe.h"
 
-_Static_assert(offsetof(struct call, late) == 320 && offsetof(struct call, patch) == 328 &&
-                   offsetof(struct call_patch, saved) == 32 && offsetof(struct call_patch, full) == 64 &&
+_Static_assert(offsetof(struct call, late) == 320 && offsetof(struct call, patch) == 360 &&
+                   offsetof(struct call_patch, full) == 24 && offsetof(struct call, resume) == 328 &&
                    offsetof(struct call, mask) == 160 && offsetof(struct call, stack) == 216,
                "entry.S");
-_Static_assert(offsetof(struct patch_site, function) == 40 && offsetof(struct patch_site, again) == 96 &&
-                   offsetof(struct patch_block, call) == 104,
+_Static_assert(offsetof(struct patch_site, function) == 40 && offsetof(struct patch_site, behind) == 104 &&
+                   offsetof(struct patch_block, r11) == 80 && offsetof(struct patch_block, call) == 104,
                "entry.S");
 
 __thread struct patch_block patch_block;
@@ -110,7 +110,7 @@ static u64 outcome(struct trap *t, struct call *call, enum trap_site_answer answ
     }
     if (likely(!trap_site_requests(t, &status)))
         return done;
-    call->patch.saved[0] = (u64)status;
+    call->patch.status = (u64)status;
     return PATCH_END;
 }
 
@@ -340,7 +340,7 @@ void patch_late(void)
 
 void patch_end(struct call *call)
 {
-    int status = (int)call->patch.saved[0];
+    int status = (int)call->patch.status;
 
     if (call->deferred) {
         call->deferred = 0;

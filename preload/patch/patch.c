@@ -127,7 +127,6 @@ static void fill_site(struct patch_site *s, const struct trampoline *t, enum tra
     s->tail = s->code + t->tail;
     s->tail_again = s->code + t->tail_again;
     s->slow = s->code + t->slow;
-    s->last = s->code + t->last;
     s->again = s->code + t->again;
     s->code_size = t->size;
     s->kind = (u8)kind;
@@ -192,6 +191,7 @@ static struct patch_site *make_site(const struct pun_text *text, const struct pu
     s->code = order.place;
     s->room = jump->room;
     fill_site(s, &t, kind);
+    s->behind = jump->insn + insn->length;
     __atomic_store_n(&s->at, jump->insn, __ATOMIC_RELEASE);
     return s;
 }
@@ -205,6 +205,8 @@ static bool put_jump(u64 at, u64 to)
     memcpy(code + 1, &d, 4);
     return at == to || (d == distance && text_put(at, code, sizeof(code)));
 }
+
+static void note_text(struct range r);
 
 /* ---- a patch ---- */
 
@@ -298,6 +300,7 @@ static bool carry_out(struct patch *p)
     if (!make_jumps(p))
         return false;
     pun_commit(&book, &p->plan);
+    note_text((struct range){p->text.base, p->text.size});
     return text_write(p->writes, p->nwrites);
 }
 
@@ -387,20 +390,49 @@ void patch_trapped(const struct cpu_insn *insn, u64 at, u64 addr)
 
 /* ---- the program's code comes and goes ---- */
 
-void patch_forget(u64 base, u64 size)
-{
-    struct range r = {base, size};
+#define TEXTS 256
 
-    if (!nsites)
-        return;
-    patch_hold();
+static struct range texts[TEXTS]; /* where sites are; a full table covers everything */
+static u32 ntexts;
+
+static void note_text(struct range r)
+{
+    for (u32 i = 0; i < ntexts; i++)
+        if (range_contains(texts[i], r.base, r.size))
+            return;
+    if (ntexts == TEXTS)
+        r = (struct range){0, UINT64_MAX};
+    texts[MIN(ntexts, TEXTS - 1)] = r;
+    __atomic_store_n(&ntexts, MIN(ntexts + 1, TEXTS), __ATOMIC_RELEASE);
+}
+
+bool patch_covers(u64 base, u64 size)
+{
+    u32 n = __atomic_load_n(&ntexts, __ATOMIC_ACQUIRE);
+
+    for (u32 i = 0; i < n; i++)
+        if (range_overlaps(texts[i], (struct range){base, size}))
+            return true;
+    return false;
+}
+
+static void forget(struct range r)
+{
     for (u32 i = 0; i < SITES; i++)
         if (sites[i] && range_has(r, sites[i]->at))
             sites[i]->gone = true;
-    pun_forget(&book, base, size);
+    pun_forget(&book, r.base, r.size);
     for (unsigned i = 0; i < COUNTS; i++)
         if (range_has(r, counts[i].at))
             counts[i] = (struct count){0};
+}
+
+void patch_forget(u64 base, u64 size)
+{
+    if (!patch_covers(base, size))
+        return;
+    patch_hold();
+    forget((struct range){base, size});
     patch_release();
 }
 
@@ -434,24 +466,36 @@ static void restore_all(struct range r)
     } while (next);
 }
 
-void patch_restore(u64 base, u64 size)
+void patch_take_back(u64 base, u64 size)
 {
     struct range r = {base, size};
-    bool any = false;
 
-    for (u32 i = 0; nsites && i < SITES && !any; i++)
-        any = sites[i] && !sites[i]->gone && range_has(r, sites[i]->at);
-    if (!any || !text_open())
+    if (!patch_covers(base, size))
         return;
-    restore_all(r);
-    text_close();
+    patch_hold();
+    if (text_open()) {
+        restore_all(r);
+        text_close();
+    }
+    forget(r);
+    patch_release();
 }
 
-/* The lock may be held by a thread that will not run any more. */
+void patch_leave_alone(u64 base, u64 size)
+{
+    if (!enabled || !text_loaded(base))
+        return;
+    patch_hold();
+    text_leave_alone(base, size);
+    patch_release();
+    patch_take_back(base, size);
+}
+
+/* Without the lock: its holder may not run any more. */
 void patch_undo(void)
 {
-    if (nsites)
-        patch_restore(0, UINT64_MAX);
+    if (nsites && text_open())
+        restore_all((struct range){0, UINT64_MAX});
 }
 
 /* ---- where jumps lead ---- */

@@ -47,10 +47,14 @@ bool patch_breakpoint(ucontext_t *uc);
 /* Nothing is patched from hold to release: the table of sites is whole. Any context, signals masked. */
 void patch_hold(void);
 void patch_release(void);
-/* Code was unmapped. Any context, signals masked. */
+/* Is any code patched in a file of which a range is a part? Any context. */
+bool patch_covers(u64 base, u64 size);
+/* Code is about to be unmapped, or something else to be mapped there. In a call. */
 void patch_forget(u64 base, u64 size);
-/* The program's own bytes stand there again, also for the kernel. Held. */
-void patch_restore(u64 base, u64 size);
+/* The kernel or the program is about to change its bytes: the program's own stand there again. In a call. */
+void patch_take_back(u64 base, u64 size);
+/* The program may write there from now on: it is never patched again. In a call. */
+void patch_leave_alone(u64 base, u64 size);
 /* The process is about to die by a fault of its own: all text is as it was. Trap context. */
 void patch_undo(void);
 

@@ -61,6 +61,13 @@ static bool is_banned(struct range r)
     return false;
 }
 
+bool text_loaded(u64 at)
+{
+    struct dl_find_object object;
+
+    return _dl_find_object && _dl_find_object((void *)at, &object) == 0;
+}
+
 /* The segment that is run, by the headers that the loader mapped with the file. */
 static bool find_segment(u64 image, u64 at, struct range *segment)
 {
