@@ -77,9 +77,12 @@ fuzz-insn: deps
 	$(Q)LD_PRELOAD=./libmmioshim.so MMIOSHIM_MAP=build/tests/diff/diff.dtb MMIOSHIM_LOG=none MMIOSHIM_BACKTRACE=0 \
 		build/tests/diff/fuzz_insn $(N) $(SEED)
 
-bench: build-deps
+# ROUNDS=n, BEFORE=an earlier libmmioshim.so, OUT=directory of bench.json: tests/bench/bench.py.
+bench:
+	$(Q)sh tests/deps.sh $(PACKAGES) python3
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)CC="$(CC)" sh tests/bench/run.sh
+	$(Q)$(MAKE) -s -f tests/bench/Makefile CC="$(CC)" all
+	$(Q)CC="$(CC)" python3 tests/bench/bench.py
 
 # --- library ---
 
