@@ -42,7 +42,8 @@ MODES = ('uffd', 'mprotect', 'off')
 
 def under(name, *arguments, patch='on', log='none', **own):
     """The program under the library."""
-    return Program(name, arguments, LIBRARY, whole=arguments[0] == 'fresh', MMIOSHIM_PATCH=patch, MMIOSHIM_LOG=log, **own)
+    return Program(name, arguments, LIBRARY, arguments[0] == 'fresh', log if log == LOG else None,
+                   MMIOSHIM_PATCH=patch, MMIOSHIM_LOG=log, **own)
 
 
 def log_programs():
@@ -66,9 +67,11 @@ def programs(before):
     yield Program('ram-plain', ['ram'])
     yield under('ram', 'ram', SCRATCH, MMIOSHIM_MAP=MAP)
     yield Program('kvm', ['kvm'])
-    yield Program('memory-plain', ['memory', 'plain'])
+    yield Program('memory-plain', ['memory', 'plain', 'dirty'])
+    yield Program('copy-plain', ['memory', 'plain', 'copy'])
+    yield under('copy', 'memory', 'ram', 'copy')
     for mode in MODES:
-        yield under('memory-' + mode, 'memory', 'ram', MMIOSHIM_DIRTY_MODE=mode)
+        yield under('memory-' + mode, 'memory', 'ram', 'dirty', MMIOSHIM_DIRTY_MODE=mode)
     yield Program('start-plain', ['start'])
     yield Program('start-first', ['start'], BENCH_PRELOAD=LIBRARY, MMIOSHIM_LOG='none')
     yield under('start-child', 'start')
@@ -99,10 +102,10 @@ def patched_rows():
     for name in 'load', 'store', 'modify':
         what = FAMILIES[name] + ', register of a device'
         yield Row('patched ' + what, 'uart-on/byte_' + name, BARE, aim=aims.get(name))
-        yield Row('  cheaper than the trap', 'uart-on/byte_' + name, 'uart-off/byte_' + name, 'times')
+        yield Row('patched %s: cheaper than the trap' % what, 'uart-on/byte_' + name, 'uart-off/byte_' + name, 'times')
     for family in PATCHED:
         yield Row('patched ' + FAMILIES[family], 'patched/' + family, BARE, aim=aims.get(family))
-        yield Row('  cheaper than the trap', 'patched/' + family, 'family/' + family, 'times')
+        yield Row('patched %s: cheaper than the trap' % FAMILIES[family], 'patched/' + family, 'family/' + family, 'times')
 
 
 def is_patched(samples, patched, trapped):
@@ -118,9 +121,10 @@ def ram_rows(samples):
                   'ram/untouched-' + name, 'difference', aim=('<=', 3) if done else None,
                   note='' if done else 'the site is not patched')
     for name in 'load', 'store':
-        yield Row('RAM elsewhere, %s' % name, 'ram/untouched-' + name, 'ram-plain/untouched-' + name)
-    yield Row('other code', 'ram/elsewhere', 'ram-plain/elsewhere')
-    yield Row('copies, RAM of the machine / any shared memory', 'memory-uffd/copy', 'memory-plain/copy', unit='ns/KiB')
+        yield Row('RAM elsewhere, %s' % name, 'ram/untouched-' + name, 'ram-plain/untouched-' + name, aim=('<=', NOISE))
+    yield Row('other code', 'ram/elsewhere', 'ram-plain/elsewhere', aim=('<=', NOISE))
+    yield Row('copies, RAM of the machine / any shared memory', 'copy/copy', 'copy-plain/copy', unit='ns/KiB',
+              aim=('<=', NOISE))
 
 
 def kvm_rows():
@@ -148,8 +152,8 @@ def thread_rows():
             for count in 'two', 'four':
                 for where in 'same', 'different':
                     aim = ('>=', 1.8) if (count, where, patch) == ('two', 'different', 'on') else None
-                    yield Row('  %s threads, %s: throughput' % (count, where), '%s-%s/%s-%s' % (
-                        prefix, patch, count, where), one, 'times', aim=aim)
+                    yield Row('%s, %s, %s threads, %s: throughput' % (device, what, count, where),
+                              '%s-%s/%s-%s' % (prefix, patch, count, where), one, 'times', aim=aim)
 
 
 def dirty_rows():
@@ -204,7 +208,7 @@ def patch_rows(samples):
     why = patch_figures(samples)
     yield Row('cost of a patch: what a site costs more than traps', 'fresh-on/patch', BARE, note=why)
     yield Row('the access that patches', 'fresh-on/dearest', BARE, note=why)
-    yield Row('  its number at the site', 'fresh-on/number', kind='alone', unit='', note=why)
+    yield Row('the access that patches: its number at the site', 'fresh-on/number', kind='alone', unit='', note=why)
     yield Row('break-even: accesses at a site', 'fresh-on/break-even', kind='alone', unit='', aim=('<=', 20), note=why)
 
 
@@ -232,25 +236,36 @@ def coverage():
     if not os.path.exists(program):
         return None
     done = subprocess.run([program], env=environment({}), cwd=ROOT, capture_output=True, text=True, timeout=120)
-    print('\nSites of a real library\n' + done.stdout.rstrip())
-    return done.stdout.splitlines()
+    return (done.stdout or done.stderr).splitlines()
 
 
-def main():
-    rounds = int(os.environ.get('ROUNDS', 20))
-    before = os.environ.get('BEFORE')
+def begin(all_programs, usual_rounds):
+    """Runs everything; the rounds, when that began, samples, and why some are missing."""
     for ours, knob in ('BENCH_SAMPLES', 'SAMPLES'), ('BENCH_US', 'SAMPLE_US'):
         if knob in os.environ:
             os.environ[ours] = os.environ[knob]
-    start = time.monotonic()
-    samples, reasons = run_all(list(programs(os.path.abspath(before) if before else None)), rounds)
+    rounds, start = int(os.environ.get('ROUNDS', usual_rounds)), time.monotonic()
+    os.makedirs(OUT, exist_ok=True)
+    return (rounds, start) + run_all(all_programs, rounds)
+
+
+def finish(run, all_groups, name, sites=None):
+    """Shows the table and writes the file; the exit status. sites: lines of coverage()."""
+    rounds, start, samples, reasons = run
     here = machine()
     print('%(cpu)s, %(cpus)d CPUs, Linux %(kernel)s, %(compiler)s' % here)
-    rows = show(groups(samples, before), samples, reasons)
-    content = {'machine': here, 'rounds': rounds, 'rows': rows, 'coverage': coverage()}
-    write_json(os.path.join(OUT, 'bench.json'), content)
-    print('\n%d rounds, %.0f s; %s' % (rounds, time.monotonic() - start, os.path.relpath(OUT) + '/bench.json'))
+    rows = show(all_groups, samples, reasons)
+    if sites:
+        print('\nSites of a real library\n' + '\n'.join(sites))
+    write_json(os.path.join(OUT, name), {'machine': here, 'rounds': rounds, 'rows': rows, 'coverage': sites})
+    print('\n%d rounds, %.0f s; %s' % (rounds, time.monotonic() - start, os.path.relpath(os.path.join(OUT, name))))
     return 0 if any(row['median'] is not None for row in rows) else 1
+
+
+def main():
+    before = os.environ.get('BEFORE')
+    run = begin(list(programs(os.path.abspath(before) if before else None)), 20)
+    return finish(run, groups(run[2], before), 'bench.json', coverage())
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 /*
- * memory ram|plain: RAM of the machine, or any shared memory: copies (nanoseconds a KiB); the first write to a page since
- * dirty pages were forgotten, all pages of a range and pages far apart (nanoseconds a page); forgetting them, which
- * finds and clears them (microseconds).
+ * memory ram|plain copy|dirty: RAM of the machine, or any shared memory. copy: nanoseconds a KiB. dirty: the first write
+ * to a page since dirty pages were forgotten, all pages of a range and pages far apart (nanoseconds a page); forgetting
+ * them, which finds and clears them (microseconds).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,20 +59,10 @@ static void dirty(uint8_t *base, const char *write_name, const char *scan_name, 
         report(scan_name, scans, samples());
 }
 
-int main(int argc, char **argv)
+static void copies(uint8_t *base)
 {
     double values[MOST_SAMPLES], start;
-    uint8_t *base;
 
-    pin_last();
-    if (argc > 1 && strcmp(argv[1], "ram") == 0 && mmioshim_active())
-        base = (uint8_t *)0x80000000;
-    else
-        base = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
-        return 1;
-    dirty(base, "dense", "scan-dense", DENSE, PAGE);
-    dirty(base, "sparse", "scan-sparse", SPARSE, FAR);
     memset(base, 1, 16u << 20);
     for (int i = 0; i < samples(); i++) {
         start = now();
@@ -80,5 +70,24 @@ int main(int argc, char **argv)
         values[i] = (now() - start) / (2 * (8u << 10));
     }
     report("copy", values, samples());
+}
+
+int main(int argc, char **argv)
+{
+    uint8_t *base = (uint8_t *)0x80000000;
+
+    if (argc != 3)
+        return 2;
+    pin_last();
+    if (strcmp(argv[1], "ram") != 0)
+        base = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return 1;
+    if (strcmp(argv[2], "copy") == 0) {
+        copies(base);
+        return 0;
+    }
+    dirty(base, "dense", "scan-dense", DENSE, PAGE);
+    dirty(base, "sparse", "scan-sparse", SPARSE, FAR);
     return 0;
 }

@@ -24,16 +24,24 @@ def environment(own, library=None):
 
 
 class Program:
-    """One way to start one program. `library` is preloaded; `own` are variables."""
+    """One way to start one program. `library` is preloaded; `own` are variables; `leaves` is a file to be removed."""
 
-    def __init__(self, name, arguments, library=None, whole=False, **own):
+    def __init__(self, name, arguments, library=None, whole=False, leaves=None, **own):
         self.name = name
         self.arguments = [os.path.join(B, arguments[0])] + [str(a) for a in arguments[1:]]
         self.environment = environment(own, library)
         self.whole = whole  # a line is a curve: one sample a run, a list
+        self.leaves = leaves
 
     def run(self, samples, reasons):
         """Adds to both: values by name, or why there are none."""
+        try:
+            self.start(samples, reasons)
+        finally:
+            if self.leaves and os.path.exists(self.leaves):
+                os.unlink(self.leaves)  # else its pages are written to the disk while others measure
+
+    def start(self, samples, reasons):
         try:
             done = subprocess.run(self.arguments, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
                                   text=True, errors='replace', timeout=120, cwd=B)

@@ -1,5 +1,6 @@
 """Rows of figures: a value and what it is compared with, an aim, and how all that is shown."""
 import json
+import os
 import statistics
 
 # How a value and its base become one number, and how that is written.
@@ -106,3 +107,4 @@ def write_json(path, content):
     with open(path + '.new', 'w') as out:
         json.dump(content, out, indent=1)
         out.write('\n')
+    os.replace(path + '.new', path)
