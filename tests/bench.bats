@@ -110,5 +110,5 @@ END
         grep -qx $peer <<< "$here" || wanted=0
         assert_count $wanted "$peer[^:]*(: [^:]*)?$" <(grep -v ': skipped$' "$out/rows")
     done
-    assert_count 2 'register of a device$|under the library$' <(grep -v 'QEMU\|: skipped$' "$out/rows")
+    assert_count 2 'device register$|under the library$' <(grep -v 'QEMU\|: skipped$' "$out/rows")
 }

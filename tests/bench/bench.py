@@ -90,8 +90,8 @@ def trap_rows():
     yield Row('bare trap, vector state in use', 'bare/bare-vector', BARE)
     yield Row('bare #GP of a port', 'bare/bare-port', BARE)
     for name in 'load', 'store':
-        yield Row('trapped %s, register of a device' % name, 'uart-off/byte_' + name, BARE, aim=('<=', 1.05))
-    yield Row('trapped read-modify-write, register of a device', 'uart-off/byte_modify', BARE)
+        yield Row('trapped %s, device register' % name, 'uart-off/byte_' + name, BARE, aim=('<=', 1.05))
+    yield Row('trapped read-modify-write, device register', 'uart-off/byte_modify', BARE)
     for family, what in FAMILIES.items():
         yield Row('trapped ' + what, 'family/' + family, 'bare/bare-port' if 'port' in family else BARE,
                   aim=('<=', 1.05) if family in ('load', 'store') else None)
@@ -100,7 +100,7 @@ def trap_rows():
 def patched_rows():
     aims = {'load': ('<=', 1 / 150), 'store': ('<=', 1 / 250)}
     for name in 'load', 'store', 'modify':
-        what = FAMILIES[name] + ', register of a device'
+        what = FAMILIES[name] + ', device register'
         yield Row('patched ' + what, 'uart-on/byte_' + name, BARE, aim=aims.get(name))
         yield Row('patched %s: cheaper than the trap' % what, 'uart-on/byte_' + name, 'uart-off/byte_' + name, 'times')
     for family in PATCHED:

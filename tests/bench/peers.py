@@ -25,10 +25,10 @@ def programs():
 
 def register_rows():
     ours = 'uart-on/byte_load'
-    yield Row('patched load, register of a device', ours, BARE)
+    yield Row('patched load, device register', ours, BARE)
     yield Row('Unicorn, register by a callback', 'unicorn/register', BARE)
     yield Row('patched load: cheaper than Unicorn', ours, 'unicorn/register', 'times')
-    yield Row('QEMU TCG, register of a device', 'qemu-register/register', BARE)
+    yield Row('QEMU TCG, device register', 'qemu-register/register', BARE)
     yield Row('patched load: cheaper than QEMU TCG', ours, 'qemu-register/register', 'times')
 
 

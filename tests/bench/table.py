@@ -82,17 +82,17 @@ def mark(row, aim):
 def text_row(row, aim):
     write = KINDS[row['kind']][1]
     if row.get('skipped'):
-        return '%9s %9s  %-60s %s' % ('-', '-', row['name'], row['note'])
+        return '%9s %9s  %-66s %s' % ('-', '-', row['name'], row['note'])
     aim_text = '%s %s' % (aim[0], write(aim[1])) if aim else ''
     values = '%s / %s' % (number(row['median']), number(row['base_median'])) if row['base'] else number(row['median'])
-    line = '%9s %9s  %-60s %17s %-5s %-9s %s' % (write(row['ratio']), write(row['ratio_min']), row['name'], values,
+    line = '%9s %9s  %-66s %15s %-5s %-9s %s' % (write(row['ratio']), write(row['ratio_min']), row['name'], values,
                                                row['unit'], aim_text, mark(row, aim))
     return (line + ('  ' + row['note'] if row['note'] else '')).rstrip()
 
 
 def show(groups, samples, reasons):
     """Prints the table; returns all rows as they are written to JSON."""
-    print('%9s %9s  %-60s %17s' % ('ratio', 'of least', '', 'median / base'))
+    print('%9s %9s  %-66s %15s' % ('ratio', 'of least', '', 'median / base'))
     rows = []
     for group, members in groups:
         print('\n' + group)
