@@ -371,16 +371,16 @@ static bool add_readers(struct attempt *a, u64 at)
     return added;
 }
 
-static void add_all_readers(struct attempt *a)
+bool attempt_complete(struct attempt *a)
 {
     for (unsigned i = 0; i < a->n && !a->full;)
         i = add_readers(a, a->pieces[i].unit.at) ? 0 : i + 1;
+    return !a->full;
 }
 
 bool attempt_solve(struct attempt *a)
 {
-    add_all_readers(a);
-    if (a->full)
+    if (!attempt_complete(a))
         return false;
     for (unsigned i = 0; i < a->n; i++)
         a->pieces[i].limit = rely_until(a, &a->pieces[i].unit);

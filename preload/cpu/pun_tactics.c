@@ -3,20 +3,10 @@
 #include "base/trapsafe.h"
 
 #define FOLLOWERS  4
+#define ROW        6   /* jumps that read each other: from then on a short one is preferred */
 #define CANDIDATES 128 /* neighbours that are looked at */
-#define ROOMS      4000 /* asked for in one attempt */
-#define ROOMS_ALL  40000 /* in all attempts for a site */
-
-struct search {
-    const struct pun_book *book;
-    const struct pun_text *text;
-    const struct pun_space *space;
-    struct pun_plan *plan;
-    u64 insn;
-    struct pun_insn decoded;
-    unsigned budget;
-    struct attempt attempt;
-};
+#define ROOMS      200  /* asked for in one attempt */
+#define ROOMS_ALL  2000 /* in all attempts for a site */
 
 struct candidate {
     u64 at;
@@ -32,6 +22,21 @@ struct candidates {
     u8 flow;       /* of the last instruction that was seen */
     u64 end;       /* and where it ends */
 };
+
+struct search {
+    const struct pun_book *book;
+    const struct pun_text *text;
+    const struct pun_space *space;
+    struct pun_plan *plan;
+    u64 insn;
+    struct pun_insn decoded;
+    unsigned budget;
+    struct attempt attempt;
+    struct candidates near;
+    struct candidates last; /* of the function before: only where it ends */
+};
+
+_Static_assert(sizeof(struct search) <= PUN_WORK, "a search fits into what the book has for it");
 
 /* ---- the plan ---- */
 
@@ -310,14 +315,18 @@ static bool around(struct search *s, struct candidates *c, u64 at, struct pun_fu
 
 static bool in_gaps(struct search *s, struct candidates *c, struct pun_function *f)
 {
+    struct candidates *last = &s->last;
     struct pun_function before = {0};
-    struct candidates last = {.low = c->high, .high = UINT64_MAX};
+
+    last->count = 0;
+    last->low = c->high;
+    last->high = UINT64_MAX;
 
     if (closed(c, f) && gap(s, f->end, f->after, c->low, c->high - 1))
         return true;
-    if (f->begin <= c->low || !f->before || !around(s, &last, f->before - 1, &before) || before.end != f->before)
+    if (f->begin <= c->low || !f->before || !around(s, last, f->before - 1, &before) || before.end != f->before)
         return false;
-    return closed(&last, &before) && gap(s, before.end, f->begin, c->low, c->high - 1);
+    return closed(last, &before) && gap(s, before.end, f->begin, c->low, c->high - 1);
 }
 
 static void neighbouring_functions(struct search *s, struct candidates *c, struct pun_function f)
@@ -336,23 +345,22 @@ static void neighbouring_functions(struct search *s, struct candidates *c, struc
 
 static bool near_by(struct search *s)
 {
-    struct candidates c = {.low = s->insn + 2 - 128, .high = s->insn + 2 + 128};
+    struct candidates *c = &s->near;
     struct pun_function f = {0};
-    struct pun_insn insn;
 
+    *c = (struct candidates){.low = s->insn + 2 - 128, .high = s->insn + 2 + 128};
     if (s->decoded.length < 2)
         return false;
-    if (!around(s, &c, s->insn, &f) || !c.site) {
-        c.count = 0;
-        insn = s->decoded;
-        if (goes_on(insn.flow))
-            collect(s, &c, s->insn + insn.length, s->text->base + s->text->size, false);
-        return into_any(s, &c);
+    if (!around(s, c, s->insn, &f) || !c->site) {
+        c->count = 0;
+        if (goes_on(s->decoded.flow))
+            collect(s, c, s->insn + s->decoded.length, s->text->base + s->text->size, false);
+        return into_any(s, c);
     }
-    if (in_gaps(s, &c, &f))
+    if (in_gaps(s, c, &f))
         return true;
-    neighbouring_functions(s, &c, f);
-    return into_any(s, &c);
+    neighbouring_functions(s, c, f);
+    return into_any(s, c);
 }
 
 /* ---- */
@@ -366,25 +374,48 @@ static bool retarget(struct search *s, const struct pun_unit *unit)
         return false;
     plan->tactic = PUN_RETARGET;
     emit_jump(s, unit->at, landing->room, true);
+    plan->taken[plan->nunits] = false;
     plan->units[plan->nunits] = *unit;
     plan->units[plan->nunits++].site = true;
     return true;
 }
 
-bool pun_plan(const struct pun_book *book, const struct pun_text *text, u64 insn, const struct pun_space *space,
+/* Jumps that read each other, up to the site. Each one of them costs, so a short jump may end the row. */
+static bool in_long_row(struct search *s)
+{
+    begin(s);
+    attempt_jump(&s->attempt, s->insn, s->decoded.length, s->insn, true);
+    attempt_complete(&s->attempt);
+    s->budget += s->attempt.budget;
+    return s->attempt.n > ROW;
+}
+
+static bool plan_new(struct search *s)
+{
+    if (s->decoded.flow == FLOW_SYSTEM || pun_taken(s->book, s->insn, s->decoded.length) ||
+        pun_foreign(s->text, s->insn, s->decoded.length))
+        return false;
+    if (in_long_row(s))
+        return near_by(s) || in_place(s);
+    return in_place(s) || near_by(s);
+}
+
+bool pun_plan(struct pun_book *book, const struct pun_text *text, u64 insn, const struct pun_space *space,
               struct pun_plan *plan)
 {
-    struct search s = {.book = book, .text = text, .space = space, .plan = plan, .insn = insn, .budget = ROOMS_ALL};
-    const struct pun_unit *unit;
+    struct search *s = book->work;
+    const struct pun_unit *unit = pun_find(book, insn);
 
-    memset(plan, 0, sizeof(*plan));
-    if (!pun_has_space(book) || !pun_insn_at(book, text, insn, &s.decoded))
+    plan->tactic = PUN_NONE;
+    plan->repunned = false;
+    plan->nwrites = plan->njumps = plan->nunits = 0;
+    s->book = book;
+    s->text = text;
+    s->space = space;
+    s->plan = plan;
+    s->insn = insn;
+    s->budget = ROOMS_ALL;
+    if (!pun_has_space(book) || !pun_insn_at(book, text, insn, &s->decoded))
         return false;
-    unit = pun_find(book, insn);
-    if (unit)
-        return retarget(&s, unit);
-    if (s.decoded.flow == FLOW_SYSTEM || pun_taken(book, insn, s.decoded.length) ||
-        pun_foreign(text, insn, s.decoded.length))
-        return false;
-    return in_place(&s) || near_by(&s);
+    return unit ? retarget(s, unit) : plan_new(s);
 }

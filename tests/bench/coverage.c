@@ -346,7 +346,7 @@ static void patch_all(struct file *f, int kind, bool keep, struct counts *c)
     c->pages += model.pages;
     c->rooms += model.rooms;
     model_end(&model);
-    free(book.heads);
+    free(book.work);
     free(f->bytes);
 }
 
