@@ -1,7 +1,8 @@
 /*
  * How many of a program's pointer moves can be patched: every mov, movzx, movsx with a memory operand whose base is a
  * register other than rsp, rbp and rip. In files as they are, at addresses where the kernel puts them, each on its own
- * and all of them one after the other in random order.
+ * and all of them one after the other, in random order and as they stand. In the end every instruction of every function
+ * must still lead to where it led.
  *   coverage [-s SEED] [-n SITES] [-k pie|lib|full|fixed] FILE...
  */
 #include <elf.h>
@@ -20,11 +21,12 @@ enum place { PIE, LIBRARY, LIBRARY_FULL, FIXED, KINDS };
 
 static const char *const kind_names[KINDS] = {"PIE program", "library", "library, 2 GiB below it in use", "non-PIE program"};
 static const char *const kind_words[KINDS] = {"pie", "lib", "full", "fixed"};
-static const char *const tactics[] = {"none", "whole", "following", "prefixed", "successor", "gap", "neighbour", "retarget"};
+static const char *const tactics[] = {"none",      "whole", "following", "prefixed",
+                                      "successor", "gap",   "neighbour", "retarget"};
 
 struct counts {
     u64 sites, tactics[8], repunned, evicted, asked, pages, rooms;
-    u64 of_length[16], failed_of_length[16];
+    u64 of_length[16], failed_of_length[16], wrong;
     double seconds;
 };
 
@@ -46,7 +48,10 @@ struct file {
     u64 bias; /* address - virtual address */
 };
 
-static struct counts alone[KINDS], together[KINDS];
+enum order { ALONE, SHUFFLED, ASCENDING, ORDERS };
+
+static const char *const order_names[ORDERS] = {"alone", "all", "ascending"};
+static struct counts counts[KINDS][ORDERS];
 static u64 seed = 1, most = 20000;
 static int only = -1;
 
@@ -304,7 +309,7 @@ static void count(struct counts *c, const struct file *f, u64 site, const struct
     c->tactics[planned ? plan->tactic : 0]++;
     c->repunned += planned && plan->repunned;
     for (unsigned i = 0; planned && i < plan->njumps; i++)
-        c->evicted += plan->jumps[i].copy && !plan->repunned;
+        c->evicted += plan->jumps[i].copy && !plan->repunned; /* those of replanned ones may be old */
 }
 
 static void apply(struct file *f, const struct pun_plan *plan)
@@ -313,7 +318,34 @@ static void apply(struct file *f, const struct pun_plan *plan)
         memcpy(f->bytes + (plan->writes[i].at - f->bias - f->text), plan->writes[i].bytes, plan->writes[i].length);
 }
 
-static void patch_all(struct file *f, int kind, bool keep, struct counts *c)
+static bool leads_right(const struct file *f, const struct model *m, const struct pun_text *text, u64 at, unsigned length)
+{
+    return memcmp(f->bytes + (at - f->text), f->original + (at - f->text), length) == 0 ||
+           model_follow(m, text, NULL, at + f->bias) == at + f->bias;
+}
+
+static u64 wrong_in(const struct file *f, const struct model *m, const struct pun_text *text)
+{
+    u64 wrong = 0;
+    struct cpu_flow flow;
+
+    for (u64 i = 0; i < f->nfunctions; i++)
+        for (u64 at = f->functions[i].begin; at < f->functions[i].end; at += flow.length) {
+            if (f->functions[i].end > f->text_end || !cpu_flow(f->original + (at - f->text), 15, &flow))
+                break;
+            wrong += !leads_right(f, m, text, at, flow.length);
+        }
+    return wrong;
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const u64 *x = a, *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+static void patch_all(struct file *f, int kind, enum order order, struct counts *c)
 {
     static struct pun_plan plan;
     u64 memory = f->nsites * 400 + (1 << 20);
@@ -321,27 +353,33 @@ static void patch_all(struct file *f, int kind, bool keep, struct counts *c)
     struct model model;
     struct pun_space space = model_space(&model);
     struct pun_text text = {.context = f, .function = function_of};
-    double start = now();
+    double start;
 
     place(f, &model, kind);
     f->bytes = malloc(f->text_end - f->text);
     memcpy(f->bytes, f->original, f->text_end - f->text);
+    if (order == ASCENDING)
+        qsort(f->sites, f->nsites, sizeof(*f->sites), by_address);
     pun_init(&book, calloc(1, memory), memory);
     text.base = f->text + f->bias;
     text.size = f->text_end - f->text;
     text.bytes = f->bytes;
+    start = now();
     for (u64 i = 0; i < f->nsites; i++) {
         bool planned = pun_plan(&book, &text, f->sites[i] + f->bias, &space, &plan);
 
         count(c, f, f->sites[i], &plan, planned);
-        if (planned && !keep)
+        if (planned && order == ALONE)
             pun_cancel(&plan, &space);
-        if (!planned || !keep)
+        if (!planned || order == ALONE)
             continue;
         pun_commit(&book, &plan);
         apply(f, &plan);
+        for (unsigned k = 0; k < plan.njumps; k++)
+            model_write(&model, plan.jumps[k].room, plan.jumps[k].insn);
     }
     c->seconds += now() - start;
+    c->wrong += wrong_in(f, &model, &text);
     c->asked += model.asked;
     c->pages += model.pages;
     c->rooms += model.rooms;
@@ -352,22 +390,36 @@ static void patch_all(struct file *f, int kind, bool keep, struct counts *c)
 
 /* ---- the table ---- */
 
-static void show(const char *what, const struct counts *c)
+static void show(int kind, enum order order)
 {
+    const struct counts *c = &counts[kind][order];
     double n = (double)c->sites / 100;
 
     if (!c->sites)
         return;
-    printf("%-34s %8llu  %7.3f", what, (unsigned long long)c->sites, 100 - (double)c->tactics[0] / n);
+    printf("%-30s %-9s %8llu  %7.3f", kind_names[kind], order_names[order], (unsigned long long)c->sites,
+           100 - (double)c->tactics[0] / n);
     for (unsigned i = 1; i < 8; i++)
-        printf(" %8.2f", (double)c->tactics[i] / n);
-    printf("  %6.2f %6.1f %6.2f %6.2f\n", (double)c->repunned / n, c->seconds * 1e6 / (double)c->sites,
-           (double)c->asked / (double)c->sites, (double)c->pages / (double)c->sites);
-    printf("    failed by length:");
-    for (unsigned i = 1; i < 16; i++)
-        if (c->failed_of_length[i])
-            printf(" %u: %llu of %llu", i, (unsigned long long)c->failed_of_length[i], (unsigned long long)c->of_length[i]);
-    printf("\n");
+        printf(" %9.2f", (double)c->tactics[i] / n);
+    printf(" %9.2f %7.2f %6.1f %6.2f %6.2f %6llu\n", (double)c->repunned / n, (double)c->evicted / n,
+           c->seconds * 1e6 / (double)c->sites, (double)c->asked / (double)c->sites, (double)c->pages / (double)c->sites,
+           (unsigned long long)c->wrong);
+}
+
+static bool show_all(void)
+{
+    bool wrong = false;
+
+    printf("%-30s %-9s %8s  %7s", "%", "order", "sites", "patched");
+    for (unsigned i = 1; i < 8; i++)
+        printf(" %9s", tactics[i]);
+    printf(" %9s %7s %6s %6s %6s %6s\n", "repunned", "evicted", "us", "asked", "pages", "wrong");
+    for (int i = 0; i < KINDS; i++)
+        for (enum order order = ALONE; order < ORDERS; order++) {
+            show(i, order);
+            wrong |= counts[i][order].wrong != 0;
+        }
+    return wrong;
 }
 
 int main(int argc, char **argv)
@@ -396,22 +448,10 @@ int main(int argc, char **argv)
         if (open_file(&file, argv[i])) {
             int kind = kind_of(&file);
 
-            patch_all(&file, kind, false, &alone[kind]);
-            patch_all(&file, kind, true, &together[kind]);
+            for (enum order order = ALONE; order < ORDERS; order++)
+                patch_all(&file, kind, order, &counts[kind][order]);
             close_file(&file);
         }
     }
-    printf("%-34s %8s  %7s", "", "sites", "patched");
-    for (unsigned i = 1; i < 8; i++)
-        printf(" %8.8s", tactics[i]);
-    printf("  %6s %6s %6s %6s\n", "repun", "us", "rooms", "pages");
-    for (int i = 0; i < KINDS; i++) {
-        char what[64];
-
-        snprintf(what, sizeof(what), "%s", kind_names[i]);
-        show(what, &alone[i]);
-        snprintf(what, sizeof(what), "%.20s, all", kind_names[i]);
-        show(what, &together[i]);
-    }
-    return 0;
+    return show_all();
 }
