@@ -133,6 +133,7 @@ bool pun_insn_decode(const u8 *bytes, unsigned avail, struct pun_insn *insn)
     else if (legacy(&in, ZYDIS_OPCODE_MAP_0F))
         insn->flow = (u8)flow_of_two_bytes(&in);
     insn->nop = is_nop(bytes, in.length);
+    insn->distance = in.length + in.raw.imm[0].value.s;
     insn->copyable = copyable(&in, insn, bytes);
     return true;
 }

@@ -25,6 +25,7 @@ struct pun_insn {
     u8 flow;
     bool copyable;
     bool nop; /* padding, as compilers write it */
+    i64 distance; /* of a relative branch: its target is the instruction's address + distance */
 };
 
 bool pun_insn_decode(const u8 *bytes, unsigned avail, struct pun_insn *insn);

@@ -18,6 +18,7 @@ struct candidates {
     struct candidate list[CANDIDATES];
     unsigned count;
     u64 low, high; /* landings are within */
+    u64 targets[5]; /* bit i: a branch leads to low - 16 + i */
     bool site;     /* the site was among the instructions */
     u8 flow;       /* of the last instruction that was seen */
     u64 end;       /* and where it ends */
@@ -214,17 +215,51 @@ static void add_candidate(const struct search *s, struct candidates *c, u64 at, 
         c->list[c->count++] = (struct candidate){.at = at, .length = insn->length, .nop = insn->nop};
 }
 
-/* Instructions of [at, end) from the first on. False: it was not decoded as far as wanted. */
+static bool branches(u8 flow)
+{
+    return flow == FLOW_CONDITIONAL || flow == FLOW_JUMP || flow == FLOW_LOOP;
+}
+
+static u64 *target_word(struct candidates *c, u64 at)
+{
+    u64 offset = at - (c->low - 16);
+
+    return offset < 64 * ARRAY_SIZE(c->targets) ? &c->targets[offset / 64] : NULL;
+}
+
+static void note_target(struct candidates *c, u64 at)
+{
+    u64 *word = target_word(c, at);
+
+    if (word)
+        *word |= (u64)1 << ((at - (c->low - 16)) & 63);
+}
+
+static bool is_target(struct candidates *c, u64 at)
+{
+    const u64 *word = target_word(c, at);
+
+    return word && *word >> ((at - (c->low - 16)) & 63) & 1;
+}
+
+/*
+ * Instructions of [at, end) from the first on. Behind a jump there may be data: what is there counts only from where
+ * the program is known to come. False: it was not decoded as far as wanted.
+ */
 static bool collect(const struct search *s, struct candidates *c, u64 at, u64 end, bool linear)
 {
     struct pun_insn insn;
+    bool code = true;
 
     c->end = at;
     while (at < end && at < c->high && pun_insn_at(s->book, s->text, at, &insn)) {
-        if (insn.flow == FLOW_SYSTEM && !linear)
-            break;
-        add_candidate(s, c, at, &insn);
+        code |= at == s->insn || is_target(c, at);
         c->site |= at == s->insn;
+        if (code)
+            add_candidate(s, c, at, &insn);
+        if (code && branches(insn.flow))
+            note_target(c, at + (u64)insn.distance);
+        code &= insn.flow != FLOW_STOP && insn.flow != FLOW_JUMP;
         at += insn.length;
         c->flow = insn.flow;
         c->end = at;
@@ -318,9 +353,7 @@ static bool in_gaps(struct search *s, struct candidates *c, struct pun_function 
     struct candidates *last = &s->last;
     struct pun_function before = {0};
 
-    last->count = 0;
-    last->low = c->high;
-    last->high = UINT64_MAX;
+    *last = (struct candidates){.low = c->high, .high = UINT64_MAX};
 
     if (closed(c, f) && gap(s, f->end, f->after, c->low, c->high - 1))
         return true;
