@@ -134,7 +134,7 @@ struct pun_book {
 void pun_init(struct pun_book *book, void *memory, u64 size);
 
 /*
- * How to make the instruction jump. False: there is no way, or it is int3 or foreign. On success rooms are taken; then
+ * How to make the instruction jump. False: there is no way, or it is int3, foreign, or entered behind its lock prefix. On success rooms are taken; then
  * pun_commit or pun_cancel must follow. Asks for at most 2000 rooms, in nearly all cases for one or two. Takes up to
  * 10 KiB of stack.
  */

@@ -24,7 +24,8 @@ struct pun_insn {
     u8 length;
     u8 flow;
     bool copyable;
-    bool nop; /* padding, as compilers write it */
+    bool nop;    /* padding, as compilers write it */
+    bool locked; /* libc jumps over lock prefixes in a process of one thread, into the instruction */
     i64 distance; /* of a relative branch: its target is the instruction's address + distance */
 };
 

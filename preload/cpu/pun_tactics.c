@@ -120,7 +120,7 @@ static bool evictable(const struct search *s, u64 at, const struct pun_insn *ins
         return false;
     if (unit)
         return unit->kind == PUN_JUMP && unit->insn == at;
-    return insn->copyable && !pun_taken(s->book, at, insn->length);
+    return insn->copyable && !insn->locked && !pun_taken(s->book, at, insn->length);
 }
 
 /* Gives the instruction a new jump; if it has a landing, that as well. */
@@ -423,9 +423,17 @@ static bool in_long_row(struct search *s)
     return s->attempt.n > ROW;
 }
 
+/* "je 1f; lock; 1: ...": one more beginning than there are instructions. */
+static bool entered_behind_lock(const struct search *s)
+{
+    const u8 *site = s->text->bytes + (s->insn - s->text->base);
+
+    return s->decoded.locked && s->insn - s->text->base >= 2 && site[-1] == 1 && (site[-2] & 0xf0) == 0x70;
+}
+
 static bool plan_new(struct search *s)
 {
-    if (s->decoded.flow == FLOW_SYSTEM || pun_taken(s->book, s->insn, s->decoded.length) ||
+    if (s->decoded.flow == FLOW_SYSTEM || entered_behind_lock(s) || pun_taken(s->book, s->insn, s->decoded.length) ||
         pun_foreign(s->text, s->insn, s->decoded.length))
         return false;
     if (in_long_row(s))

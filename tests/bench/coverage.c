@@ -26,7 +26,7 @@ static const char *const tactics[] = {"none",      "whole", "following", "prefix
 
 struct counts {
     u64 sites, tactics[8], repunned, evicted, asked, pages, rooms;
-    u64 of_length[16], failed_of_length[16], wrong;
+    u64 wrong; /* instructions that lead elsewhere */
     double seconds;
 };
 
@@ -50,7 +50,7 @@ struct file {
 
 enum order { ALONE, SHUFFLED, ASCENDING, ORDERS };
 
-static const char *const order_names[ORDERS] = {"alone", "all", "ascending"};
+static const char *const order_names[ORDERS] = {"each alone", "all", "in order"};
 static struct counts counts[KINDS][ORDERS];
 static u64 seed = 1, most = 20000;
 static int only = -1;
@@ -298,14 +298,9 @@ static bool function_of(void *context, u64 at, struct pun_function *function)
 
 /* ---- patching ---- */
 
-static void count(struct counts *c, const struct file *f, u64 site, const struct pun_plan *plan, bool planned)
+static void count(struct counts *c, const struct pun_plan *plan, bool planned)
 {
-    struct cpu_flow flow = {0};
-
-    cpu_flow(f->original + (site - f->text), 15, &flow);
     c->sites++;
-    c->of_length[flow.length]++;
-    c->failed_of_length[flow.length] += !planned;
     c->tactics[planned ? plan->tactic : 0]++;
     c->repunned += planned && plan->repunned;
     for (unsigned i = 0; planned && i < plan->njumps; i++)
@@ -368,7 +363,7 @@ static void patch_all(struct file *f, int kind, enum order order, struct counts 
     for (u64 i = 0; i < f->nsites; i++) {
         bool planned = pun_plan(&book, &text, f->sites[i] + f->bias, &space, &plan);
 
-        count(c, f, f->sites[i], &plan, planned);
+        count(c, &plan, planned);
         if (planned && order == ALONE)
             pun_cancel(&plan, &space);
         if (!planned || order == ALONE)
@@ -394,11 +389,12 @@ static void show(int kind, enum order order)
 {
     const struct counts *c = &counts[kind][order];
     double n = (double)c->sites / 100;
+    char what[64];
 
     if (!c->sites)
         return;
-    printf("%-30s %-9s %8llu  %7.3f", kind_names[kind], order_names[order], (unsigned long long)c->sites,
-           100 - (double)c->tactics[0] / n);
+    snprintf(what, sizeof(what), "%s, %s", kind_names[kind], order_names[order]);
+    printf("%-42s %8llu  %7.3f", what, (unsigned long long)c->sites, 100 - (double)c->tactics[0] / n);
     for (unsigned i = 1; i < 8; i++)
         printf(" %9.2f", (double)c->tactics[i] / n);
     printf(" %9.2f %7.2f %6.1f %6.2f %6.2f %6llu\n", (double)c->repunned / n, (double)c->evicted / n,
@@ -410,7 +406,7 @@ static bool show_all(void)
 {
     bool wrong = false;
 
-    printf("%-30s %-9s %8s  %7s", "%", "order", "sites", "patched");
+    printf("%-42s %8s  %7s", "%", "sites", "patched");
     for (unsigned i = 1; i < 8; i++)
         printf(" %9s", tactics[i]);
     printf(" %9s %7s %6s %6s %6s %6s\n", "repunned", "evicted", "us", "asked", "pages", "wrong");

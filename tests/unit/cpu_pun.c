@@ -386,6 +386,25 @@ TEST(bytes_of_others_are_not_touched)
     CHECK(planned(0));
 }
 
+TEST(a_lock_prefix_that_is_jumped_over)
+{
+    begin("7401 f00fb10d00000010 c3");
+    offer_at(2, 0x11223344);
+    CHECK(!planned(2));
+    bytes[1] = 2;
+    CHECK(planned(2));
+    pun_cancel(&plan, &space);
+    /* Nor is one evicted; without the prefix it would be: e9 56 34 | e9 20 11 | c3 11. */
+    begin("894710 f0ff0f c3 111111");
+    offers.n = 0;
+    offer(BASE + 5 + 0x20e93456);
+    offer_at(3, 0x11c31120);
+    CHECK(!planned(0));
+    bytes[3] = 0x3e;
+    CHECK(planned(0));
+    CHECK_EQ(plan.tactic, PUN_SUCCESSOR);
+}
+
 TEST(text_ends)
 {
     begin("8907 488943");
