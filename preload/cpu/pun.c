@@ -241,8 +241,6 @@ static bool still_right(const struct attempt *a, unsigned k)
     const struct pun_unit *old = a->pieces[k].old;
     u32 displacement = 0;
 
-    if (old->length != a->pieces[k].unit.length)
-        return false;
     if (old->kind == PUN_SHORT)
         return true;
     for (unsigned i = 0; i < 4; i++) {

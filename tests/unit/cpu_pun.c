@@ -24,6 +24,7 @@ static bool take(void *context, u64 first, u64 last, u64 step, unsigned room, u6
 {
     (void)context;
     CHECK_EQ(room, PUN_ROOM);
+    CHECK(first >= 0x10000 && last < 0x7fffffffe000); /* where programs have memory */
     CHECK(first <= last && (step == 1 || step == 1 << 8 || step == 1 << 16 || step == 1 << 24));
     for (unsigned i = 0; i < offers.n; i++)
         if (offers.at[i] >= first && offers.at[i] <= last && (offers.at[i] - first) % step == 0) {
@@ -228,6 +229,9 @@ TEST(an_evicted_successor_gives_other_bytes)
     CHECK_EQ(plan.nwrites, 0);
     CHECK_EQ(plan.njumps, 1);
     CHECK(has_jump(3, BASE + 8 + 0xffffffffc3210020, 4, false));
+    CHECK(!pun_find(&book, BASE + 3)->site);
+    commit();
+    CHECK(pun_find(&book, BASE + 3)->site);
 }
 
 TEST(one_byte)
@@ -267,6 +271,18 @@ TEST(padding_behind_the_function)
     CHECK_EQ(plan.tactic, PUN_GAP);
     check_write(0, 3, "eb07");
     check_write(1, 12, "e92211");
+}
+
+TEST(padding_of_others)
+{
+    begin("894710 4889c3 c3 0f1f8000000000 90 55 c3");
+    around = (struct pun_function){.begin = BASE, .end = BASE + 7, .after = BASE + 15};
+    offer_at(7, 0x12345678);
+    foreign_at = BASE + 10;
+    CHECK(!planned(0));
+    foreign_at = BASE + 15;
+    CHECK(planned(0));
+    CHECK_EQ(plan.tactic, PUN_GAP);
 }
 
 TEST(padding_that_something_runs_into)
@@ -320,6 +336,21 @@ TEST(a_neighbour_before_the_site_if_the_function_is_known)
     check_write(2, 11, "ebf9");
 }
 
+TEST(behind_a_jump_there_may_be_data)
+{
+    /* The long mov is evicted only if the branch before the jump leads to it. */
+    begin("894710 7402 eb0b 48c78000000000 00000000 c3");
+    offer_at(7 + 6, 0x05060708);
+    offer_at(7, 0x01020304);
+    around = (struct pun_function){.begin = BASE, .end = BASE + size};
+    CHECK(planned(0));
+    CHECK_EQ(plan.tactic, PUN_NEIGHBOUR);
+    check_write(1, 7, "e904030201");
+    pun_cancel(&plan, &space);
+    bytes[4] = 0x0d;
+    CHECK(!planned(0));
+}
+
 TEST(a_predecessor_is_planned_again)
 {
     begin("8807 894710 48894318 c3");
@@ -357,6 +388,19 @@ TEST(no_farther_than_allowed)
     offers.n = 0;
     offer(BASE + 5 - (u64)PUN_REACH);
     CHECK(planned(0));
+}
+
+TEST(rooms_are_where_programs_have_memory)
+{
+    static const u64 bases[] = {0x10000, 0x400000, 0x7ffffff00000, 0x7fffffffd000};
+
+    begin("c70001000000 894710 4889c3 8907 488943 18 c3");
+    for (unsigned i = 0; i < sizeof(bases) / sizeof(bases[0]); i++) {
+        text.base = bases[i];
+        CHECK(!pun_plan(&book, &text, bases[i], &space, &plan)); /* take() looks at what it is asked for */
+        CHECK(!pun_plan(&book, &text, bases[i] + 6, &space, &plan));
+        CHECK(!pun_plan(&book, &text, bases[i] + 12, &space, &plan));
+    }
 }
 
 TEST(int3_and_system_calls_are_not_touched)
