@@ -27,6 +27,7 @@ struct model {
     struct model_page **table; /* by a hash of the page */
     struct model_page *recent[MODEL_RECENT];
     u64 pages, rooms, asked, random;
+    bool (*map)(u64 page); /* a real page for the one that is about to be used; NULL: all is pretence */
     struct {
         u64 room, insn;
     } *jumps; /* what is written into the rooms, by a hash of the room */
@@ -93,11 +94,27 @@ static inline void model_set(struct model *m, u64 at, bool on)
         (*slot)->used[(at & 4095) / 8] &= (u8)~bit;
 }
 
+static inline bool model_usable(struct model *m, u64 page)
+{
+    struct model_page **slot = model_slot(m, page);
+
+    if (*slot || !m->map)
+        return *slot || model_page_free(m, page);
+    *slot = calloc(1, sizeof(**slot));
+    (*slot)->page = page;
+    if (m->map(page))
+        return true;
+    memset((*slot)->used, 0xff, sizeof((*slot)->used)); /* somebody else's */
+    return false;
+}
+
 static inline bool model_try(struct model *m, u64 at, unsigned size, u64 *taken)
 {
     for (unsigned i = 0; i < size; i++)
-        if (model_bit(m, at + i) || (!i || !((at + i) & 4095) ? !model_page_free(m, page_down(at + i)) : false))
+        if (model_bit(m, at + i))
             return false;
+    if (!model_usable(m, page_down(at)) || !model_usable(m, page_down(at + size - 1)))
+        return false;
     for (unsigned i = 0; i < size; i++)
         model_set(m, at + i, true);
     *taken = at;
