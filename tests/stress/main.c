@@ -23,7 +23,9 @@ static void find_own_set(void)
 int main(int argc, char **argv)
 {
     static const struct action table[] = {
-        {"single", single},   {"exact", exact},   {"devices", devices}, {"threads", threads},     {"cancel", cancel}, {"forks", forks},
+        {"single", single}, {"exact", exact}, {"devices", devices}, {"threads", threads}, {"cancel", cancel},
+        {"forks", forks},   {"states", states}, {"profile", profile},
+        {"reload", reload}, {"mapped", mapped}, {"rewritten", rewritten}, {"jit", jit},
     };
 
     alarm(300); /* a safety net */
