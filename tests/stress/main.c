@@ -26,6 +26,7 @@ int main(int argc, char **argv)
         {"single", single}, {"exact", exact}, {"devices", devices}, {"threads", threads}, {"cancel", cancel},
         {"forks", forks},   {"states", states}, {"profile", profile},
         {"reload", reload}, {"mapped", mapped}, {"rewritten", rewritten}, {"jit", jit},
+        {"faults", faults}, {"crash", crash}, {"stepped", stepped},
     };
 
     alarm(300); /* a safety net */
