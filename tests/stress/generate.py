@@ -381,6 +381,7 @@ class Gen:
 
     def s_pointer(self, depth):
         """Called by a pointer that lies in the block."""
+        self.pointers = True
         f = 'b->w[%d]' % self.num(0, 7) # not the pointer itself: results have no addresses in them
         name = self.helper('''HELPER NAME(volatile struct block *b, uint64_t x, uint64_t *n)
 {
@@ -457,7 +458,7 @@ class Gen:
         return ['{'] + lines + ['}'] if any(l.startswith(('unsigned', 'double', 'uint')) for l in lines) else lines
 
     def function(self, name, kinds, fixed):
-        self.name, self.exact, self.steady, self.top = name, True, True, []
+        self.name, self.exact, self.steady, self.pointers, self.top = name, True, True, False, []
         lines = []
         for _ in range(self.num(3, 7)):
             lines += self.statement(self.r.choice(kinds), 2)
@@ -513,7 +514,8 @@ def main():
         fixed = i % 12 == 11
         exact = i % 3 == 0 or fixed
         print(g.function(name, [k for k in g.SAFE if not fixed or k in g.NESTED] if exact else g.ALL, fixed))
-        table.append('    {"%s", %s, %s, %d, %d, %d},' % (name, name + '_fixed' if fixed else name, name, g.exact, g.steady, fixed))
+        table.append('    {"%s", %s, %s, %d, %d, %d, %d},' %
+                     (name, name + '_fixed' if fixed else name, name, g.exact, g.steady, g.pointers, fixed))
     print('const struct function functions[] = {\n%s\n};\nconst unsigned function_count = %d;' % ('\n'.join(table), count))
 
 

@@ -23,13 +23,13 @@ static void find_own_set(void)
 int main(int argc, char **argv)
 {
     static const struct action table[] = {
-        {"single", single}, {"exact", exact}, {"devices", devices}, {"threads", threads}, {"cancel", cancel},
-        {"forks", forks},   {"states", states}, {"profile", profile},
-        {"reload", reload}, {"mapped", mapped}, {"rewritten", rewritten}, {"jit", jit},
-        {"faults", faults}, {"crash", crash}, {"stepped", stepped},
+        {"single", single},   {"exact", exact},   {"repeatable", repeatable}, {"devices", devices},
+        {"threads", threads}, {"cancel", cancel}, {"forks", forks},           {"states", states},
+        {"profile", profile}, {"reload", reload}, {"mapped", mapped},         {"rewritten", rewritten},
+        {"jit", jit},         {"faults", faults}, {"crash", crash},           {"stepped", stepped},
     };
 
-    alarm(300); /* a safety net */
+    alarm(300); /* a safety net, for whoever is left behind as well */
     find_own_set();
     text_learn();
     return run_main(table, sizeof(table) / sizeof(*table), argc, argv);

@@ -13,9 +13,10 @@ struct set {
 extern struct set own_set;
 /* The functions of a library; ends the program if it has none. */
 struct set set_of(void *library);
-void run_set(struct set set, unsigned rounds, uint64_t seed, bool exact);
+/* Those functions that `filter` lets pass. */
+void run_set(struct set set, unsigned rounds, uint64_t seed, bool filter(const struct function *f));
 
-void single(int argc, char **argv), exact(int argc, char **argv), devices(int argc, char **argv);
+void single(int argc, char **argv), exact(int argc, char **argv), repeatable(int argc, char **argv), devices(int argc, char **argv);
 void threads(int argc, char **argv), cancel(int argc, char **argv), forks(int argc, char **argv);
 void profile(int argc, char **argv), states(int argc, char **argv);
 void reload(int argc, char **argv), mapped(int argc, char **argv), rewritten(int argc, char **argv), jit(int argc, char **argv);

@@ -59,14 +59,14 @@ static void map_at(unsigned long address, unsigned long size)
 
 void run_init(void)
 {
+    if (getenv("STRESS_PLAIN")) {
+        map_at(WINDOW, WINDOW_SIZE);
+        map_at(0x48000000, 0x2000);
+    }
     plain = mmap(NULL, WINDOW_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     if (plain == MAP_FAILED) {
         perror("mmap");
         exit(97);
-    }
-    if (getenv("STRESS_PLAIN")) {
-        map_at(WINDOW, WINDOW_SIZE);
-        map_at(0x48000000, 0x2000);
     }
 }
 

@@ -28,14 +28,14 @@ static void shuffle(unsigned *order, unsigned n, uint64_t *random)
 }
 
 /* Every function `rounds` times two calls on average, in another order each time. */
-void run_set(struct set set, unsigned rounds, uint64_t seed, bool exact)
+void run_set(struct set set, unsigned rounds, uint64_t seed, bool filter(const struct function *f))
 {
     unsigned *order = calloc(set.n, sizeof(*order)), n = 0;
     uint64_t random = seed * 2 + 1;
     static struct lane lanes[BLOCKS];
 
     for (unsigned i = 0; i < set.n; i++)
-        if (!exact || set.all[i].exact)
+        if (filter(&set.all[i]))
             order[n++] = i;
     for (unsigned i = 0; i < BLOCKS; i++)
         lane_fill(&lanes[i], i, seed + i);
@@ -54,16 +54,37 @@ void run_set(struct set set, unsigned rounds, uint64_t seed, bool exact)
     free(order);
 }
 
+static bool any(const struct function *f)
+{
+    return f != NULL;
+}
+
+static bool is_exact(const struct function *f)
+{
+    return f->exact;
+}
+
+/* The same values in each run, wherever the program is loaded. */
+static bool is_repeatable(const struct function *f)
+{
+    return !f->pointers;
+}
+
 /* [ROUNDS [SEED]] */
 void single(int argc, char **argv)
 {
-    run_set(own_set, (unsigned)argument(argc, argv, 0, 24), argument(argc, argv, 1, 1), false);
+    run_set(own_set, (unsigned)argument(argc, argv, 0, 24), argument(argc, argv, 1, 1), any);
 }
 
 /* The same with those functions of which the number of accesses is known. */
 void exact(int argc, char **argv)
 {
-    run_set(own_set, (unsigned)argument(argc, argv, 0, 24), argument(argc, argv, 1, 1), true);
+    run_set(own_set, (unsigned)argument(argc, argv, 0, 24), argument(argc, argv, 1, 1), is_exact);
+}
+
+void repeatable(int argc, char **argv)
+{
+    run_set(own_set, (unsigned)argument(argc, argv, 0, 24), argument(argc, argv, 1, 1), is_repeatable);
 }
 
 /* Each function on windows with registers: no results to compare, but a transcript, with lint. */
@@ -75,6 +96,6 @@ void devices(int argc, char **argv)
 
     for (unsigned r = 0; r < rounds * 4; r++)
         for (unsigned i = 0; i < own_set.n; i++)
-            if (!own_set.all[i].fixed)
+            if (!own_set.all[i].fixed && !own_set.all[i].pointers)
                 own_set.all[i].window((volatile struct block *)at[(r + i) % 4], r * 5 + i, &unused);
 }

@@ -176,10 +176,13 @@ void states(int argc, char **argv)
 {
     uint64_t enough = argument(argc, argv, 0, 500);
     pthread_t self = pthread_self(), sender;
+    sigset_t none;
     timer_t timer;
     unsigned places = 0;
 
-    block = window_of(3);
+    sigemptyset(&none); /* whoever began this may have blocked some */
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+    block = window_of(BLOCKS - 4); /* of nobody who may have begun this */
     *(volatile uint32_t *)block = FIRST;
     *(volatile uint64_t *)((char *)block + 16) = SECOND;
     *(volatile uint64_t *)((char *)block + 32) = FIRST;

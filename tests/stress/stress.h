@@ -47,6 +47,7 @@ struct function {
     body_fn *window, *plain; /* one and the same, except where addresses are constants */
     uint8_t exact;           /* *n is exact */
     uint8_t steady;          /* unwind tables are right at each instruction: the stack pointer moves as compilers move it */
+    uint8_t pointers;        /* it calls what it reads from the block, which must be what it wrote there: an address */
     uint8_t fixed;           /* `window` works on FIXED_BLOCK, whatever it is given */
 };
 

@@ -1,14 +1,18 @@
 /*
- * tracer PROGRAM ARGUMENT...: runs it, and steps through what lies between two
- * breakpoints of its own; prints the offsets of the instructions it stood at
- * within the range that the first one tells (rdi, rsi), and how many others.
+ * tracer step PROGRAM ARGUMENT...: runs it, and steps through what lies between
+ * two breakpoints of its own; prints the offsets of the instructions it stood
+ * at within the range that the first one tells (rdi, rsi).
+ * tracer attach PROGRAM ARGUMENT...: runs it, and attaches to it, steps a few
+ * instructions and lets it go, until it has ended.
  */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static pid_t pid;
@@ -61,20 +65,69 @@ static void step_through(void)
     fprintf(stderr, "inside %lu outside %lu\n", inside, outside);
 }
 
-int main(int argc, char **argv)
+static int step(void)
 {
-    if (argc < 2)
-        return 99;
-    pid = fork();
-    if (pid == 0) {
-        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-        execv(argv[1], argv + 1);
-        _exit(127);
-    }
     if (waitpid(pid, &status, 0) != pid)
         return 92;
     while (go_on(PTRACE_CONT))
         if (is_trap())
             step_through();
     return WIFEXITED(status) ? WEXITSTATUS(status) : 90;
+}
+
+/* Stops of signals that come meanwhile are passed on; the last stop is left to PTRACE_DETACH. */
+static int look(unsigned steps)
+{
+    if (ptrace(PTRACE_ATTACH, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid)
+        return 0;
+    while (WIFSTOPPED(status) && WSTOPSIG(status) != SIGSTOP)
+        if (!go_on(PTRACE_CONT))
+            return 0;
+    if (!WIFSTOPPED(status))
+        return 0;
+    ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
+    if (waitpid(pid, &status, 0) != pid)
+        return 0;
+    for (unsigned i = 0; i < steps && WIFSTOPPED(status); i++)
+        go_on(PTRACE_SINGLESTEP);
+    if (!WIFSTOPPED(status))
+        return 0;
+    return ptrace(PTRACE_DETACH, pid, NULL, WSTOPSIG(status) != SIGTRAP ? WSTOPSIG(status) : 0) == 0;
+}
+
+static int attach(void)
+{
+    struct timespec moment = {0, 1000000};
+    unsigned looks = 0;
+
+    status = 0x7f; /* stopped, as it were */
+    for (;;) {
+        nanosleep(&moment, NULL);
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            break;
+        if (!look(looks % 7)) {
+            if (WIFSTOPPED(status))
+                return 92;
+            break;
+        }
+        looks++;
+    }
+    printf("looks %u\n", looks);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 90;
+}
+
+int main(int argc, char **argv)
+{
+    int stepping = argc > 2 && strcmp(argv[1], "step") == 0;
+
+    if (argc < 3)
+        return 99;
+    pid = fork();
+    if (pid == 0) {
+        if (stepping)
+            ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        execv(argv[2], argv + 2);
+        _exit(127);
+    }
+    return stepping ? step() : attach();
 }
