@@ -42,7 +42,7 @@ TOOL_SRC := $(sort $(wildcard tools/*.c))
 TOOL_OBJ := $(patsubst %.c,$(B)/%.o,$(TOOL_SRC))
 EXAMPLES := $(patsubst examples/%.c,examples/%,$(sort $(wildcard examples/*.c)))
 
-.PHONY: FORCE all run test test-all deps install uninstall clean help bench bench-peers fuzz fuzz-insn check-deps
+.PHONY: FORCE all run test test-all deps install uninstall clean help bench bench-peers stress fuzz fuzz-insn check-deps
 all: libmmioshim.so mmioshim $(EXAMPLES)
 
 # --- set-up: what is missing is installed by the first command of a fresh clone ---
@@ -76,6 +76,12 @@ fuzz-insn: deps
 	@echo "  FUZZ	seed $(SEED)"
 	$(Q)LD_PRELOAD=./libmmioshim.so MMIOSHIM_MAP=build/tests/diff/diff.dtb MMIOSHIM_LOG=none MMIOSHIM_BACKTRACE=0 \
 		build/tests/diff/fuzz_insn $(N) $(SEED)
+
+# SECONDS=number, SEED=number: the tests of tests/stress.bats with more functions, signals and rounds, seed after seed.
+SECONDS ?= 600
+stress: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)CC="$(CC)" sh tests/stress/long.sh $(SECONDS) $(SEED)
 
 # ROUNDS=n, BEFORE=an earlier libmmioshim.so, OUT=directory of bench.json: tests/bench/bench.py.
 bench:
@@ -192,6 +198,7 @@ help:
 	@echo "  test       installs what is missing, builds, runs every test"
 	@echo "  test-all   the same, and programs of other languages, which it installs with apt-get"
 	@echo "  fuzz-insn  compares random instructions in memory and in a window; N=executions, SEED=number"
+	@echo "  stress     generated functions while their access sites become hot; SECONDS=number, SEED=number"
 	@echo "  bench      measures costs as ratios within one run; ROUNDS=n, BEFORE=an earlier library"
 	@echo "  bench-peers  the same for what else answers registers: Unicorn and QEMU, which it installs with apt-get"
 	@echo "  deps       installs missing Debian packages"
