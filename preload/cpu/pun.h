@@ -95,10 +95,10 @@ struct pun_jump {
 /*
  * Writes are in ascending order of address and do not overlap. While they are made, bytes that another jump
  * takes for its displacement change, so:
- *   1. first to last: int3 as first byte of each, and make every core see it before the next;
+ *   1. first to last: a stop (int3, or another instruction of one byte that traps) as first byte of each, and make every core see it before the next;
  *   2. all bytes but the first of each; make every core see them;
  *   3. last to first: the first byte of each, again one after the other.
- * A thread that meets an int3 meanwhile goes on at the trampoline of `insn`. Some writes change nothing: their jumps
+ * A thread that meets a stop meanwhile goes on at the trampoline of `insn`. Some writes change nothing: their jumps
  * would be wrong during 1 to 3. Code that runs from `at` of a landing comes from `insn`.
  */
 struct pun_write {

@@ -141,18 +141,19 @@ static u64 full_store(struct patch_site *site, u64 address, struct call *call, c
 static u64 full_modify(struct patch_site *site, u64 address, struct call *call, const struct patch_frame *f)
 {
     struct trap *t = &own(call)->trap;
-    u64 got;
+    enum trap_site_answer answer;
 
     trap_site_begin(t, thread_of(call), site->insn);
     read_registers(&t->state, site, call, f);
     if (!trap_site_hold(t, address, site->insn->size))
         return PATCH_DECLINE;
-    got = outcome(t, call, trap_site(t, address, patch_block.scratch, site->insn->size, false), PATCH_HELD);
-    if (got != PATCH_HELD)
+    answer = trap_site(t, address, patch_block.scratch, site->insn->size, false);
+    if (answer != TRAP_SITE_DONE) {
         trap_site_release(t);
-    else
-        remember(own(call), address);
-    return got;
+        return answer == TRAP_SITE_WAIT ? PATCH_AGAIN : PATCH_DECLINE;
+    }
+    remember(own(call), address);
+    return PATCH_HELD;
 }
 
 static u64 full_modify_end(struct patch_site *site, u64 address, struct call *call, const struct patch_frame *f)
@@ -310,7 +311,7 @@ u64 patch_modify(struct patch_site *site, u64 address, struct call *call)
     if (unlikely(!near))
         return ask_full(call, full_modify);
     p->biased = bus_enter(near->device, &t->self);
-    if (likely(quick_read(t, near, address - near->base, n) && !bus_requested()))
+    if (likely(quick_read(t, near, address - near->base, n)))
         return PATCH_HELD;
     bus_leave(near->device, &t->self, p->biased);
     return ask_full(call, full_modify);

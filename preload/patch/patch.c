@@ -537,10 +537,10 @@ u64 patch_code_of(u64 at)
     if (!nsites)
         return 0;
     if (rooms_have(at)) {
-        for (unsigned i = 0; i < now.nwrites && byte_is(at, 0xcc); i++)
+        for (unsigned i = 0; i < now.nwrites && byte_is(at, TEXT_STOP); i++)
             if (now.writes[i].at == at)
                 return now.writes[i].insn;
-        return at;
+        return byte_is(at, 0xe9) ? at : 0; /* it is done by now; else it is the program's own */
     }
     if (!(unit = pun_find(&book, at)))
         return 0;

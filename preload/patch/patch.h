@@ -41,8 +41,8 @@ bool patch_holds(u64 rip);
 bool patch_interrupted(ucontext_t *uc, bool fault);
 /* The same where the thread is inside of an access: it will look again for what was kept meanwhile. */
 void patch_inside(ucontext_t *uc);
-/* SIGTRAP: is it a breakpoint of ours, while text changes? Then the thread goes on when it has. */
-bool patch_breakpoint(ucontext_t *uc);
+/* A general protection fault: did the thread meet text that changes? Then it goes on where that will lead. Any context. */
+bool patch_stopped(ucontext_t *uc);
 
 /* Nothing is patched from hold to release: the table of sites is whole. Any context, signals masked. */
 void patch_hold(void);

@@ -104,10 +104,10 @@ void patch_inside(ucontext_t *uc)
     regs[REG_RSP] = (greg_t)(thread_self()->call.stack - PATCH_PUSHED);
 }
 
-bool patch_breakpoint(ucontext_t *uc)
+bool patch_stopped(ucontext_t *uc)
 {
     greg_t *regs = uc->uc_mcontext.gregs;
-    u64 code = patch_code_of((u64)regs[REG_RIP] - 1);
+    u64 code = patch_code_of((u64)regs[REG_RIP]);
 
     if (!code)
         return false;

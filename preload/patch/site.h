@@ -65,7 +65,7 @@ u64 patch_modify_end(struct patch_site *site, u64 address, struct call *call);
 
 /* The instruction that a jump of ours serves which is not in its place: in a room, or inside of another instruction. 0: none. */
 u64 patch_leads_to(u64 rip);
-/* Where a thread goes on that met an int3 of ours; 0: it is none of ours. */
+/* Where a thread goes on that met TEXT_STOP at an address; 0: it is none of ours. */
 u64 patch_code_of(u64 at);
 
 #define PATCH_PUSHED 80 /* bytes of the program's registers on our stack */

@@ -280,7 +280,7 @@ void fault_entry(int sig, siginfo_t *info, void *context, ucontext_t *older)
     bool outer, between;
 
     no_alignment_checks(context);
-    if (unlikely(own_step(sig, info, context)) || (sig == SIGTRAP && info->si_code > 0 && patch_breakpoint(context))) {
+    if (unlikely(own_step(sig, info, context)) || (sig == SIGSEGV && info->si_code == SI_KERNEL && patch_stopped(context))) {
         signals_entering = older;
         return;
     }
