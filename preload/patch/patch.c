@@ -26,10 +26,11 @@ static bool enabled;
 static u32 lock; /* 0: free, 1: held, 2: held, and others wait */
 static struct pun_book book;
 static struct trampoline_block block;
+static bool fast_pext;
 
 static const struct trampoline_data layout = {
-    .base = offsetof(struct patch_site, base),
-    .size = offsetof(struct patch_site, size),
+    .minus_base = offsetof(struct patch_site, minus_base),
+    .mask = offsetof(struct patch_site, mask),
     .enter = offsetof(struct patch_site, enter),
     .enter_again = offsetof(struct patch_site, enter_again),
     .settle = offsetof(struct patch_site, settle),
@@ -110,6 +111,23 @@ void patch_original(u64 at, u8 *bytes, unsigned n)
 
 /* ---- trampolines ---- */
 
+/*
+ * What is looked at more closely: the range, up to a power of two. A thread that reads one half of it before and the
+ * other half after a change looks in vain, or once too often.
+ */
+static void set_range(struct patch_site *s, struct range r)
+{
+    unsigned bits = r.size > 1 ? 64 - (unsigned)__builtin_clzll(r.size - 1) : 0;
+
+    s->mask = bits > 63 ? 0 : ~(u64)0 << bits;
+    s->minus_base = -r.base;
+}
+
+static bool in_range(const struct patch_site *s, u64 addr)
+{
+    return !((addr + s->minus_base) & s->mask);
+}
+
 static const u64 functions[][2] = {
     [TRAMPOLINE_LOAD] = {(u64)patch_load, 0},
     [TRAMPOLINE_STORE] = {(u64)patch_store, 0},
@@ -167,7 +185,7 @@ static struct patch_site *make_site(const struct pun_text *text, const struct pu
 {
     enum trampoline_kind kind = jump->copy ? TRAMPOLINE_NATIVE : trampoline_kind(insn);
     struct trampoline_order order = {.insn = insn, .at = jump->insn, .kind = kind, .block = &block, .layout = &layout,
-                                     .stands_for = stands_for};
+                                     .stands_for = stands_for, .has_pext = fast_pext};
     struct patch_site *s = rooms_slot_at(jump->room, &order.place);
     bool same = s && !jump->copy; /* the jump leads to the trampoline itself */
     struct trampoline t;
@@ -281,8 +299,7 @@ static bool make_jumps(struct patch *p)
         if (!s || !enter_site(s))
             return false;
         if (site) {
-            s->base = p->place.window.base;
-            s->size = p->place.window.size;
+            set_range(s, p->place.window);
             redirect_copies(p, s);
         }
         if (p->plan.tactic == PUN_RETARGET)
@@ -357,10 +374,9 @@ static bool traced(void)
 /* A site that traps all the same: its operand was where it had not been before. */
 static void widen(struct patch_site *s, struct range window)
 {
-    u64 first = MIN(s->base, window.base), last = MAX(s->base + (s->size - 1), range_last(window));
+    u64 base = -s->minus_base, first = MIN(base, window.base), last = MAX(base + ~s->mask, range_last(window));
 
-    s->base = first;
-    s->size = last - first + 1;
+    set_range(s, (struct range){first, last - first + 1});
 }
 
 void patch_trapped(const struct cpu_insn *insn, u64 at, u64 addr)
@@ -373,13 +389,17 @@ void patch_trapped(const struct cpu_insn *insn, u64 at, u64 addr)
     c = count_of(at);
     if (likely(c->traps == NEVER || ++c->traps < TRAPS) || !try_hold())
         return;
+    if (!enabled) {
+        patch_release();
+        return;
+    }
     s = site_at(at);
     now.nwrites = 0;
     now.at = at;
     now.insn = insn;
     if (trampoline_kind(insn) == TRAMPOLINE_NATIVE || !trap_place(addr, &now.place) || traced())
         c->traps = NEVER;
-    else if (s && s->kind != TRAMPOLINE_NATIVE && addr - s->base >= s->size)
+    else if (s && s->kind != TRAMPOLINE_NATIVE && !in_range(s, addr))
         widen(s, now.place.window), c->traps = 0;
     else if ((s && s->kind != TRAMPOLINE_NATIVE) || !make_patch(&now))
         c->traps = NEVER;
@@ -491,6 +511,14 @@ void patch_leave_alone(u64 base, u64 size)
     patch_take_back(base, size);
 }
 
+void patch_stop(void)
+{
+    if (!enabled)
+        return;
+    enabled = false;
+    patch_take_back(0, UINT64_MAX);
+}
+
 /* Without the lock: its holder may not run any more. */
 void patch_undo(void)
 {
@@ -554,6 +582,29 @@ void patch_after_fork(void)
     text_start();
 }
 
+/*
+ * BMI2: CPUID.(EAX=07H,ECX=0):EBX bit 8 (SDM vol. 2, CPUID). AMD's microcode takes up to some hundred cycles for it
+ * before family 19h.
+ */
+static bool has_fast_pext(void)
+{
+    u32 a = 0, b, c = 0, d, vendor;
+
+    __asm__("cpuid" : "+a"(a), "=b"(vendor), "+c"(c), "=d"(d));
+    if (a < 7)
+        return false;
+    if (vendor == 0x68747541 /* "Auth" */) {
+        a = 1;
+        __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+        if ((a >> 8 & 15) + (a >> 20 & 255) < 0x19)
+            return false;
+    }
+    a = 7;
+    c = 0;
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return b >> 8 & 1;
+}
+
 void patch_start(void)
 {
     void *memory = sys_pages(BOOK);
@@ -575,6 +626,7 @@ void patch_start(void)
         .here = FROM_FS(calls_here),
         .call = FROM_FS(patch_block.call),
     };
+    fast_pext = has_fast_pext();
     text_start();
     enabled = true;
 }

@@ -55,6 +55,8 @@ void patch_forget(u64 base, u64 size);
 void patch_take_back(u64 base, u64 size);
 /* The program may write there from now on: it is never patched again. In a call. */
 void patch_leave_alone(u64 base, u64 size);
+/* Nothing is patched any more, for good. In a call. */
+void patch_stop(void);
 /* The process is about to die by a fault of its own: all text is as it was. Trap context. */
 void patch_undo(void);
 

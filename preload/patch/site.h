@@ -12,7 +12,7 @@
  * can address.
  */
 struct patch_site {
-    u64 base, size;
+    u64 minus_base, mask; /* the range: cpu/trampoline.h */
     u64 enter, enter_again, settle; /* patch_enter, patch_enter_again, patch_settle */
     u64 function, function_again;   /* for the access, and the second one of a read-modify-write */
     u64 decline, tail, tail_again, slow, again; /* parts of its trampoline */
