@@ -87,7 +87,7 @@ struct pun_unit {
 
 struct pun_jump {
     u64 insn;  /* to this instruction's trampoline */
-    u64 room;  /* a 5-byte jmp must be here before the writes are made */
+    u64 room;  /* a 5-byte jmp must be here before the writes are made; rooms may be 4 GiB apart, so it must reach */
     u8 length; /* of that instruction */
     bool copy; /* it is evicted, no site: its trampoline is a native copy (pun_copy, of pun_original's bytes) */
 };

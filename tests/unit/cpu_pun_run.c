@@ -12,7 +12,11 @@
 
 /* ---- subjects: in a section of their own, at several levels of optimisation ---- */
 
+#ifdef __clang__
+#define SUBJECT __attribute__((section("pun_subjects"), noinline))
+#else
 #define SUBJECT __attribute__((section("pun_subjects"), noinline, noclone))
+#endif
 
 struct node {
     struct node *left, *right;
