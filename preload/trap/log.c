@@ -15,17 +15,28 @@ static struct bus *bus;
 static bool json, lint_on, header_done, touched;
 static unsigned show, max_frames;
 static struct trace_filter filter;
-static struct arena_counters mine;
+static struct thread_counts before; /* of the parent, when this process was forked */
 static u16 pid_ordinal; /* of this process, 0: not yet given */
+
+bool log_quiet_begun;
 
 bool log_touched(void)
 {
     return touched;
 }
 
+/* What this process did. */
+static struct arena_counters mine(void)
+{
+    struct thread_counts all = thread_counts();
+    u64 reads = all.accesses[0] - before.accesses[0], writes = all.accesses[1] - before.accesses[1];
+
+    return (struct arena_counters){reads + writes, reads, writes, all.lint - before.lint, all.lost - before.lost};
+}
+
 u64 log_lint_count(void)
 {
-    return mine.lint;
+    return mine().lint;
 }
 
 /* --- names for the printers --- */
@@ -86,10 +97,10 @@ static const char *name_stack(void *context, u32 stack, size_t *length)
 
 /* --- the log's lock --- */
 
-static void lose(u64 n)
+static void lose(struct thread *t)
 {
-    __atomic_fetch_add(&bus->machine->arena->counters.lost, n, __ATOMIC_RELAXED);
-    mine.lost += n;
+    __atomic_fetch_add(&bus->machine->arena->counters.lost, 1, __ATOMIC_RELAXED);
+    t->counts.lost++;
 }
 
 /* A holder that was killed between taking a number and writing the line took that event with it. */
@@ -99,7 +110,7 @@ static void take_log(struct thread *t)
 
     lock_take(&arena->log_lock, &t->self);
     if (unlikely(arena->log_writing)) {
-        lose(1);
+        lose(t);
         arena->log_writing = 0;
     }
 }
@@ -107,6 +118,56 @@ static void take_log(struct thread *t)
 static void release_log(struct thread *t)
 {
     lock_release(&bus->machine->arena->log_lock, &t->self);
+}
+
+/* --- numbers --- */
+
+static u64 quiet_accesses(const struct arena_device *d)
+{
+    return __atomic_load_n(&d->quiet[0], __ATOMIC_RELAXED) + __atomic_load_n(&d->quiet[1], __ATOMIC_RELAXED);
+}
+
+/* Has next_seq been told of all quiet accesses? It is told before that is noted, so that none is overlooked. */
+static bool all_numbered(struct arena *arena)
+{
+    bool all = __atomic_load_n(&arena->quiet_holes, __ATOMIC_RELAXED) == __atomic_load_n(&arena->numbered_holes, __ATOMIC_ACQUIRE);
+
+    for (u32 i = 0; i < arena->ndevices && all; i++) {
+        const struct arena_device *d = &arena_devices(arena)[i];
+
+        all = quiet_accesses(d) == __atomic_load_n(&d->numbered, __ATOMIC_ACQUIRE);
+    }
+    return all;
+}
+
+static void number_one(struct arena *arena, u64 *numbered, u64 quiet)
+{
+    if (quiet == *numbered)
+        return;
+    __atomic_fetch_add(&arena->next_seq, quiet - *numbered, __ATOMIC_RELAXED);
+    __atomic_store_n(numbered, quiet, __ATOMIC_RELEASE);
+}
+
+/* The log's lock is held. */
+static void number_quiet(struct arena *arena)
+{
+    number_one(arena, &arena->numbered_holes, __atomic_load_n(&arena->quiet_holes, __ATOMIC_RELAXED));
+    for (u32 i = 0; i < arena->ndevices; i++)
+        number_one(arena, &arena_devices(arena)[i].numbered, quiet_accesses(&arena_devices(arena)[i]));
+}
+
+u64 log_number(struct thread *t, bool locked)
+{
+    struct arena *arena = bus->machine->arena;
+
+    if (unlikely(arena->quiet_begun) && (locked || !all_numbered(arena))) {
+        if (!locked)
+            take_log(t);
+        number_quiet(arena);
+        if (!locked)
+            release_log(t);
+    }
+    return __atomic_add_fetch(&arena->next_seq, 1, __ATOMIC_RELAXED);
 }
 
 /* --- the [MEM] block --- */
@@ -177,7 +238,7 @@ void log_touch(struct thread *t)
 }
 
 /* The device's lock is held, so its counters need no atomics; a hole has no device, and no lock. */
-static void count(u16 device, bool write)
+static void count(struct thread *t, u16 device, bool write)
 {
     struct arena *arena = bus->machine->arena;
 
@@ -185,8 +246,7 @@ static void count(u16 device, bool write)
         ++*(write ? &arena_devices(arena)[device].writes : &arena_devices(arena)[device].reads);
     else
         __atomic_fetch_add(write ? &arena->counters.writes : &arena->counters.reads, 1, __ATOMIC_RELAXED);
-    ++*(write ? &mine.writes : &mine.reads);
-    mine.accesses++;
+    t->counts.accesses[write]++;
 }
 
 static void copy_text(struct trace_record *rec, const char *text, size_t len)
@@ -232,13 +292,13 @@ static void write_access(struct thread *t, struct trace_record *rec, const struc
     if (note->rule && lint_on)
         print_lint(&f, rec, note);
     if (!sink_put(t->text, f.len, t->blocked))
-        lose(1);
+        lose(t);
 }
 
-static void count_lint(void)
+static void count_lint(struct thread *t)
 {
     __atomic_fetch_add(&bus->machine->arena->counters.lint, 1, __ATOMIC_RELAXED);
-    mine.lint++;
+    t->counts.lint++;
 }
 
 bool log_wanted(void)
@@ -246,21 +306,26 @@ bool log_wanted(void)
     return sink_wanted();
 }
 
-void log_count(struct thread *t, u16 device, bool write, const struct bus_note *note)
+void log_quiet_begin(struct thread *t)
 {
     log_touch(t);
-    if (note->rule && lint_on)
-        count_lint();
-    count(device, write);
-    t->unnumbered++;
+    __atomic_store_n(&bus->machine->arena->quiet_begun, 1, __ATOMIC_RELEASE);
+    log_quiet_begun = true;
 }
 
-void log_settle(struct thread *t)
+void log_count(struct thread *t, u16 device, bool write, const struct bus_note *note)
 {
-    if (!t->unnumbered)
+    struct arena *arena = bus->machine->arena;
+
+    if (note->rule && lint_on)
+        count_lint(t);
+    if (likely(device != TRACE_NONE)) {
+        log_quiet(t, &arena_devices(arena)[device], write);
         return;
-    __atomic_fetch_add(&bus->machine->arena->next_seq, t->unnumbered, __ATOMIC_RELAXED);
-    t->unnumbered = 0;
+    }
+    log_quiet_begin(t);
+    count(t, device, write);
+    __atomic_fetch_add(&arena->quiet_holes, 1, __ATOMIC_RELAXED);
 }
 
 void log_access(struct thread *t, struct trace_record *rec, const struct cpu_state *state, const struct cpu_insn *insn,
@@ -273,8 +338,8 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
 
     log_touch(t);
     if (note->rule && lint_on)
-        count_lint();
-    count(rec->device, rec->op == TRACE_WRITE);
+        count_lint(t);
+    count(t, rec->device, rec->op == TRACE_WRITE);
     n = names();
     stack.count = 0;
     fill_who(t, rec);
@@ -286,7 +351,7 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
         stack.count = backtrace_capture(state, stack.frames, max_frames);
     take_log(t);
     arena->log_writing = wanted;
-    rec->seq = ++arena->next_seq;
+    rec->seq = log_number(t, true);
     if (wanted)
         write_access(t, rec, note, &stack);
     arena->log_writing = 0;
@@ -299,7 +364,7 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
 
     log_touch(t);
     if (rec->type == TRACE_LINT && lint_on)
-        count_lint();
+        count_lint(t);
     if (!sink_wanted() || (rec->type == TRACE_LINT && !lint_on))
         return;
     fill_who(t, rec);
@@ -309,7 +374,7 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
     header();
     print(&f, rec);
     if (!sink_put(t->text, f.len, t->blocked))
-        lose(1);
+        lose(t);
     release_log(t);
 }
 
@@ -367,7 +432,7 @@ static void write_exit(const struct arena_counters *c)
 void log_finish(struct thread *t, bool last, bool last_to_touch)
 {
     struct arena *arena = bus->machine->arena;
-    struct arena_counters totals;
+    struct arena_counters totals, own = mine();
 
     if (!sink_wanted() || !(sink_per_process() ? touched : last))
         return;
@@ -376,16 +441,16 @@ void log_finish(struct thread *t, bool last, bool last_to_touch)
     if (last_to_touch && dirty_mode() != DIRTY_OFF)
         write_dirty();
     totals = machine_totals(arena);
-    write_exit(sink_per_process() ? &mine : &totals);
+    write_exit(sink_per_process() ? &own : &totals);
     release_log(t);
 }
 
 void log_after_fork(void)
 {
     pid_ordinal = 0;
-    touched = false;
+    touched = log_quiet_begun = false;
     sink_after_fork();
-    mine = (struct arena_counters){0};
+    before = thread_counts();
     if (!sink_per_process())
         return;
     header_done = false;

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "memory/dirty.h"
+#include "patch/patch.h"
 #include "trap/backtrace.h"
 #include "trap/log.h"
 #include "trap/signals.h"
@@ -122,7 +123,9 @@ static enum trap_answer stage_decode(struct trap *t)
     u16 port;
 
     read_state(t);
-    t->insn = cpu_lookup(t->state.rip);
+    t->insn = patch_insn(t->state.rip);
+    if (likely(!t->insn))
+        t->insn = cpu_lookup(t->state.rip);
     t->stepped = t->insn && t->insn->bytes[0] == BREAKPOINT;
     if (unlikely(t->stepped))
         t->insn = behind_breakpoint(t);
@@ -294,6 +297,8 @@ enum trap_answer trap_run(struct trap *t)
         answer = stage_complete(t);
         if (t->outcome == CPU_DONE && unlikely(t->stepped || trace))
             show_step(t, at, trace);
+        else if (t->outcome == CPU_DONE && !t->port)
+            patch_trapped(t->insn, at, t->fault_addr);
     }
     return answer;
 }
@@ -313,7 +318,9 @@ static void report_fault(struct trap *t)
         return;
     read_state(t);
     read_bases(t);
-    t->insn = error & FAULT_FETCH ? NULL : cpu_lookup(t->state.rip);
+    t->insn = error & FAULT_FETCH ? NULL : patch_insn(t->state.rip);
+    if (!t->insn && !(error & FAULT_FETCH))
+        t->insn = cpu_lookup(t->state.rip);
     if (t->insn && cpu_port(t->insn, &t->state, &port, &size, &write)) {
         if (trap_has_ports())
             log_fault(t, port, write, size, true);
