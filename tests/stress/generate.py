@@ -252,7 +252,7 @@ class Gen:
         """Flags of a comparison live across accesses that do not touch them."""
         n, size = 1, self.one('b', 'w', 'l', 'q')
         o = self.offset({'b': 1, 'w': 2, 'l': 4, 'q': 8}[size])
-        lines = ['%s%s %d(@5), @%s0' % (self.one('cmp', 'add', 'xor'), size, o, {'l': 'k'}.get(size, size))]
+        lines = ['%s%s %d(@5), @%s0' % (self.one('cmp', 'add', 'sub'), size, o, {'l': 'k'}.get(size, size))]
         for _ in range(self.num(1, 4)):
             o = self.offset(4)
             lines.append(self.one(f'movl {o}(@5), @k1', f'movl @k4, {o}(@5)', f'movzbl {o}(@5), @k2', f'movb @b4, {o}(@5)'))
@@ -269,7 +269,7 @@ class Gen:
 
     def s_direction(self, depth):
         """Loads and stores while DF is set."""
-        return self.asm(['std', f'movl {self.offset(4)}(@5), @k1', f'movb @b4, {self.offset(1)}(@5)',
+        return self.asm(['cmp @4, @0', 'std', f'movl {self.offset(4)}(@5), @k1', f'movb @b4, {self.offset(1)}(@5)',
                          f'movzwl {self.offset(2)}(@5), @k2'] + self.ALL_FLAGS + ['cld'], 3)
 
     def s_red_zone(self, depth):
@@ -283,7 +283,7 @@ class Gen:
         o = self.offset(1)
         line, n = self.one((f'movb @h3, {o}(@5)', 1), (f'movb {o}(@5), @h3', 1), (f'addb @h3, {o}(@5)', 2),
                            (f'cmpb @h3, {o}(@5)', 1))
-        return self.asm(['mov @k4, @k3', line, 'setc @b1'], n, 'D')
+        return self.asm(['mov @k4, @k3', 'cmp @4, @0', line, 'setc @b1'], n, 'D')
 
     def s_short_run(self, depth):
         """Two and three byte instructions in a row with branches among them, back and forth."""
@@ -330,11 +330,10 @@ class Gen:
         if self.num(0, 4) == 0:
             return ['{ uint64_t v = a; const volatile char *s = (const volatile char *)b + %d; c++;' % at,
                     '__asm__ volatile("lodsb" : "+S"(s), "+a"(v) : : "memory"); a += v; a += (uint64_t)(s - (const volatile char *)b); }']
-        moves, stores = ('"+D"(d), "+S"(s), "+c"(k)', '"a"(0)'), ('"+D"(d), "+c"(k)', '"a"(x)')
-        text, n, (outs, ins) = self.one(('rep stosb', k, stores), ('rep stosl', k, stores), ('rep movsb', 2 * k, moves),
-                                        ('rep movsq', 2 * k, moves), ('stosw', 1, stores), ('movsl', 2, moves))
+        text, n = self.one(('rep stosb', k), ('rep stosl', k), ('rep movsb', 2 * k), ('rep movsq', 2 * k), ('stosw', 1), ('movsl', 2))
+        whole = '\\n\\t'.join(['mov %0, %%rdi', 'mov %1, %%rsi', 'mov %2, %%rcx', text, 'mov %%rdi, %0', 'mov %%rsi, %1', 'mov %%rcx, %2'])
         return ['{ volatile char *d = (volatile char *)b + %d; const volatile char *s = (const volatile char *)b + 128; uint64_t k = %d;' % (at, k),
-                '__asm__ volatile("%s" : %s : %s : "memory"); c += %d;' % (text, outs, ins, n),
+                '__asm__ volatile("%s" : "+&r"(d), "+&r"(s), "+&r"(k) : "a"(x) : "rdi", "rsi", "rcx", "memory"); c += %d;' % (whole, n),
                 'a += (uint64_t)(d - (volatile char *)b) * 3 + (uint64_t)(s - (const volatile char *)b) + k; }']
 
     # --- statements with helpers of their own ---

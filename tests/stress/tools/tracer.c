@@ -65,6 +65,13 @@ static void step_through(void)
     fprintf(stderr, "inside %lu outside %lu\n", inside, outside);
 }
 
+static int ended(void)
+{
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "ended by signal %d\n", WTERMSIG(status));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 90;
+}
+
 static int step(void)
 {
     if (waitpid(pid, &status, 0) != pid)
@@ -72,7 +79,7 @@ static int step(void)
     while (go_on(PTRACE_CONT))
         if (is_trap())
             step_through();
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 90;
+    return ended();
 }
 
 /* Stops of signals that come meanwhile are passed on; the last stop is left to PTRACE_DETACH. */
@@ -113,7 +120,7 @@ static int attach(void)
         looks++;
     }
     printf("looks %u\n", looks);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 90;
+    return ended();
 }
 
 int main(int argc, char **argv)
