@@ -194,7 +194,7 @@ static struct patch_site *make_site(const struct pun_text *text, const struct pu
     if (s && s->at) /* of another trampoline, whose slot this jump's room is */
         s = NULL;
     if (!s)
-        s = rooms_slot(jump->insn, &order.place);
+        s = rooms_slot(jump->insn, jump->room, &order.place);
     if (!s)
         return NULL;
     if (same)
