@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include "base/mem.h"
+#include "base/process.h"
 #include "base/sys.h"
 #include "calls/site.h"
 #include "patch/patch.h"
@@ -72,12 +73,29 @@ void calls_redirect(void (*function)(int), int argument)
     call->rsp = ((call->rsp - 128) & ~(u64)15) - 8;
 }
 
+#define FLAG_TF 0x100
+
+/*
+ * TF in flags that were pushed: of a tracer that steps, or of the program itself? It would stay behind when the tracer
+ * is gone; what the program has set is set now, too.
+ */
+static u64 own_flags(u64 flags)
+{
+    u64 now;
+
+    if (likely(!(flags & FLAG_TF)))
+        return flags;
+    __asm__ volatile("pushfq\n\tpopq %0" : "=r"(now));
+    return (now & FLAG_TF) && !process_traced() ? flags : flags & ~(u64)FLAG_TF;
+}
+
 void calls_dispatch(struct call *call)
 {
     const struct site *site = call->site;
     call_function function = call->nr < CALL_MAX ? functions[call->nr] : NULL;
     enum call_answer answer = function ? function(call) : CALL_PASS;
 
+    call->flags = own_flags(call->flags);
     if (unlikely(call->late)) {
         call->late = false;
         if (signals_late()) {
@@ -311,7 +329,7 @@ u64 calls_frame(const struct resumed *r, struct call *call)
         [REG_R12] = (greg_t)r->r12, [REG_R13] = (greg_t)r->r13, [REG_R14] = (greg_t)r->r14, [REG_R15] = (greg_t)r->r15,
         [REG_RDI] = (greg_t)r->rdi, [REG_RSI] = (greg_t)r->rsi, [REG_RBP] = (greg_t)r->rbp, [REG_RBX] = (greg_t)r->rbx,
         [REG_RDX] = (greg_t)r->rdx, [REG_RAX] = (greg_t)call->resume.rax, [REG_RCX] = (greg_t)call->resume.rcx,
-        [REG_RSP] = (greg_t)r->rsp, [REG_RIP] = (greg_t)call->resume.rip, [REG_EFL] = (greg_t)r->flags,
+        [REG_RSP] = (greg_t)r->rsp, [REG_RIP] = (greg_t)call->resume.rip, [REG_EFL] = (greg_t)own_flags(r->flags),
         [REG_CSGSFS] = (greg_t)segments(),
     };
 

@@ -157,9 +157,10 @@ full:   subq    $8, %rsp
         movq    72(%rsp), %rdx
         movq    %rsp, %rcx
         call    *C_FULL(%rdx)
-        addq    $8, %rsp
-        popfq
-        addq    $48, %rsp
+        testl   $0x400, 8(%rsp)         # DF. No popfq: a tracer that steps has its TF in these flags, and may be gone
+        jz      1f
+        std
+1:      addq    $64, %rsp
         testl   %eax, %eax
         jz      patch_returned
         jmp     other

@@ -9,6 +9,7 @@
 
 #include "base/debug.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "base/range.h"
 #include "base/sys.h"
 #include "patch/rooms.h"
@@ -357,20 +358,6 @@ static struct count *count_of(u64 at)
     return c;
 }
 
-/* Somebody single-steps through the code, or puts breakpoints into it: he shall find what the file has. */
-static bool traced(void)
-{
-    char text[1024];
-    long n = sys_read_file("/proc/self/status", text, sizeof(text) - 1);
-    const char *line;
-
-    if (n <= 0)
-        return true;
-    text[n] = 0;
-    line = strstr(text, "TracerPid:");
-    return !line || line[10] != '\t' || line[11] != '0';
-}
-
 /* A site that traps all the same: its operand was where it had not been before. */
 static void widen(struct patch_site *s, struct range window)
 {
@@ -397,8 +384,10 @@ void patch_trapped(const struct cpu_insn *insn, u64 at, u64 addr)
     now.nwrites = 0;
     now.at = at;
     now.insn = insn;
-    if (trampoline_kind(insn) == TRAMPOLINE_NATIVE || !trap_place(addr, &now.place) || traced())
+    if (trampoline_kind(insn) == TRAMPOLINE_NATIVE || !trap_place(addr, &now.place))
         c->traps = NEVER;
+    else if (process_traced()) /* who steps through the code shall find what the file has */
+        c->traps = 0;
     else if (s && s->kind != TRAMPOLINE_NATIVE && !in_range(s, addr))
         widen(s, now.place.window), c->traps = 0;
     else if ((s && s->kind != TRAMPOLINE_NATIVE) || !make_patch(&now))
