@@ -42,6 +42,7 @@ struct thread {
     struct call call; /* the system call under way */
     struct missed missed; /* the last time */
     u64 unnumbered; /* accesses that are counted, but have no number yet */
+    struct recall *recall; /* call stacks; NULL: not made yet */
     char text[THREAD_TEXT];
 };
 

@@ -1,0 +1,76 @@
+#include "trap/recall.h"
+
+#include <sys/mman.h>
+
+#include "base/sys.h"
+#include "base/trapsafe.h"
+
+struct recall *recall_make(void)
+{
+    void *p = sys_mmap(NULL, sizeof(struct recall), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (sys_failed((long)p))
+        return NULL;
+    sys(SYS_madvise, p, sizeof(struct recall), MADV_DONTDUMP);
+    return p;
+}
+
+static unsigned set_of(const struct walk_start *start)
+{
+    return (unsigned)(((start->rip ^ start->rsp << 20) * 0x9e3779b97f4a7c15ULL) >> 56) % RECALL_SETS;
+}
+
+static bool same_start(const struct recalled *walk, const struct walk_start *start)
+{
+    return walk->start.rip == start->rip && walk->start.rsp == start->rsp && walk->start.epoch == start->epoch &&
+           walk->start.max == start->max && (walk->start.rbp == start->rbp || !walk->rbp);
+}
+
+struct stack *recall_find(const struct recall *recall, const struct walk_start *start)
+{
+    const struct recalled *way = recall->set[set_of(start)];
+
+    for (unsigned i = 0; i < RECALL_WAYS; i++, way++)
+        if (same_start(way, start) && way->stack && probe_same(way->word, way->count))
+            return way->stack;
+    return NULL;
+}
+
+/* A way that is empty or out of date, else each in its turn. */
+static struct recalled *victim(struct recalled *way, u32 epoch)
+{
+    for (unsigned i = 0; i < RECALL_WAYS; i++)
+        if (!way[i].stack || way[i].start.epoch != epoch)
+            return &way[i];
+    return &way[way[0].turn++ % RECALL_WAYS];
+}
+
+struct recalled *recall_begin(struct recall *recall, const struct walk_start *start, struct reads *reads)
+{
+    struct recalled *walk;
+
+    *reads = (struct reads){.lost = true};
+    if (!recall)
+        return NULL;
+    walk = victim(recall->set[set_of(start)], start->epoch);
+    /* Whoever finds it half written, as a child of fork may, finds it empty. */
+    __atomic_store_n(&walk->stack, NULL, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    walk->start = *start;
+    *reads = (struct reads){.word = walk->word, .room = RECALL_WORDS};
+    return walk;
+}
+
+struct recalled *recall_end(struct recalled *walk, const struct reads *reads)
+{
+    if (!walk || reads->lost || !reads->count)
+        return NULL;
+    walk->count = reads->count;
+    walk->rbp = reads->rbp;
+    return walk;
+}
+
+void recall_keep(struct recalled *walk, struct stack *stack)
+{
+    __atomic_store_n(&walk->stack, stack, __ATOMIC_RELEASE);
+}
