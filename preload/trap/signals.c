@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "trap/backtrace.h"
+#include "trap/resume.h"
 #include "trap/sigframe.h"
 #include "trap/sigstate.h"
 #include "trap/thread.h"
@@ -237,10 +238,12 @@ static bool own_step(int sig, const siginfo_t *info, const ucontext_t *uc)
 void fault_entry(int sig, siginfo_t *info, void *context);
 void fault_entry(int sig, siginfo_t *info, void *context)
 {
+    enum fault_answer answer = FAULT_HANDLED;
     struct thread *t;
     bool outer, between;
 
     no_alignment_checks(context);
+    resume_interrupted(context);
     if (unlikely(own_step(sig, info, context)))
         return;
     t = thread_self();
@@ -250,12 +253,32 @@ void fault_entry(int sig, siginfo_t *info, void *context)
         t->waited = t->call.waited;
     if (!between && info->si_code <= 0)
         sent_in_call(t, sig, info, context);
-    else if (!fault_handler(sig, info, context))
+    else if ((answer = fault_handler(sig, info, context)) == FAULT_DECLINED)
         signals_deliver(sig, info, context);
-    if (t) {
-        t->waited = outer;
-        t->segv_once &= info->si_code > 0;
-    }
+    if (!t)
+        return;
+    t->waited = outer;
+    t->segv_once &= info->si_code > 0;
+    if (answer == FAULT_OVER)
+        resume(t, context);
+}
+
+/*
+ * On the way on behind an access (resume.h) signals are unblocked while the thread is still on our stack, and the
+ * kernel's frame is there, too. The first one that comes is for where that way leads. Another one on top of it finds
+ * our entry for the first, and waits until that is through: it ends by rt_sigreturn, which brings the mask again.
+ */
+static bool waits_for_other(int sig, const siginfo_t *info, ucontext_t *uc)
+{
+    const struct thread *t = thread_current;
+    u64 all = ~SYNCHRONOUS;
+
+    if (resume_interrupted(uc) || likely(!t || !resume_on_stack(t, (u64)uc->uc_mcontext.gregs[REG_RSP])))
+        return false;
+    set_mask(uc, all);
+    sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, 8); /* now, too: SA_NODEFER */
+    signals_send(sig, info);
+    return true;
 }
 
 /*
@@ -268,6 +291,8 @@ static void action_entry(int sig, siginfo_t *info, void *context)
     struct kernel_action a;
 
     no_alignment_checks(context);
+    if (waits_for_other(sig, info, context))
+        return;
     if (!calls_interrupted(context)) {
         calls_defer(sig, info, context, 0);
         return;
@@ -309,6 +334,8 @@ u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc)
 {
     struct kernel_action a;
 
+    if (waits_for_other(sig, info, uc))
+        return 0;
     if (!calls_interrupted(uc)) {
         calls_defer(sig, info, uc, 0);
         return 0;
@@ -318,6 +345,11 @@ u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc)
         die(sig, info, true); /* it was changed a moment ago */
     if (a.handler <= (u64)SIG_IGN)
         return 0;
+    if (unlikely(thread_current && resume_on_stack(thread_current, (u64)uc))) {
+        if (!run_handler(sig, &a, info, uc))
+            die(SIGSEGV, info, true);
+        return 0;
+    }
     show_frame(sig, &a, uc);
     return a.handler;
 }
@@ -362,6 +394,7 @@ static struct kernel_action kernel_form(int sig, const struct kernel_action *a)
         return ours(action_entry, a->flags & (SA_RESTART | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT), ~SYNCHRONOUS);
     k.mask = kernel_mask(k.mask);
     k.handler = (u64)signals_wrap;
+    k.flags |= SA_SIGINFO; /* what is sent again, or moved, is whole */
     if (a->flags & SA_RESTORER_) /* without it the kernel delivers nothing */
         k.restorer = (u64)signals_return;
     return k;

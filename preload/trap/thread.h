@@ -29,6 +29,7 @@ struct missed {
 struct thread {
     struct lock_self self;
     u16 pid_ordinal, tid_ordinal; /* 0: not yet seen in the log */
+    u32 number;                   /* of its slot, from 1; 0: it has none */
     void *stack;                  /* of THREAD_STACK bytes, a guard page below */
     /* The program's view. */
     bool segv_blocked; /* the bit of its mask that the kernel does not have */

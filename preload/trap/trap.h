@@ -11,6 +11,7 @@
 #include "bus/bus.h"
 #include "cpu/cpu.h"
 #include "memory/view.h"
+#include "trap/signals.h"
 #include "trap/thread.h"
 
 #define TRAP_DEVICES 8 /* most devices that one instruction's operand can touch: 64 bytes of one-byte windows do not count */
@@ -52,6 +53,7 @@ struct trap {
     unsigned accesses;
     /* complete */
     enum cpu_outcome outcome;
+    bool over; /* the program goes on by its context alone */
     struct cpu_result result;
 };
 
@@ -60,7 +62,7 @@ enum trap_answer { TRAP_HANDLED, TRAP_DECLINED, TRAP_FAILED };
 /* Bring-up: what every trap needs. Ordinary context, once. */
 void trap_start(struct bus *bus, const struct view *view, const struct view *ports);
 /* The handler of SIGSEGV and its kin (signals_fault of trap/signals.h). */
-bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc);
+enum fault_answer trap_signal(int sig, siginfo_t *info, ucontext_t *uc);
 /* The stages, strung together. */
 enum trap_answer trap_run(struct trap *trap);
 
