@@ -5,7 +5,9 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/fds.h"
@@ -15,6 +17,7 @@
 #include "interpose/program.h"
 #include "memory/dirty.h"
 #include "trap/backtrace.h"
+#include "trap/resume.h"
 #include "trap/signals.h"
 #include "trap/thread.h"
 #include "trap/trap.h"
@@ -251,6 +254,22 @@ enum call_answer call_clone(struct call *call)
             call->rsp = f.stack;
     }
     return call_done(call, pid);
+}
+
+/* --- what the program forbids itself --- */
+
+enum call_answer call_prctl(struct call *call)
+{
+    if ((u32)call->a[0] == PR_SET_SECCOMP)
+        resume_never();
+    return CALL_PASS;
+}
+
+enum call_answer call_seccomp(struct call *call)
+{
+    if ((u32)call->a[0] == SECCOMP_SET_MODE_STRICT || (u32)call->a[0] == SECCOMP_SET_MODE_FILTER)
+        resume_never();
+    return CALL_PASS;
 }
 
 /* --- start --- */

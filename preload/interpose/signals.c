@@ -6,13 +6,11 @@
 #include "trap/signals.h"
 
 #include <errno.h>
-#include <sys/prctl.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
 #include "interpose/interpose.h"
 #include "trap/backtrace.h"
-#include "trap/resume.h"
 #include "trap/thread.h"
 
 #define MASK_SIZE 8 /* the only size of a mask that the kernel takes */
@@ -170,20 +168,4 @@ enum call_answer call_pselect(struct call *call)
     answer = wait_with(call, call->scratch[1], &call->scratch[1]);
     call->changed[5] = (u64)&call->scratch[1];
     return answer;
-}
-
-/* --- who forbids itself system calls, forbids us those that no handler need make --- */
-
-enum call_answer call_seccomp(struct call *call)
-{
-    (void)call;
-    resume_never();
-    return CALL_PASS;
-}
-
-enum call_answer call_prctl(struct call *call)
-{
-    if (call->a[0] == PR_SET_SECCOMP)
-        resume_never();
-    return CALL_PASS;
 }
