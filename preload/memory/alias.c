@@ -73,7 +73,7 @@ void alias_after_fork(void)
     /* A thread of the parent that held the table is not here to let go of it. */
     holder = 0;
     depth = 0;
-    sequence += sequence & 1;
+    sequence = (sequence | 1) + 1;
     for (u32 i = 0; i < count; i++)
         if (!table[i].alone)
             table[kept++] = table[i];
@@ -117,6 +117,13 @@ bool alias_next(u64 addr, struct alias *alias)
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
     } while (!depth && __atomic_load_n(&sequence, __ATOMIC_RELAXED) != before);
     return found;
+}
+
+u32 alias_version(void)
+{
+    u32 now = __atomic_load_n(&sequence, __ATOMIC_ACQUIRE);
+
+    return now & 1 ? 1 : now;
 }
 
 bool alias_find(u64 addr, struct alias *alias)

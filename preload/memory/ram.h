@@ -56,6 +56,8 @@ struct stretch {
 bool alias_find(u64 addr, struct alias *alias);
 /* The first alias that ends at or behind an address. Any context, lock-free. */
 bool alias_next(u64 addr, struct alias *alias);
+/* Changes whenever an alias does; 1 while one does. Any context, lock-free. */
+u32 alias_version(void);
 /* Does any alias share a byte with a range? Any context, lock-free. */
 bool alias_overlaps(struct range range);
 /* Is any alias in a range one that must never be written? Any context, lock-free. */

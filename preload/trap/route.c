@@ -64,7 +64,7 @@ bool trap_allows(u64 addr, bool write)
 }
 
 /* The part of the page around addr that has the same owner. */
-static void keep_near(struct trap_near *near, u64 addr, u64 machine)
+static void keep_near(struct near *near, u64 addr, u64 machine)
 {
     struct alias a;
     bool aliased = alias_find(addr, &a);
@@ -83,15 +83,45 @@ static void keep_near(struct trap_near *near, u64 addr, u64 machine)
     near->size = before + after + 1;
 }
 
+static bool recall_near(struct trap *t, u64 addr)
+{
+    const struct kept_near *kept = &t->thread->near;
+
+    if (addr - kept->near.base >= kept->near.size || kept->changing || kept->aliases != alias_version() ||
+        kept->view != view->version)
+        return false;
+    t->near = kept->near;
+    return true;
+}
+
+/* version: of the aliases, before they were looked at. */
+static void remember_near(struct trap *t, u32 version)
+{
+    struct kept_near *kept = &t->thread->near;
+
+    if (kept->changing || version == 1 || version != alias_version())
+        return;
+    kept->changing = 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    kept->near = t->near;
+    kept->aliases = version;
+    kept->view = view->version;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    kept->changing = 0;
+}
+
 bool trap_finds(struct trap *t, u64 addr)
 {
+    u32 version;
     u64 machine;
 
-    if (likely(addr - t->near.base < t->near.size))
+    if (likely(addr - t->near.base < t->near.size) || likely(recall_near(t, addr)))
         return true;
+    version = alias_version();
     if (!trap_concerns(addr, &machine))
         return false;
     keep_near(&t->near, addr, machine);
+    remember_near(t, version);
     return true;
 }
 
@@ -132,7 +162,7 @@ static void machine_segment(struct segment *s, u64 addr, unsigned n)
  */
 static void next_segment(struct trap *t, struct segment *s, enum space space, u64 addr, unsigned n)
 {
-    const struct trap_near *near = &t->near;
+    const struct near *near = &t->near;
 
     s->space = space;
     if (unlikely(space != SPACE_PROGRAM)) {
@@ -363,14 +393,48 @@ static bool route(struct trap *t, enum space space, u64 addr, u8 *data, unsigned
     return reached && !t->refused;
 }
 
+/* Most accesses: one window has all the bytes, and nobody wants a record. Declined: any other, and nothing has happened. */
+static enum trap_answer route_window(struct trap *t, u64 addr, void *data, unsigned n, bool write)
+{
+    const struct near *near = &t->near;
+    u64 at = addr - near->base, offset;
+    struct bus_device *d;
+    struct bus_note note;
+    bool waits;
+
+    if (at >= near->size || n > near->size - at || near->span.kind != VIEW_WINDOW || !allows(near->prot, write) ||
+        log_wanted())
+        return TRAP_DECLINED;
+    d = &bus->devices[near->span.index];
+    offset = at + near->machine - near->span.range.base + bus->machine->desc->windows[near->span.index].offset;
+    if (!t->kept)
+        lock_device(t, d);
+    waits = bus_access(bus, d, offset, data, n, write, &note) == MMIOSHIM_WAIT;
+    if (!waits) {
+        t->refused = t->refused || note.fault;
+        t->accesses++;
+        log_count(t->thread, (u16)near->span.index, write, &note);
+    }
+    if (!t->kept)
+        unlock_devices(t);
+    return waits ? TRAP_DECLINED : t->refused ? TRAP_FAILED : TRAP_HANDLED;
+}
+
+static bool route_program(struct trap *t, u64 addr, void *data, unsigned n, bool write)
+{
+    enum trap_answer answer = route_window(t, addr, data, n, write);
+
+    return answer == TRAP_DECLINED ? route(t, SPACE_PROGRAM, addr, data, n, write) : answer == TRAP_HANDLED;
+}
+
 static bool route_read(void *context, u64 addr, void *buf, unsigned n)
 {
-    return route(context, SPACE_PROGRAM, addr, buf, n, false);
+    return route_program(context, addr, buf, n, false);
 }
 
 static bool route_write(void *context, u64 addr, const void *buf, unsigned n)
 {
-    return route(context, SPACE_PROGRAM, addr, (u8 *)(uintptr_t)buf, n, true);
+    return route_program(context, addr, (void *)(uintptr_t)buf, n, true);
 }
 
 static bool route_port_read(void *context, u16 port, void *buf, unsigned n)

@@ -10,19 +10,10 @@
 
 #include "bus/bus.h"
 #include "cpu/cpu.h"
-#include "memory/view.h"
 #include "trap/signals.h"
 #include "trap/thread.h"
 
 #define TRAP_DEVICES 8 /* most devices that one instruction's operand can touch: 64 bytes of one-byte windows do not count */
-
-/* Where an access of this instruction went: part of one page with one owner, so that the next one need not look. */
-struct trap_near {
-    u64 base, size; /* in the program; size 0: nothing yet */
-    u64 machine;    /* of base */
-    int prot;       /* what the program mapped it for */
-    struct view_span span;
-};
 
 /* One trapped instruction on its way; on the stack of the handler. */
 struct trap {
@@ -42,7 +33,7 @@ struct trap {
     unsigned nlocked;
     bool kept;      /* they stay locked from begin or hold to end */
     bool bracketed; /* between begin and end of a read-modify-write */
-    struct trap_near near;
+    struct near near; /* where an access of this instruction went */
     struct bus_device *wait; /* whose host end is to be waited for */
     bool refused;   /* MMIOSHIM_UNASSIGNED=fault */
     bool port;      /* a protection fault, which concerns us when the instruction is port I/O */
