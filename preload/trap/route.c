@@ -12,6 +12,7 @@
 #include "memory/ram.h"
 #include "trap/backtrace.h"
 #include "trap/log.h"
+#include "trap/near.h"
 #include "trap/probe.h"
 #include "trap/trap.h"
 #include "base/trapsafe.h"
@@ -32,98 +33,6 @@ struct segment {
     int prot; /* what the program may do there */
     struct view_span span; /* owner, if trapped */
 };
-
-static bool machine_traps(u64 machine)
-{
-    return view_trapped(view, machine) || view_find(view, machine).kind != VIEW_RAM;
-}
-
-bool trap_concerns(u64 addr, u64 *machine)
-{
-    struct alias a;
-
-    *machine = addr;
-    if (!alias_find(addr, &a))
-        return false;
-    *machine = a.machine + (addr - a.range.base);
-    /* RAM of an alias that is mapped read-only is the program's own affair. */
-    return machine_traps(*machine);
-}
-
-/* May the program do this through the alias that it mapped? On x86 a page that can be written can be read. */
-static bool allows(int prot, bool write)
-{
-    return prot & (write ? PROT_WRITE : PROT_READ | PROT_WRITE);
-}
-
-bool trap_allows(u64 addr, bool write)
-{
-    struct alias a;
-
-    return !alias_find(addr, &a) || allows(a.prot, write);
-}
-
-/* The part of the page around addr that has the same owner. */
-static void keep_near(struct near *near, u64 addr, u64 machine)
-{
-    struct alias a;
-    bool aliased = alias_find(addr, &a);
-    u64 before = addr & ~PAGE_MASK, after = PAGE_SIZE - 1 - before;
-
-    near->span = view_find(view, machine);
-    before = MIN(before, machine - near->span.range.base);
-    after = MIN(after, range_last(near->span.range) - machine);
-    if (aliased) {
-        before = MIN(before, addr - a.range.base);
-        after = MIN(after, range_last(a.range) - addr);
-    }
-    near->prot = aliased ? (int)a.prot : PROT_READ | PROT_WRITE;
-    near->base = addr - before;
-    near->machine = machine - before;
-    near->size = before + after + 1;
-}
-
-static bool recall_near(struct trap *t, u64 addr)
-{
-    const struct kept_near *kept = &t->thread->near;
-
-    if (addr - kept->near.base >= kept->near.size || kept->changing || kept->aliases != alias_version() ||
-        kept->view != view->version)
-        return false;
-    t->near = kept->near;
-    return true;
-}
-
-/* version: of the aliases, before they were looked at. */
-static void remember_near(struct trap *t, u32 version)
-{
-    struct kept_near *kept = &t->thread->near;
-
-    if (kept->changing || version == 1 || version != alias_version())
-        return;
-    kept->changing = 1;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    kept->near = t->near;
-    kept->aliases = version;
-    kept->view = view->version;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    kept->changing = 0;
-}
-
-bool trap_finds(struct trap *t, u64 addr)
-{
-    u32 version;
-    u64 machine;
-
-    if (likely(addr - t->near.base < t->near.size) || likely(recall_near(t, addr)))
-        return true;
-    version = alias_version();
-    if (!trap_concerns(addr, &machine))
-        return false;
-    keep_near(&t->near, addr, machine);
-    remember_near(t, version);
-    return true;
-}
 
 bool trap_has_ports(void)
 {
@@ -149,7 +58,7 @@ static void machine_segment(struct segment *s, u64 addr, unsigned n)
 {
     s->addr = s->machine = addr;
     s->length = (unsigned)MIN(n, PAGE_SIZE - (addr & ~PAGE_MASK));
-    s->trapped = machine_traps(addr);
+    s->trapped = near_traps(addr);
     if (!s->trapped)
         return;
     s->span = view_find(view, addr);
@@ -306,7 +215,7 @@ static bool segment_access(struct access *a, const struct segment *s, void *data
 
     if (!s->trapped)
         return write ? probe_write(s->addr, data, s->length) : probe_read(data, s->addr, s->length);
-    if (!allows(s->prot, write))
+    if (!near_allows(s->prot, write))
         return false;
     if (s->span.kind == VIEW_RAM)
         return carved_access(s, data, write);
@@ -402,7 +311,7 @@ static enum trap_answer route_window(struct trap *t, u64 addr, void *data, unsig
     struct bus_note note;
     bool waits;
 
-    if (at >= near->size || n > near->size - at || near->span.kind != VIEW_WINDOW || !allows(near->prot, write) ||
+    if (at >= near->size || n > near->size - at || near->span.kind != VIEW_WINDOW || !near_allows(near->prot, write) ||
         log_wanted())
         return TRAP_DECLINED;
     d = &bus->devices[near->span.index];
@@ -453,7 +362,7 @@ static bool segment_reach(const struct segment *s, bool write)
 
     if (!s->trapped) /* it lies in one page */
         return write ? probe_writable(s->addr) : probe_read(&byte, s->addr, 1);
-    return allows(s->prot, write) && (s->span.kind != VIEW_RAM || ram_carved(s->machine));
+    return near_allows(s->prot, write) && (s->span.kind != VIEW_RAM || ram_carved(s->machine));
 }
 
 static bool route_reach(void *context, u64 addr, unsigned n, bool write)
@@ -617,4 +526,5 @@ void trap_start(struct bus *b, const struct view *v, const struct view *p)
     bus = b;
     view = v;
     ports = p;
+    near_start(v);
 }

@@ -59,12 +59,12 @@ enum trap_answer trap_run(struct trap *trap);
 
 /* route.c: the memory that the instruction sees. */
 extern const struct cpu_bus trap_bus;
-/* Does an address of the program lie in a page that we trap? *machine gets the machine address. */
+/* near.c. Does an address of the program lie in a page that we trap? *machine gets the machine address. */
 bool trap_concerns(u64 addr, u64 *machine);
-/* May the program read or write there, as it mapped and protected the machine? True: it is none of ours. */
-bool trap_allows(u64 addr, bool write);
 /* The same for an address that this instruction reaches; what is found is kept in trap->near. */
 bool trap_finds(struct trap *trap, u64 addr);
+/* May the program read or write there, as it mapped and protected the machine? True: it is none of ours. */
+bool trap_allows(u64 addr, bool write);
 /* Does the machine have I/O ports? Without them port I/O is the program's own fault. */
 bool trap_has_ports(void);
 /* Interrupt lines, program end and reset that devices asked for. */
