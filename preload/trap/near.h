@@ -6,6 +6,22 @@
 
 #include "memory/view.h"
 
+/* Where an access went: part of one page with one owner, so that the next one need not look. */
+struct near {
+    u64 base, size; /* in the program; size 0: nothing yet */
+    u64 machine;    /* of base */
+    int prot;       /* what the program mapped it for */
+    struct view_span span;
+};
+
+/* The one that the last access found, as long as nobody changed what it hangs on. */
+struct kept_near {
+    struct near near;
+    u32 aliases; /* alias_version() */
+    u32 changing; /* a fault may come in the middle of a change, and trap again */
+    u64 view;
+};
+
 /* Ordinary context, once. */
 void near_start(const struct view *view);
 /* Does an address of the machine lie in a page that traps, or is it nobody's? */

@@ -12,7 +12,6 @@
 #include "memory/ram.h"
 #include "trap/backtrace.h"
 #include "trap/log.h"
-#include "trap/near.h"
 #include "trap/probe.h"
 #include "trap/trap.h"
 #include "base/trapsafe.h"

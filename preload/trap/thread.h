@@ -10,7 +10,7 @@
 
 #include "base/lock.h"
 #include "calls/calls.h"
-#include "memory/view.h"
+#include "trap/near.h"
 
 #define THREAD_STACK (64u << 10)
 #define THREAD_TEXT  (32u << 10)
@@ -27,22 +27,6 @@ struct missed {
     u64 error; /* of the page fault */
 };
 
-/* Where an access went: part of one page with one owner, so that the next one need not look. */
-struct near {
-    u64 base, size; /* in the program; size 0: nothing yet */
-    u64 machine;    /* of base */
-    int prot;       /* what the program mapped it for */
-    struct view_span span;
-};
-
-/* The one that the last access found, as long as nobody changed what it hangs on. */
-struct kept_near {
-    struct near near;
-    u32 aliases; /* alias_version() */
-    u32 changing; /* a fault may come in the middle of a change, and trap again */
-    u64 view;
-};
-
 struct thread {
     struct lock_self self;
     u16 pid_ordinal, tid_ordinal; /* 0: not yet seen in the log */
@@ -56,12 +40,12 @@ struct thread {
     struct pending segv_pending;
     u64 blocked; /* signals that were blocked when the access trapped */
     stack_t altstack;
+    struct kept_near near;
+    struct recall *recall; /* of call stacks; NULL: not made yet */
     u32 child_masked; /* the vfork child that set its own mask */
     struct call call; /* the system call under way */
     struct missed missed; /* the last time */
-    struct kept_near near;
     u64 unnumbered; /* accesses that are counted, but have no number yet */
-    struct recall *recall; /* call stacks; NULL: not made yet */
     char text[THREAD_TEXT];
 };
 
