@@ -301,13 +301,16 @@ static struct walk_start start_of(u64 rip, u64 rsp, u64 rbp, unsigned max)
 void backtrace_take(struct recall *recall, const struct cpu_state *state, unsigned max, struct backtrace *out)
 {
     struct walk_start start = start_of(state->rip, state->gpr[4], state->gpr[5], MIN(max, BACKTRACE_FRAMES));
+    struct return_place place;
     struct reads reads;
 
     out->walk = NULL;
     out->stack = recall ? recall_find(recall, &start) : NULL;
     if (out->stack)
         return;
-    out->walk = recall_begin(recall, &start, &reads);
+    if (!unwind_return_place(start.rip, &place))
+        place.rip = 0;
+    out->walk = recall_begin(recall, &start, &place, &reads);
     out->count = capture(state, &reads, out->frames, start.max);
     out->walk = recall_end(out->walk, &reads);
 }

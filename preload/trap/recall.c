@@ -15,9 +15,30 @@ struct recall *recall_make(void)
     return p;
 }
 
-static unsigned set_of(const struct walk_start *start)
+static u64 mix(u64 word)
 {
-    return (unsigned)(((start->rip ^ start->rsp << 20) * 0x9e3779b97f4a7c15ULL) >> 56) % RECALL_SETS;
+    word *= 0x9e3779b97f4a7c15ULL;
+    return word ^ word >> 32;
+}
+
+static unsigned place_of(u64 rip)
+{
+    return (unsigned)(rip ^ rip >> 7) % RECALL_PLACES;
+}
+
+static u64 return_address(const struct recall *recall, const struct walk_start *start)
+{
+    const struct return_place *place = &recall->place[place_of(start->rip)];
+    u64 value = 0;
+
+    if (place->rip == start->rip)
+        probe_word((place->rbp ? start->rbp : start->rsp) + (u64)(i64)place->offset, &value);
+    return value;
+}
+
+static unsigned set_of(const struct recall *recall, const struct walk_start *start)
+{
+    return (unsigned)(mix(start->rip ^ start->rsp << 20 ^ return_address(recall, start) << 7) >> 16) % RECALL_SETS;
 }
 
 static bool same_start(const struct recalled *walk, const struct walk_start *start)
@@ -28,7 +49,7 @@ static bool same_start(const struct recalled *walk, const struct walk_start *sta
 
 struct stack *recall_find(const struct recall *recall, const struct walk_start *start)
 {
-    const struct recalled *way = recall->set[set_of(start)];
+    const struct recalled *way = recall->set[set_of(recall, start)];
 
     for (unsigned i = 0; i < RECALL_WAYS; i++, way++)
         if (same_start(way, start) && way->stack && probe_same(way->word, way->count))
@@ -45,14 +66,16 @@ static struct recalled *victim(struct recalled *way, u32 epoch)
     return &way[way[0].turn++ % RECALL_WAYS];
 }
 
-struct recalled *recall_begin(struct recall *recall, const struct walk_start *start, struct reads *reads)
+struct recalled *recall_begin(struct recall *recall, const struct walk_start *start, const struct return_place *place,
+                              struct reads *reads)
 {
     struct recalled *walk;
 
     *reads = (struct reads){.lost = true};
     if (!recall)
         return NULL;
-    walk = victim(recall->set[set_of(start)], start->epoch);
+    recall->place[place_of(start->rip)] = *place;
+    walk = victim(recall->set[set_of(recall, start)], start->epoch);
     /* Whoever finds it half written, as a child of fork may, finds it empty. */
     __atomic_store_n(&walk->stack, NULL, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -41,11 +41,23 @@ struct recalled {
 
 _Static_assert(sizeof(struct recalled) == 1024, "some walks fill some pages");
 
-/* Calls of one function at one depth differ in nothing but their words: ways. */
-#define RECALL_SETS 64u
-#define RECALL_WAYS 4u
+/*
+ * Calls of one function at one depth differ in nothing but their words: many by the first return address, by which
+ * they are told apart where it is known to be found, the rest by ways.
+ */
+#define RECALL_SETS   64u
+#define RECALL_WAYS   4u
+#define RECALL_PLACES 128u
+
+/* Where, at an instruction, the return address of its function is. Whoever believes an old one only looks in vain. */
+struct return_place {
+    u64 rip; /* 0: not known */
+    i32 offset;
+    bool rbp; /* from there, else from rsp */
+};
 
 struct recall {
+    struct return_place place[RECALL_PLACES];
     struct recalled set[RECALL_SETS][RECALL_WAYS];
 };
 
@@ -54,8 +66,12 @@ struct recall *recall_make(void);
 
 /* The stack that a walk from there would find; NULL: it must be made. */
 struct stack *recall_find(const struct recall *recall, const struct walk_start *start);
-/* A walk begins: the place for what it finds, and where its words go. NULL, and nothing is noted, without recall. */
-struct recalled *recall_begin(struct recall *recall, const struct walk_start *start, struct reads *reads);
+/*
+ * A walk begins: the place for what it finds, and where its words go. NULL, and nothing is noted, without recall.
+ * place: where the return address is.
+ */
+struct recalled *recall_begin(struct recall *recall, const struct walk_start *start, const struct return_place *place,
+                              struct reads *reads);
 /* The walk is over. NULL: it cannot be kept, else the place, which stays empty until recall_keep(). */
 struct recalled *recall_end(struct recalled *walk, const struct reads *reads);
 void recall_keep(struct recalled *walk, struct stack *stack);

@@ -482,6 +482,24 @@ bool unwind_step(const struct layout *layout, struct frame *frame, struct reads 
     return true;
 }
 
+bool unwind_return_place(u64 rip, struct return_place *place)
+{
+    struct layout layout;
+    u8 base;
+
+    unwind_layout(rip, &layout);
+    *place = (struct return_place){.rip = rip, .offset = layout.ra};
+    if ((layout.flags & (LAYOUT_STOP | LAYOUT_BOTTOM | LAYOUT_COMPLEX)) || !(layout.ra_at & PLACE_MEMORY))
+        return false;
+    base = layout.ra_at & 3;
+    if (base == PLACE_CFA) {
+        base = layout.cfa_at;
+        place->offset += layout.cfa;
+    }
+    place->rbp = base == PLACE_RBP;
+    return base == PLACE_RSP || base == PLACE_RBP;
+}
+
 struct slow {
     struct walk walk;
     unw_cursor_t cursor;

@@ -75,6 +75,9 @@ void unwind_layout(u64 pc, struct layout *layout);
  */
 bool unwind_step(const struct layout *layout, struct frame *frame, struct reads *reads);
 
+/* Where the first frame of a walk has its return address; false: that is no fixed distance from rsp or rbp. */
+bool unwind_return_place(u64 rip, struct return_place *place);
+
 /* The slow walk, by libunwind alone, from the innermost frame on. Trap context; takes 1.1 KiB of stack. */
 struct unwind_slow {
     u64 storage[136]; /* libunwind's cursor and where it reads from; do not move */

@@ -691,7 +691,7 @@ static NOINLINE uint32_t many_callers(unsigned which)
     return 0;
 }
 
-TEST(more_callers_than_there_is_room_for)
+TEST(many_callers_of_one_function)
 {
     u32 ids[10] = {0};
     uint32_t (*volatile call)(unsigned) = many_callers;
@@ -701,6 +701,41 @@ TEST(more_callers_than_there_is_room_for)
         call(i * 7 % 10);
         CHECK(ids[i * 7 % 10] == 0 || ids[i * 7 % 10] == seen.id);
         ids[i * 7 % 10] = seen.id;
+    }
+    for (unsigned i = 1; i < 10; i++)
+        CHECK(ids[i] != ids[0]);
+    CHECK_EQ(seen.hits, 90);
+    CHECK_EQ(seen.mismatches, 0);
+    CHECK_EQ(seen.strange, 0);
+}
+
+static NOINLINE uint32_t below_many(void)
+{
+    return leaf() + 1;
+}
+
+static NOINLINE uint32_t many_roots(unsigned which)
+{
+    switch (which) {
+#define ONE(n) case n: return below_many() + n;
+    ONE(0) ONE(1) ONE(2) ONE(3) ONE(4) ONE(5) ONE(6) ONE(7) ONE(8) ONE(9)
+#undef ONE
+    }
+    return 0;
+}
+
+TEST(more_stacks_than_there_is_room_for)
+{
+    uint32_t (*volatile call)(unsigned) = many_roots;
+    u32 ids[10] = {0};
+
+    start();
+    for (unsigned i = 0; i < 100; i++) {
+        call(i * 7 % 10);
+        CHECK(ids[i * 7 % 10] == 0 || ids[i * 7 % 10] == seen.id);
+        ids[i * 7 % 10] = seen.id;
+        CHECK(frame_is(1, "below_many"));
+        CHECK(frame_is(2, "many_roots"));
     }
     for (unsigned i = 1; i < 10; i++)
         CHECK(ids[i] != ids[0]);
