@@ -55,30 +55,40 @@ static bool keys_open(const u8 *fpu)
     return (pkru & 3) == 0;
 }
 
-/* The components that the frame's state can hold. 0: none are known. */
-static u64 components_of(const u8 *fpu)
-{
+/* struct _fpx_sw_bytes, in the legacy region of the frame's state (Linux arch/x86/include/uapi/asm/sigcontext.h). */
+struct state {
+    u32 magic, size;
     u64 components;
-    u32 magic;
+};
 
-    if (!fpu)
-        return 0;
-    memcpy(&magic, fpu + 464, sizeof(magic)); /* struct _fpx_sw_bytes */
-    memcpy(&components, fpu + 472, sizeof(components));
-    return magic == 0x46505853 && keys_open(fpu) ? components : 0;
+#define STATE_AT    464
+#define STATE_MAGIC 0x46505853
+
+/* Of a signal frame: siginfo, ucontext, alignment, the red zone. */
+#define FRAME_REST 1024
+/* SIGSEGV and its kin, sent, are never blocked; and one signal whose handler blocks all others comes last. */
+#define FRAMES_MORE 6
+
+static bool room_for(const struct thread *t, const ucontext_t *uc, const struct state *state, u32 frames)
+{
+    return (u64)(frames + FRAMES_MORE) * (state->size + FRAME_REST) < (u64)uc - (u64)t->stack;
 }
 
-void resume(const struct thread *t, ucontext_t *uc)
+void resume(const struct thread *t, ucontext_t *uc, u32 signals)
 {
     const greg_t *regs = uc->uc_mcontext.gregs;
-    u64 components = components_of((const u8 *)uc->uc_mcontext.fpregs);
+    const u8 *fpu = (const u8 *)uc->uc_mcontext.fpregs;
     u32 way = t->number - 1;
+    struct state state;
 
-    if (never || way >= WAYS || !components || (regs[REG_EFL] & FLAGS_OTHER) ||
+    if (never || way >= WAYS || !fpu || (regs[REG_EFL] & FLAGS_OTHER) ||
         ((u64)regs[REG_CSGSFS] & SEGMENTS_MASK) != SEGMENTS_USUAL || !resume_on_stack(t, (u64)uc) ||
         resume_on_stack(t, (u64)regs[REG_RSP]) || shadow_stack())
         return;
-    resume_leave(uc, components, &resume_slots[way], resume_ways[way]);
+    memcpy(&state, fpu + STATE_AT, sizeof(state));
+    if (state.magic != STATE_MAGIC || !keys_open(fpu) || !room_for(t, uc, &state, signals))
+        return;
+    resume_leave(uc, state.components, &resume_slots[way], resume_ways[way]);
 }
 
 static bool within(u64 rip, const char *from, const char *to)

@@ -19,9 +19,9 @@
 
 /*
  * The program goes on with uc, the frame of the fault that this handler is called for: the caller's frames are gone.
- * Returns where rt_sigreturn has to do it.
+ * Returns where rt_sigreturn has to do it. signals: how many may come at once, whose frames must find room.
  */
-void resume(const struct thread *thread, ucontext_t *uc);
+void resume(const struct thread *thread, ucontext_t *uc, u32 signals);
 /* Does this thread handle its faults on the stack that an address lies in? */
 static inline bool resume_on_stack(const struct thread *t, u64 at)
 {

@@ -24,6 +24,7 @@ static signals_dying dying_handler;
 static u32 owner; /* process that may settle the machine's affairs: not a vfork child */
 static u32 *home;  /* process whose memory this is; wiped in a copy that was made behind our back (clone) */
 static u32 writer; /* lock of the table and what the kernel has */
+static u32 piling; /* how many frames the kernel may put on one stack before any handler runs; SIGNALS: any number */
 static u64 kept_flags = ~(u64)0; /* bits of sa_flags that this kernel keeps */
 
 static bool synchronous(int sig)
@@ -78,8 +79,21 @@ static struct kernel_action get_action(int sig)
     return a;
 }
 
+static struct kernel_action kernel_form(int sig, const struct kernel_action *a);
+
+/* Entries of ours block all that could pile up. */
+static void count_piles(int sig, const struct kernel_action *a)
+{
+    static u8 counted[SIGNALS];
+    u8 now = kernel_form(sig, a).handler != (u64)signals_wrap ? 0 : a->flags & SA_NODEFER ? SIGNALS : 1;
+
+    piling += (u32)now - counted[sig];
+    counted[sig] = now;
+}
+
 static void put_action(int sig, const struct kernel_action *act)
 {
+    count_piles(sig, act);
     __atomic_store_n(&versions[sig], versions[sig] + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     actions[sig] = *act;
@@ -260,7 +274,7 @@ void fault_entry(int sig, siginfo_t *info, void *context)
     t->waited = outer;
     t->segv_once &= info->si_code > 0;
     if (answer == FAULT_OVER)
-        resume(t, context);
+        resume(t, context, piling);
 }
 
 /*
@@ -555,6 +569,7 @@ void signals_start(signals_fault fault, signals_dying dying)
 
         if (sig == SIGKILL || sig == SIGSTOP || set_kernel(sig, NULL, &actions[sig]) < 0)
             continue;
+        count_piles(sig, &actions[sig]);
         k = kernel_form(sig, &actions[sig]);
         if (k.handler != actions[sig].handler)
             set_kernel(sig, &k, NULL);

@@ -11,9 +11,10 @@
 
 #include "e_guest.h"
 
-#define ROUNDS  40
-#define LONG    1000 /* accesses of one instruction */
-#define SIGNALS 24
+#define ROUNDS 40
+#define LONG   1000 /* accesses of one instruction */
+#define FEW    12
+#define MANY   34
 #define LARGE   200000 /* more than the library's own stack has */
 
 static char alternate[400000];
@@ -94,15 +95,17 @@ static int number(int i)
 {
     static const int standard[4] = {SIGUSR1, SIGUSR2, SIGALRM, SIGTERM};
 
-    return i < 4 ? standard[i] : SIGRTMIN + i;
+    return i < 4 ? standard[i] : SIGRTMIN + i - 4;
 }
+
+static int signals; /* how many */
 
 static void *send_all(void *to)
 {
     for (int round = 0; round < ROUNDS; round++) {
         while (going != round + 1)
             sched_yield();
-        for (int i = 0; i < SIGNALS; i++) {
+        for (int i = 0; i < signals; i++) {
             EQUAL(pthread_kill((pthread_t)to, number(i)), 0);
             sent++;
         }
@@ -130,21 +133,24 @@ static void long_access(void)
     CHECK(after == before);
 }
 
+/* few: they fit on the library's stack all at once. many: they do not, and some come again within their own handlers. */
 static int arrive(int argc, char **argv)
 {
     stack_t stack = {.ss_sp = alternate, .ss_size = sizeof(alternate)};
     pthread_t sender;
 
-    (void)argc, (void)argv;
+    int again = argc > 0 && strcmp(argv[0], "many") == 0 ? SA_NODEFER : 0;
+
+    signals = again ? MANY : FEW;
     find_stack();
     sigaltstack(&stack, NULL);
-    for (int i = 0; i < SIGNALS; i++) {
+    for (int i = 0; i < signals; i++) {
         if (i % 4 == 0)
             handle_plain(number(i), plain, SA_RESTART, i % 8 ? EVERY : 0);
         else if (i % 4 == 2)
             handle_info(number(i), informed_apart, SA_RESTART | SA_ONSTACK, EVERY);
         else
-            handle_info(number(i), informed, SA_RESTART | (i % 4 == 3 ? SA_NODEFER : 0), 0);
+            handle_info(number(i), informed, SA_RESTART | (i % 4 == 3 ? again : 0), 0);
     }
     pthread_create(&sender, NULL, send_all, (void *)pthread_self());
     for (int round = 0; round < ROUNDS; round++) {
