@@ -133,7 +133,10 @@ static void long_access(void)
     CHECK(after == before);
 }
 
-/* few: they fit on the library's stack all at once. many: they do not, and some come again within their own handlers. */
+/*
+ * few: they fit on the library's stack all at once. many: they do not, none blocks the others, and some may come again
+ * within their own handlers.
+ */
 static int arrive(int argc, char **argv)
 {
     stack_t stack = {.ss_sp = alternate, .ss_size = sizeof(alternate)};
@@ -146,8 +149,8 @@ static int arrive(int argc, char **argv)
     sigaltstack(&stack, NULL);
     for (int i = 0; i < signals; i++) {
         if (i % 4 == 0)
-            handle_plain(number(i), plain, SA_RESTART, i % 8 ? EVERY : 0);
-        else if (i % 4 == 2)
+            handle_plain(number(i), plain, SA_RESTART, i % 8 && !again ? EVERY : 0);
+        else if (i % 4 == 2 && !again)
             handle_info(number(i), informed_apart, SA_RESTART | SA_ONSTACK, EVERY);
         else
             handle_info(number(i), informed, SA_RESTART | (i % 4 == 3 ? again : 0), 0);
