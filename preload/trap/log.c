@@ -8,11 +8,12 @@
 #include "memory/dirty.h"
 #include "trap/backtrace.h"
 #include "trap/bump.h"
+#include "trap/ring.h"
 #include "trap/sink.h"
 #include "base/trapsafe.h"
 
 static struct bus *bus;
-static bool json, lint_on, header_done, touched;
+static bool json, binary, lint_on, header_done, touched;
 static unsigned show, max_frames;
 static struct trace_filter filter;
 static struct arena_counters mine;
@@ -90,6 +91,19 @@ static void lose(u64 n)
 {
     __atomic_fetch_add(&bus->machine->arena->counters.lost, n, __ATOMIC_RELAXED);
     mine.lost += n;
+    if (binary)
+        ring_lost(n);
+}
+
+/* Numbers that were given so far. */
+static u64 last_number(void)
+{
+    return __atomic_load_n(&bus->machine->arena->next_seq, __ATOMIC_RELAXED);
+}
+
+static u64 next_number(void)
+{
+    return __atomic_add_fetch(&bus->machine->arena->next_seq, 1, __ATOMIC_RELAXED);
 }
 
 /* A holder that was killed between taking a number and writing the line took that event with it. */
@@ -141,18 +155,27 @@ static void header(void)
 
 /* --- records --- */
 
-static void fill_who(struct thread *t, struct trace_record *rec)
+static void give_ordinals(struct thread *t)
 {
     struct arena *arena = bus->machine->arena;
-    struct timespec now = {0, 0};
 
+    if (likely(t->tid_ordinal && t->pid_ordinal))
+        return;
     if (!pid_ordinal)
         pid_ordinal = (u16)__atomic_add_fetch(&arena->pid_ordinals, 1, __ATOMIC_RELAXED);
+    t->pid_ordinal = pid_ordinal;
     if (!t->tid_ordinal)
         t->tid_ordinal = (u16)__atomic_add_fetch(&arena->tid_ordinals, 1, __ATOMIC_RELAXED);
+}
+
+static void fill_who(struct thread *t, struct trace_record *rec)
+{
+    struct timespec now = {0, 0};
+
+    give_ordinals(t);
     rec->pid = t->self.pid;
     rec->tid = t->self.tid;
-    rec->pid_ordinal = pid_ordinal;
+    rec->pid_ordinal = t->pid_ordinal;
     rec->tid_ordinal = t->tid_ordinal;
     clock_gettime(CLOCK_REALTIME, &now);
     rec->time = (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
@@ -197,7 +220,7 @@ static void copy_text(struct trace_record *rec, const char *text, size_t len)
 }
 
 /* The lint line of an access: "rule\0text". */
-static void print_lint(struct fmt *f, const struct trace_record *access, const struct bus_note *note)
+static struct trace_record lint_record(const struct trace_record *access, const struct bus_note *note)
 {
     struct trace_record rec = *access;
     size_t n = strlen(note->rule) + 1;
@@ -205,8 +228,14 @@ static void print_lint(struct fmt *f, const struct trace_record *access, const s
     rec.type = TRACE_LINT;
     rec.stack = 0;
     memcpy(rec.text, note->rule, n);
-    copy_text(&rec, note->rule, n - 1);
     memcpy(rec.text + n, note->text, strlen(note->text) + 1);
+    return rec;
+}
+
+static void print_lint(struct fmt *f, const struct trace_record *access, const struct bus_note *note)
+{
+    struct trace_record rec = lint_record(access, note);
+
     print(f, &rec);
 }
 
@@ -263,10 +292,43 @@ void log_settle(struct thread *t)
     t->unnumbered = 0;
 }
 
+/* No lock: readers bring the events into the order of their numbers. */
+static void ring_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, const struct stack *stack)
+{
+    bool fresh = false;
+
+    if (stack->count)
+        rec->stack = backtrace_id(stack->frames, stack->count, &bus->machine->arena->next_stack, &fresh);
+    if (unlikely(fresh))
+        ring_stack(t, rec->stack);
+    rec->seq = next_number();
+    if (unlikely(!ring_put(t, rec, rec->seq)))
+        lose(1);
+    else if (unlikely(note->rule && lint_on)) {
+        struct trace_record lint = lint_record(rec, note);
+
+        ring_put(t, &lint, rec->seq);
+    }
+}
+
+static void line_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, const struct stack *stack,
+                        bool wanted)
+{
+    struct arena *arena = bus->machine->arena;
+
+    fill_who(t, rec);
+    take_log(t);
+    arena->log_writing = wanted;
+    rec->seq = next_number();
+    if (wanted)
+        write_access(t, rec, note, stack);
+    arena->log_writing = 0;
+    release_log(t);
+}
+
 void log_access(struct thread *t, struct trace_record *rec, const struct cpu_state *state, const struct cpu_insn *insn,
                 const struct bus_note *note)
 {
-    struct arena *arena = bus->machine->arena;
     struct trace_names n;
     struct stack stack;
     bool wanted;
@@ -277,20 +339,19 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
     count(rec->device, rec->op == TRACE_WRITE);
     n = names();
     stack.count = 0;
-    fill_who(t, rec);
+    give_ordinals(t);
     rec->pc = state->rip;
     rec->insn_len = insn->length;
     memcpy(rec->insn, insn->bytes, insn->length);
     wanted = trace_filter_match(&filter, rec, &n);
     if (wanted && max_frames)
         stack.count = backtrace_capture(state, stack.frames, max_frames);
-    take_log(t);
-    arena->log_writing = wanted;
-    rec->seq = ++arena->next_seq;
-    if (wanted)
-        write_access(t, rec, note, &stack);
-    arena->log_writing = 0;
-    release_log(t);
+    if (!binary)
+        line_access(t, rec, note, &stack, wanted);
+    else if (wanted)
+        ring_access(t, rec, note, &stack);
+    else
+        next_number();
 }
 
 void log_event(struct thread *t, struct trace_record *rec, const char *text)
@@ -302,9 +363,15 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
         count_lint();
     if (!sink_wanted() || (rec->type == TRACE_LINT && !lint_on))
         return;
-    fill_who(t, rec);
+    give_ordinals(t);
     if (text)
         copy_text(rec, text, strlen(text));
+    if (binary) {
+        if (!ring_put(t, rec, last_number()))
+            lose(1);
+        return;
+    }
+    fill_who(t, rec);
     take_log(t);
     header();
     print(&f, rec);
@@ -330,7 +397,7 @@ static void dirty_note(struct fmt *f, u64 missing)
 static struct range few[64];
 static char short_line[4096 + ARRAY_SIZE(few) * 48];
 
-static void write_dirty(void)
+static void write_dirty(struct thread *t)
 {
     struct arena *arena = bus->machine->arena;
     u64 pages = dirty_count(arena);
@@ -346,22 +413,32 @@ static void write_dirty(void)
     f.cap = all ? f.cap : sizeof(short_line);
     dirty_ranges(bus->machine->desc, arena, all ? ranges : few, most);
     dirty_note(&note, n - most);
-    trace_print_dirty(&f, dirty_mode_name(), pages, arena->pages, all ? ranges : few, most, note.len ? note_text : NULL, json);
-    sink_put(f.buf, f.len, thread_self()->blocked);
+    if (binary) {
+        ring_dirty(t, last_number(), dirty_mode_name(), pages, arena->pages, all ? ranges : few, most,
+                   note.len ? note_text : NULL);
+    } else {
+        trace_print_dirty(&f, dirty_mode_name(), pages, arena->pages, all ? ranges : few, most,
+                          note.len ? note_text : NULL, json);
+        sink_put(f.buf, f.len, t->blocked);
+    }
     if (ranges)
         sys_munmap(ranges, (n + 1) * sizeof(*ranges));
     if (line)
         sys_munmap(line, 4096 + n * 48);
 }
 
-static void write_exit(const struct arena_counters *c)
+static void write_exit(struct thread *t, const struct arena_counters *c)
 {
     char text[256];
     struct fmt f = FMT_INIT(text);
     struct trace_totals totals = {c->accesses, c->reads, c->writes, c->lint, c->lost};
 
+    if (binary) {
+        ring_exit(t, last_number(), &totals);
+        return;
+    }
     trace_print_exit(&f, &totals, json);
-    sink_put(text, f.len, thread_self()->blocked);
+    sink_put(text, f.len, t->blocked);
 }
 
 void log_finish(struct thread *t, bool last, bool last_to_touch)
@@ -372,11 +449,14 @@ void log_finish(struct thread *t, bool last, bool last_to_touch)
     if (!sink_wanted() || !(sink_per_process() ? touched : last))
         return;
     take_log(t);
-    header();
+    if (!binary)
+        header();
     if (last_to_touch && dirty_mode() != DIRTY_OFF)
-        write_dirty();
+        write_dirty(t);
     totals = machine_totals(arena);
-    write_exit(sink_per_process() ? &mine : &totals);
+    write_exit(t, sink_per_process() ? &mine : &totals);
+    if (binary)
+        ring_close(t, true);
     release_log(t);
 }
 
@@ -385,6 +465,8 @@ void log_after_fork(void)
     pid_ordinal = 0;
     touched = false;
     sink_after_fork();
+    if (binary)
+        ring_after_fork(sink_per_process());
     mine = (struct arena_counters){0};
     if (!sink_per_process())
         return;
@@ -393,6 +475,12 @@ void log_after_fork(void)
 }
 
 /* --- bring-up --- */
+
+static int refuse_ring(const char *path, const char *why, struct fmt *error)
+{
+    fmt_printf(error, "MMIOSHIM_LOG=%s: %s (MMIOSHIM_LOG_FORMAT=ring); allowed: a path (%%p = pid), none", path, why);
+    return -1;
+}
 
 int log_start(struct bus *b, const struct options *options, struct fmt *error)
 {
@@ -403,13 +491,18 @@ int log_start(struct bus *b, const struct options *options, struct fmt *error)
 
     bus = b;
     json = option_choice(options, OPT_LOG_FORMAT) == 1;
+    binary = option_choice(options, OPT_LOG_FORMAT) == 2;
     show = option_flags(options, OPT_LOG_SHOW);
     max_frames = (unsigned)option_number(options, OPT_BACKTRACE);
     lint_on = option_choice(options, OPT_LINT) != 1;
     trace_filter_parse(&filter, options->value[OPT_LOG_FILTER], &why);
+    if (binary && strcmp(path, "-") == 0)
+        return refuse_ring(path, "a binary transcript needs a file", error);
     take_log(t);
-    got = sink_open(b->machine->arena, path, b->machine->joined);
+    got = sink_open(b->machine->arena, path, b->machine->joined, binary);
     release_log(t);
+    if (got >= 0 && binary && ring_start(b, *options->value[OPT_LOG_FILTER] && strcmp(options->value[OPT_LOG_FILTER], "all")) < 0)
+        return refuse_ring(path, "a binary transcript needs a regular file", error);
     if (got >= 0)
         return 0;
     if (b->machine->joined) { /* a descendant goes on, though it may have lost its rights, or its root */

@@ -89,6 +89,7 @@ static struct thread *take(u32 tid)
         t->self.start = process_started;
         t->tid_ordinal = 0;
         t->pid_ordinal = 0;
+        t->ring.ready = 0;
         t->segv_blocked = t->segv_once = t->waited = false;
         t->child_masked = 0;
         t->segv_pending.state = 0;

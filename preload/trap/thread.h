@@ -26,6 +26,20 @@ struct missed {
     u64 error; /* of the page fault */
 };
 
+/* Where this thread writes its events (trap/ring.h). */
+struct ring_thread {
+    u8 *next, *end; /* free slots of its segment */
+    u32 ready;      /* == ring_epoch: they are, and the stream says whose events follow */
+    u32 epoch;      /* of the stream */
+    u32 stream, index;
+    u32 bytes;      /* of the segment */
+    u8 *base;       /* where it is mapped, NULL: nowhere */
+    u64 place;      /* in the file */
+    u64 paired;     /* ticks when a pair was written last */
+    u32 skip;       /* events that are not tried: there was no room a moment ago */
+    bool dead;      /* the file ends before the segment */
+};
+
 struct thread {
     struct lock_self self;
     u16 pid_ordinal, tid_ordinal; /* 0: not yet seen in the log */
@@ -41,6 +55,7 @@ struct thread {
     u32 child_masked; /* the vfork child that set its own mask */
     struct call call; /* the system call under way */
     struct missed missed; /* the last time */
+    struct ring_thread ring;
     u64 unnumbered; /* accesses that are counted, but have no number yet */
     char text[THREAD_TEXT];
 };
