@@ -7,7 +7,7 @@
 #include "trace_input.h"
 
 struct segment {
-    u32 stream, index;
+    u32 stream, index, desk;
     u64 at, bytes;
 };
 
@@ -114,7 +114,23 @@ static int by_stream(const void *a, const void *b)
         return x->stream < y->stream ? -1 : 1;
     if (x->index != y->index)
         return x->index < y->index ? -1 : 1;
+    if (x->desk != y->desk)
+        return x->desk < y->desk ? -1 : 1;
     return x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* A desk of which there is a copy says nothing more. */
+static void drop_copied(struct ring *ring)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < ring->nsegments; i++) {
+        const struct segment *s = &ring->segments[i], *before = n ? &ring->segments[n - 1] : NULL;
+
+        if (!before || before->stream != s->stream || before->index != s->index)
+            ring->segments[n++] = *s;
+    }
+    ring->nsegments = n;
 }
 
 static bool find_segments(struct trace_input *in)
@@ -133,11 +149,12 @@ static bool find_segments(struct trace_input *in)
             say(in, "cut off: a segment goes on behind the end of the file");
         if (!grow(&ring->segments, ring->nsegments, &ring->segment_room, sizeof(*s)))
             return false;
-        ring->segments[ring->nsegments++] = (struct segment){s->stream, s->index, at, bytes};
+        ring->segments[ring->nsegments++] = (struct segment){s->stream, s->index, s->desk, at, bytes};
         at += s->bytes;
     }
     if (ring->nsegments)
         qsort(ring->segments, ring->nsegments, sizeof(*ring->segments), by_stream);
+    drop_copied(ring);
     return true;
 }
 

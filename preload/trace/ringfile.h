@@ -13,6 +13,12 @@
  * dies leaves no half record. Records of a stream are in order; between
  * streams `order` decides, then `time`.
  *
+ * A thread has few pages mapped: a first small segment, and then one that is
+ * its desk. When the desk is full it is copied to a new place, cleared, and
+ * goes on as the next segment of the stream: a page that is written to by
+ * copying costs a third of one that is mapped anew. Who dies in between leaves
+ * the same segment twice: then the copy counts, whose head is written last.
+ *
  * Whoever reads believes nothing: every length is checked against what is there.
  */
 #ifndef MMIOSHIM_TRACE_RINGFILE_H
@@ -26,8 +32,8 @@
 #define RING_SEGMENT  0x544d4753474e4952ull /* "RINGSGMT" */
 #define RING_VERSION  1u
 #define RING_SLOT     64u
-#define RING_SMALLEST 4096u           /* bytes of the first segment of a stream; each is four times the one before */
-#define RING_LARGEST  (1u << 20)
+#define RING_SMALLEST 4096u        /* bytes of the first segment of a stream */
+#define RING_DESK     (64u << 10) /* of the one behind it */
 #define RING_LIMIT    ((u64)4 << 30) /* bytes of a file */
 
 enum { RING_CLOCK_REAL = 0, RING_CLOCK_TSC = 1 };
@@ -64,7 +70,7 @@ struct ring_segment {
     u32 bytes;
     u32 stream;
     u32 index;  /* within the stream, from 0 */
-    u32 unused;
+    u32 desk;   /* 1: it may be there as a copy, too */
     struct ring_pair pair;
     u64 unused2[2];
 };

@@ -209,6 +209,7 @@ static void enter_segment(struct ring_thread *r, u8 *base, u64 place, u32 bytes)
     s->bytes = bytes;
     s->stream = r->stream;
     s->index = r->index++;
+    s->desk = bytes == RING_DESK;
     s->pair = pair();
     r->paired = s->pair.ticks;
     __atomic_store_n(&s->magic, RING_SEGMENT, __ATOMIC_RELEASE);
@@ -219,25 +220,89 @@ static void enter_segment(struct ring_thread *r, u8 *base, u64 place, u32 bytes)
     r->end = base + bytes;
 }
 
-/* A piece of the file that is this thread's alone. */
-static bool claim(struct ring_thread *r, u32 bytes)
+/* A piece of the file that is this thread's alone. False: the file is as long as it may be. */
+static bool claim_place(u32 bytes, u64 *place)
+{
+    *place = __atomic_load_n(&header->next, __ATOMIC_RELAXED);
+    do {
+        if (*place >= RING_LIMIT || bytes > RING_LIMIT - *place)
+            return false;
+    } while (!__atomic_compare_exchange_n(&header->next, place, *place + bytes, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return true;
+}
+
+/* It cannot be used. Where somebody else has claimed more meanwhile, it remains as a hole. */
+static void give_back(u64 place, u32 bytes)
+{
+    u64 end = place + bytes;
+
+    __atomic_compare_exchange_n(&header->next, &end, place, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+static bool claim_mapped(struct ring_thread *r, u32 bytes)
 {
     int fd = sink_descriptor();
-    u64 place = __atomic_load_n(&header->next, __ATOMIC_RELAXED), end;
+    u64 place;
     u8 *base;
 
-    do {
-        if (fd < 0 || place >= RING_LIMIT || bytes > RING_LIMIT - place)
-            return false;
-    } while (!__atomic_compare_exchange_n(&header->next, &place, place + bytes, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    if (fd < 0 || !claim_place(bytes, &place))
+        return false;
     base = reserve(fd, place, bytes) ? map_shared(fd, place, bytes) : NULL;
-    if (base) {
+    if (base)
         enter_segment(r, base, place, bytes);
-        return true;
+    else
+        give_back(place, bytes);
+    return base;
+}
+
+static bool write_at(int fd, const void *data, size_t n, u64 at)
+{
+    const u8 *p = data;
+
+    while (n) {
+        long done = sys(SYS_pwrite64, fd, p, n, at);
+
+        if (done == -EINTR)
+            continue;
+        if (done == -EFBIG)
+            sys_drain(SIGXFSZ);
+        if (done <= 0)
+            return false;
+        p += done;
+        at += (u64)done;
+        n -= (size_t)done;
     }
-    end = place + bytes;
-    __atomic_compare_exchange_n(&header->next, &end, place, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-    return false;
+    return true;
+}
+
+/* The head comes last: a copy that has one is whole. */
+static bool copy_desk(const struct ring_thread *r, int fd, u64 place)
+{
+    struct ring_segment head = *(const struct ring_segment *)r->base;
+
+    head.self = header->id ^ place;
+    head.desk = 0;
+    return write_at(fd, r->base + sizeof(head), r->bytes - sizeof(head), place + sizeof(head)) &&
+           write_at(fd, &head, sizeof(head), place);
+}
+
+static bool clear_desk(struct ring_thread *r)
+{
+    int fd = sink_descriptor();
+    struct ring_segment *s = (void *)r->base;
+    u64 place;
+
+    if (fd < 0 || !claim_place(r->bytes, &place))
+        return false;
+    if (!copy_desk(r, fd, place)) {
+        give_back(place, r->bytes);
+        return false;
+    }
+    for (u8 *slot = r->base + sizeof(*s); slot < r->end; slot += RING_SLOT)
+        *(volatile u64 *)slot = 0;
+    __atomic_store_n(&s->index, r->index++, __ATOMIC_RELEASE);
+    r->next = r->base + sizeof(*s);
+    return true;
 }
 
 /* The last of the file, for what is said at the end. */
@@ -256,10 +321,15 @@ static bool claim_reserve(struct ring_thread *r)
 
 static bool next_segment(struct ring_thread *r, size_t need)
 {
-    u32 least = (u32)page_up(need + sizeof(struct ring_segment));
-    u32 wanted = MAX(least, r->index < 4 ? RING_SMALLEST << 2 * r->index : RING_LARGEST);
+    size_t whole = need + sizeof(struct ring_segment);
 
-    return claim(r, wanted) || (wanted > least && claim(r, least));
+    if (whole > RING_DESK)
+        return false;
+    if (r->base && r->bytes == RING_DESK)
+        return clear_desk(r);
+    if (!r->index && whole <= RING_SMALLEST && claim_mapped(r, RING_SMALLEST))
+        return true;
+    return claim_mapped(r, RING_DESK) || (whole <= RING_SMALLEST && claim_mapped(r, RING_SMALLEST));
 }
 
 static struct ring_slot *take(struct ring_thread *r, unsigned slots)

@@ -31,7 +31,7 @@ struct ring_thread {
     u8 *next, *end; /* free slots of its segment */
     u32 ready;      /* == ring_epoch: they are, and the stream says whose events follow */
     u32 epoch;      /* of the stream */
-    u32 stream, index;
+    u32 stream, index; /* index: of the next segment */
     u32 bytes;      /* of the segment */
     u8 *base;       /* where it is mapped, NULL: nowhere */
     u64 place;      /* in the file */
