@@ -388,7 +388,7 @@ static bool give_record(struct trace_input *in, const struct stream *s)
         say(in, "damaged: a record is not well-formed; it is left out");
         return false;
     }
-    r->time = to_ns(ring, r->time);
+    in->time = r->time = to_ns(ring, r->time);
     r->pid = s->pid;
     r->tid = s->tid;
     r->pid_ordinal = s->pid_ordinal;
@@ -431,6 +431,7 @@ static void give_dirty(struct trace_input *in, struct stream *s)
     d->note = text_of(slot, 0, 1);
     d->mode = d->mode ? d->mode : "";
     d->note = d->note && *d->note ? d->note : NULL;
+    in->time = to_ns(in->own, slot->time);
     d->pages = slot->addr;
     d->total = slot->offset;
     d->nranges = 0;
@@ -453,6 +454,7 @@ static void give_exit(struct trace_input *in, const struct ring_slot *slot)
 
     if (slot->slots > 1)
         memcpy(more, slot + 1, sizeof(more));
+    in->time = to_ns(in->own, slot->time);
     in->totals = (struct trace_totals){slot->addr, slot->offset, slot->value, more[0], more[1]};
 }
 

@@ -15,10 +15,11 @@ static const char help[] =
     "Usage: mmioshim trace convert [OPTIONS] FILE\n"
     "Writes a transcript in another format. FILE - is standard input.\n"
     "\n"
-    "  -t, --to FORMAT   text (the default), json\n"
-    "  -o, --output FILE where it goes; else to standard output\n"
-    "  --show LIST       what else text and JSON show: time, pid, insn, joined by commas\n"
-    "  -h, --help        this text\n";
+    "  -t, --to FORMAT    text (the default), json, mmiotrace (the Linux kernel's), chrome\n"
+    "                     (for ui.perfetto.dev), vcd (for wave viewers such as GTKWave)\n"
+    "  -o, --output FILE  where it goes; else to standard output\n"
+    "  --show LIST        what else text and JSON show: time, pid, insn, joined by commas\n"
+    "  -h, --help         this text\n";
 
 struct request {
     const struct trace_writer *writer;

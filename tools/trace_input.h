@@ -29,6 +29,7 @@ struct trace_input {
     u64 started;              /* when the transcript began, nanoseconds since 1970 */
     u64 lost;                 /* events that the writers counted as lost */
     /* The item at hand. */
+    u64 time; /* of a record, [DIRTY], [EXIT]: nanoseconds since 1970 */
     struct trace_record record;
     struct trace_dirty dirty;
     struct trace_totals totals;

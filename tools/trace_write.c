@@ -117,12 +117,41 @@ static void json_end(struct trace_output *out, struct trace_input *in)
     free(seen);
 }
 
+/* --- mmiotrace --- */
+
+static void mmiotrace_begin(struct trace_output *out, struct trace_input *in)
+{
+    trace_output_room(out, PIECE + in->map.ndevices * 256);
+    trace_print_mmiotrace_begin(&out->buf, &in->names, in->started);
+}
+
+static void mmiotrace_item(struct trace_output *out, struct trace_input *in, enum trace_item item)
+{
+    static char text[4096];
+    struct fmt line = FMT_INIT(text);
+    const struct trace_dirty *d = &in->dirty;
+
+    trace_output_room(out, PIECE);
+    if (item == ITEM_RECORD) {
+        trace_print_mmiotrace(&out->buf, &in->record, &in->names);
+        return;
+    }
+    if (item == ITEM_DIRTY)
+        trace_print_dirty(&line, d->mode, d->pages, d->total, d->ranges, d->nranges, d->note, false);
+    else
+        trace_print_exit(&line, &in->totals, false);
+    trace_print_mmiotrace_mark(&out->buf, in->time, text, line.len);
+}
+
 static const struct trace_writer writers[] = {
     {"text", false, text_begin, text_item, NULL},
     {"json", false, json_begin, json_item, json_end},
+    {"mmiotrace", true, mmiotrace_begin, mmiotrace_item, NULL},
+    {"chrome", true, chrome_begin, chrome_item, chrome_end},
+    {"vcd", true, vcd_begin, vcd_item, vcd_end},
 };
 
-const char trace_writer_names[] = "text json";
+const char trace_writer_names[] = "text json mmiotrace chrome vcd";
 
 const struct trace_writer *trace_writer_find(const char *name)
 {

@@ -28,4 +28,12 @@ extern const char trace_writer_names[];
 /* Brings what is in the buffer to the file, so that another piece of up to `room` bytes fits. */
 void trace_output_room(struct trace_output *out, size_t room);
 
+/* Those that have a file of their own. */
+void chrome_begin(struct trace_output *out, struct trace_input *in);
+void chrome_item(struct trace_output *out, struct trace_input *in, enum trace_item item);
+void chrome_end(struct trace_output *out, struct trace_input *in);
+void vcd_begin(struct trace_output *out, struct trace_input *in);
+void vcd_item(struct trace_output *out, struct trace_input *in, enum trace_item item);
+void vcd_end(struct trace_output *out, struct trace_input *in);
+
 #endif

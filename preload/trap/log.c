@@ -12,7 +12,11 @@
 #include "trap/sink.h"
 #include "base/trapsafe.h"
 
+/* In the order of options.def. */
+enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_MMIOTRACE, FORMAT_RING };
+
 static struct bus *bus;
+static enum format format;
 static bool json, binary, lint_on, header_done, touched;
 static unsigned show, max_frames;
 static struct trace_filter filter;
@@ -125,9 +129,23 @@ static void release_log(struct thread *t)
 
 /* --- the [MEM] block --- */
 
+static u64 wall_clock(void)
+{
+    struct timespec now = {0, 0};
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+}
+
 static void print_map(struct fmt *out)
 {
     const struct machine_desc *desc = bus->machine->desc;
+    struct trace_names n = names();
+
+    if (format == FORMAT_MMIOTRACE) {
+        trace_print_mmiotrace_begin(out, &n, wall_clock());
+        return;
+    }
 
     for (u32 i = 0; i < desc->nbanks; i++) {
         struct trace_bank bank = {desc->banks[i].name, desc->banks[i].range};
@@ -170,15 +188,12 @@ static void give_ordinals(struct thread *t)
 
 static void fill_who(struct thread *t, struct trace_record *rec)
 {
-    struct timespec now = {0, 0};
-
     give_ordinals(t);
     rec->pid = t->self.pid;
     rec->tid = t->self.tid;
     rec->pid_ordinal = t->pid_ordinal;
     rec->tid_ordinal = t->tid_ordinal;
-    clock_gettime(CLOCK_REALTIME, &now);
-    rec->time = (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+    rec->time = wall_clock();
 }
 
 static void print(struct fmt *f, const struct trace_record *rec)
@@ -187,6 +202,8 @@ static void print(struct fmt *f, const struct trace_record *rec)
 
     if (json)
         trace_print_json(f, rec, &n, show);
+    else if (format == FORMAT_MMIOTRACE)
+        trace_print_mmiotrace(f, rec, &n);
     else
         trace_print_text(f, rec, &n, show);
 }
@@ -397,6 +414,18 @@ static void dirty_note(struct fmt *f, u64 missing)
 static struct range few[64];
 static char short_line[4096 + ARRAY_SIZE(few) * 48];
 
+/* [DIRTY] or [EXIT] */
+static void put_summary(struct thread *t, const struct fmt *text)
+{
+    struct fmt mark = FMT_INIT(t->text);
+
+    if (format == FORMAT_MMIOTRACE) {
+        trace_print_mmiotrace_mark(&mark, wall_clock(), text->buf, text->len);
+        text = &mark;
+    }
+    sink_put(text->buf, text->len, t->blocked);
+}
+
 static void write_dirty(struct thread *t)
 {
     struct arena *arena = bus->machine->arena;
@@ -419,7 +448,7 @@ static void write_dirty(struct thread *t)
     } else {
         trace_print_dirty(&f, dirty_mode_name(), pages, arena->pages, all ? ranges : few, most,
                           note.len ? note_text : NULL, json);
-        sink_put(f.buf, f.len, t->blocked);
+        put_summary(t, &f);
     }
     if (ranges)
         sys_munmap(ranges, (n + 1) * sizeof(*ranges));
@@ -438,7 +467,7 @@ static void write_exit(struct thread *t, const struct arena_counters *c)
         return;
     }
     trace_print_exit(&f, &totals, json);
-    sink_put(text, f.len, t->blocked);
+    put_summary(t, &f);
 }
 
 void log_finish(struct thread *t, bool last, bool last_to_touch)
@@ -490,8 +519,9 @@ int log_start(struct bus *b, const struct options *options, struct fmt *error)
     long got;
 
     bus = b;
-    json = option_choice(options, OPT_LOG_FORMAT) == 1;
-    binary = option_choice(options, OPT_LOG_FORMAT) == 2;
+    format = (enum format)option_choice(options, OPT_LOG_FORMAT);
+    json = format == FORMAT_JSON;
+    binary = format == FORMAT_RING;
     show = option_flags(options, OPT_LOG_SHOW);
     max_frames = (unsigned)option_number(options, OPT_BACKTRACE);
     lint_on = option_choice(options, OPT_LINT) != 1;

@@ -8,7 +8,7 @@ attach
 load @file
 machine
 log @file
-log-format text json
+log-format text json mmiotrace ring
 log-show time pid insn none
 log-filter
 log-fold off
