@@ -32,22 +32,6 @@ char *lines_keep(struct lines *l, const char *text, size_t n)
     return copy;
 }
 
-/* Room for one more at the end of a table. */
-static void grow(void *table, size_t count, size_t *room, size_t bytes)
-{
-    void **p = table, *larger;
-
-    if (count < *room)
-        return;
-    *room = *room ? *room * 2 : 16;
-    larger = realloc(*p, *room * bytes);
-    if (!larger) {
-        tool_error("out of memory");
-        exit(TOOL_ERROR);
-    }
-    *p = larger;
-}
-
 /* --- lines --- */
 
 const char *lines_peek(const struct lines *l, size_t *length)
@@ -66,7 +50,7 @@ char *lines_next(struct lines *l)
     if (!line)
         return NULL;
     while (n + 1 > l->room)
-        grow(&l->line, l->room, &l->room, 1);
+        l->line = table_grow(l->line, l->room, &l->room, 1);
     memcpy(l->line, line, n);
     l->line[n] = 0;
     l->at = line + n < l->end ? line + n + 1 : l->end;
@@ -83,7 +67,7 @@ void lines_add_bank(struct trace_input *in, const char *name, struct range range
     for (u32 i = 0; i < in->map.nbanks; i++)
         if (strcmp(l->banks[i].name, name) == 0)
             return;
-    grow(&l->banks, in->map.nbanks, &l->bank_room, sizeof(*l->banks));
+    l->banks = table_grow(l->banks, in->map.nbanks, &l->bank_room, sizeof(*l->banks));
     l->banks[in->map.nbanks++] = (struct trace_bank){lines_keep(l, name, strlen(name)), range};
     in->map.banks = l->banks;
 }
@@ -101,13 +85,13 @@ void lines_add_device(struct trace_input *in, const char *name, const char *labe
             return;
     if (in->map.ndevices >= TRACE_NONE)
         return;
-    grow(&l->devices, in->map.ndevices, &l->device_room, sizeof(*l->devices));
-    grow(&l->registers, in->map.ndevices, &registers_room, sizeof(*l->registers));
+    l->devices = table_grow(l->devices, in->map.ndevices, &l->device_room, sizeof(*l->devices));
+    l->registers = table_grow(l->registers, in->map.ndevices, &registers_room, sizeof(*l->registers));
     d = &l->devices[in->map.ndevices];
     l->registers[in->map.ndevices] = NULL;
     *d = (struct trace_device){.name = lines_keep(l, name, strlen(name)), .window = range, .port = port};
     if (!label)
-        label = class ? class->label : "unimplemented";
+        label = class ? class->label : class_unimplemented.label;
     d->label = lines_keep(l, label, strlen(label));
     d->compatible = compatible ? lines_keep(l, compatible, strlen(compatible)) : NULL;
     d->registers = class ? class->registers : NULL;
@@ -177,26 +161,34 @@ void lines_place(struct trace_input *in, struct trace_record *r, const char *pla
 
 /* --- pieces of lines --- */
 
+static u64 hash_of(const char *const *frames, unsigned count)
+{
+    u64 h = 0xcbf29ce484222325ull; /* FNV-1a, 64 bits, the terminators too */
+
+    for (unsigned i = 0; i < count; i++)
+        for (const char *p = frames[i];; p++) {
+            h = (h ^ (u8)*p) * 0x100000001b3ull;
+            if (!*p)
+                break;
+        }
+    return h | 1;
+}
+
 u32 lines_stack(struct lines *l, const char *const *frames, unsigned count, u32 id)
 {
+    u64 hash = hash_of(frames, count), *known = id ? table_find(&l->by_id, id, 0) : table_find(&l->by_frames, hash, count);
     struct line_stack *s;
 
-    for (size_t i = l->nstacks; i-- > 0;) {
-        s = &l->stacks[i];
-        if (id ? s->id == id : s->count == count) {
-            unsigned same = 0;
-
-            while (!id && same < count && strcmp(s->frames[same], frames[same]) == 0)
-                same++;
-            if (id || same == count)
-                return s->id;
-        }
-    }
-    grow(&l->stacks, l->nstacks, &l->stack_room, sizeof(*l->stacks));
+    if (*known)
+        return l->stacks[*known - 1].id;
+    l->stacks = table_grow(l->stacks, l->nstacks, &l->stack_room, sizeof(*l->stacks));
     s = &l->stacks[l->nstacks++];
     *s = (struct line_stack){.id = id ? id : (u32)l->nstacks, .count = count};
     for (unsigned i = 0; i < count; i++)
         s->frames[i] = lines_keep(l, frames[i], strlen(frames[i]));
+    *known = l->nstacks;
+    if (!id)
+        *table_find(&l->by_id, s->id, 0) = l->nstacks;
     return s->id;
 }
 
@@ -250,12 +242,10 @@ u64 lines_time(const char *text)
 
 void lines_add_range(struct trace_input *in, struct range range)
 {
+    struct lines *l = in->own;
     struct trace_dirty *d = &in->dirty;
-    size_t room = d->nranges & (d->nranges - 1) ? d->nranges + 1 : d->nranges;
 
-    if (d->nranges < 16)
-        room = d->nranges ? 16 : 0;
-    grow(&d->ranges, d->nranges, &room, sizeof(range));
+    d->ranges = table_grow(d->ranges, d->nranges, &l->range_room, sizeof(range));
     d->ranges[d->nranges++] = range;
 }
 
@@ -272,17 +262,9 @@ static void name_pc(void *context, u64 pc, struct fmt *out)
 static const char *name_frame(void *context, u32 stack, unsigned i)
 {
     const struct lines *l = ((struct trace_input *)context)->own;
-    size_t low = 0, high = l->nstacks;
+    u64 known = table_get(&l->by_id, stack, 0);
 
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (l->stacks[middle].id < stack)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < l->nstacks && l->stacks[low].id == stack && i < l->stacks[low].count ? l->stacks[low].frames[i] : NULL;
+    return known && i < l->stacks[known - 1].count ? l->stacks[known - 1].frames[i] : NULL;
 }
 
 static void name_insn(void *context, const struct trace_record *r, struct fmt *out)
@@ -339,6 +321,8 @@ void line_input_close(struct trace_input *in)
     free(l->devices);
     free(l->banks);
     free(l->stacks);
+    table_free(&l->by_id);
+    table_free(&l->by_frames);
     free(l->line);
     free(in->dirty.ranges);
     free(l);

@@ -2,6 +2,7 @@
 #ifndef MMIOSHIM_TOOLS_LINE_INPUT_H
 #define MMIOSHIM_TOOLS_LINE_INPUT_H
 
+#include "table.h"
 #include "trace_input.h"
 
 struct line_stack {
@@ -21,8 +22,9 @@ struct lines {
     struct trace_device *devices;
     struct mmioshim_register **registers; /* of each device: the model's, and those that only the transcript knows */
     size_t bank_room, device_room;
-    struct line_stack *stacks; /* by id, from 1 */
-    size_t nstacks, stack_room;
+    struct line_stack *stacks;
+    struct table by_id, by_frames; /* their places, from 1 */
+    size_t nstacks, stack_room, range_room;
     const char *pc, *insn;     /* of the record at hand; NULL: not said */
     struct trace_record last;  /* the access before */
     struct block *blocks;      /* memory that lives as long as the reader */

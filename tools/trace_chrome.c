@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "table.h"
 #include "tool.h"
 #include "trace/chrome.h"
 #include "trace/parts.h"
@@ -12,16 +13,6 @@
 struct frame {
     u64 parent;
     char *text;
-};
-
-/* Numbers by a pair of numbers: a hash table of what was seen. */
-struct entry {
-    u64 a, b, number;
-};
-
-struct table {
-    struct entry *entries;
-    size_t size, used;
 };
 
 struct chrome {
@@ -39,28 +30,6 @@ struct chrome {
     bool ended;
 };
 
-static u64 *look_up(struct table *t, u64 a, u64 b)
-{
-    size_t i;
-
-    if (t->used * 2 >= t->size) {
-        struct table larger = {tool_alloc((t->size ? t->size * 2 : 256) * sizeof(*t->entries)), t->size ? t->size * 2 : 256, 0};
-
-        for (i = 0; i < t->size; i++)
-            if (t->entries[i].number)
-                *look_up(&larger, t->entries[i].a, t->entries[i].b) = t->entries[i].number;
-        free(t->entries);
-        *t = larger;
-    }
-    for (i = (a * 0x9e3779b97f4a7c15ull ^ b * 0xc2b2ae3d27d4eb4full) >> 20 & (t->size - 1); t->entries[i].number;
-         i = (i + 1) & (t->size - 1))
-        if (t->entries[i].a == a && t->entries[i].b == b)
-            return &t->entries[i].number;
-    t->entries[i] = (struct entry){a, b, 0};
-    t->used++;
-    return &t->entries[i].number;
-}
-
 static u64 hash_text(const char *text)
 {
     u64 h = 0xcbf29ce484222325ull; /* FNV-1a, 64 bits */
@@ -72,14 +41,7 @@ static u64 hash_text(const char *text)
 
 static u64 new_frame(struct chrome *c, u64 parent, const char *text)
 {
-    if (c->nframes == c->frame_room) {
-        c->frame_room = c->frame_room ? c->frame_room * 2 : 64;
-        c->frames = realloc(c->frames, c->frame_room * sizeof(*c->frames));
-        if (!c->frames) {
-            tool_error("out of memory");
-            exit(TOOL_ERROR);
-        }
-    }
+    c->frames = table_grow(c->frames, c->nframes, &c->frame_room, sizeof(*c->frames));
     c->frames[c->nframes++] = (struct frame){parent, tool_format("%s", text)};
     return c->nframes;
 }
@@ -88,7 +50,7 @@ static u64 new_frame(struct chrome *c, u64 parent, const char *text)
 static u64 frame_number(struct chrome *c, u64 parent, const char *text)
 {
     for (u64 hash = hash_text(text);; hash++) {
-        u64 *number = look_up(&c->by_text, parent, hash);
+        u64 *number = table_find(&c->by_text, parent, hash);
 
         if (!*number)
             *number = new_frame(c, parent, text);
@@ -102,7 +64,7 @@ static u64 frame_number(struct chrome *c, u64 parent, const char *text)
 static u64 stack_frame(struct chrome *c, const struct trace_names *names, u32 stack)
 {
     const char *texts[TRACE_FRAMES];
-    u64 *known = stack ? look_up(&c->by_stack, stack, 0) : NULL, number = 0;
+    u64 *known = stack ? table_find(&c->by_stack, stack, 0) : NULL, number = 0;
     unsigned n = 0;
 
     if (!known || *known)
@@ -142,7 +104,7 @@ void chrome_begin(struct trace_output *out, struct trace_input *in)
 static void name_thread(struct trace_output *out, const struct trace_record *r)
 {
     struct chrome *c = out->own;
-    u64 *process = look_up(&c->processes, r->pid, 0), *thread;
+    u64 *process = table_find(&c->processes, r->pid, 0), *thread;
     char text[64];
     struct fmt name = FMT_INIT(text);
 
@@ -151,7 +113,7 @@ static void name_thread(struct trace_output *out, const struct trace_record *r)
         fmt_printf(&name, "process %u", r->pid);
         chrome_name(next_event(out), "process_name", r->pid, r->tid, fmt_end(&name));
     }
-    thread = look_up(&c->threads, r->pid, r->tid);
+    thread = table_find(&c->threads, r->pid, r->tid);
     if (*thread)
         return;
     *thread = 1;
@@ -225,10 +187,10 @@ void chrome_end(struct trace_output *out, struct trace_input *in)
                    c->totals.accesses, c->totals.reads, c->totals.writes, c->totals.lint, c->totals.lost);
     fmt_str(&out->buf, "\"}}\n");
     free(c->frames);
-    free(c->by_text.entries);
-    free(c->by_stack.entries);
-    free(c->threads.entries);
-    free(c->processes.entries);
+    table_free(&c->by_text);
+    table_free(&c->by_stack);
+    table_free(&c->threads);
+    table_free(&c->processes);
     free(c->last);
     free(c);
 }

@@ -1,6 +1,7 @@
 /* A transcript as waves: a reg for each register that was seen, wires that say when it was read, written, or interrupted. */
 #include <stdlib.h>
 
+#include "table.h"
 #include "tool.h"
 #include "trace/parts.h"
 #include "trace/vcd.h"
@@ -81,14 +82,7 @@ static void add(struct vcd *vcd, const struct trace_record *r)
 
     if (find(vcd, r))
         return;
-    if (vcd->count == vcd->room) {
-        vcd->room = vcd->room ? vcd->room * 2 : 64;
-        vcd->variables = realloc(vcd->variables, vcd->room * sizeof(v));
-        if (!vcd->variables) {
-            tool_error("out of memory");
-            exit(TOOL_ERROR);
-        }
-    }
+    vcd->variables = table_grow(vcd->variables, vcd->count, &vcd->room, sizeof(v));
     for (; at && compare(&v, &vcd->variables[at - 1]) < 0; at--)
         vcd->variables[at] = vcd->variables[at - 1];
     vcd->variables[at] = v;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "table.h"
 #include "tool.h"
 
 #define PIECE ((size_t)256 << 10) /* longer than any event */
@@ -22,31 +23,14 @@ void trace_output_room(struct trace_output *out, size_t room)
 
 /* --- text and JSON: as the library writes them --- */
 
-struct seen {
-    u32 *ids; /* of stacks that are in the output, a hash table; 0: free */
-    size_t size, used;
-};
-
-/* True for the first who asks. */
-static bool first_time(struct seen *seen, u32 id)
+/* True for the first who asks about a stack. */
+static bool first_time(struct table *seen, u32 id)
 {
-    size_t i;
+    u64 *number = table_find(seen, id, 0);
 
-    if (seen->used * 2 >= seen->size) {
-        struct seen larger = {NULL, seen->size ? seen->size * 2 : 256, 0};
-
-        larger.ids = tool_alloc(larger.size * sizeof(*larger.ids));
-        for (i = 0; i < seen->size; i++)
-            if (seen->ids[i])
-                first_time(&larger, seen->ids[i]);
-        free(seen->ids);
-        *seen = larger;
-    }
-    for (i = id * 0x9e3779b1u % seen->size; seen->ids[i]; i = (i + 1) % seen->size)
-        if (seen->ids[i] == id)
-            return false;
-    seen->ids[i] = id;
-    seen->used++;
+    if (*number)
+        return false;
+    *number = 1;
     return true;
 }
 
@@ -90,7 +74,7 @@ static void text_item(struct trace_output *out, struct trace_input *in, enum tra
 
 static void json_begin(struct trace_output *out, struct trace_input *in)
 {
-    out->own = tool_alloc(sizeof(struct seen));
+    out->own = tool_alloc(sizeof(struct table));
     put_map(out, in, true);
 }
 
@@ -110,11 +94,9 @@ static void json_item(struct trace_output *out, struct trace_input *in, enum tra
 
 static void json_end(struct trace_output *out, struct trace_input *in)
 {
-    struct seen *seen = out->own;
-
     (void)in;
-    free(seen->ids);
-    free(seen);
+    table_free(out->own);
+    free(out->own);
 }
 
 /* --- mmiotrace --- */
