@@ -82,12 +82,15 @@ static char *get_text(char **p)
 /* To behind the end of an array that holds texts alone. */
 static bool pass_array(char **p)
 {
-    for (++*p; **p && **p != ']'; ++*p)
-        if (**p == '"')
-            for (++*p; **p && **p != '"'; ++*p)
-                if (**p == '\\' && (*p)[1])
-                    ++*p;
-    if (**p != ']')
+    bool quoted = false;
+
+    for (++*p; **p && (quoted || **p != ']'); ++*p) {
+        if (quoted && **p == '\\' && (*p)[1])
+            ++*p;
+        else if (**p == '"')
+            quoted = !quoted;
+    }
+    if (!**p)
         return false;
     ++*p;
     return true;

@@ -98,7 +98,7 @@ static void write_all(struct trace_output *out, struct trace_input *in, const st
         w->item(out, in, item);
     if (w->end)
         w->end(out, in);
-    fwrite(out->buf.buf, 1, out->buf.len, out->file);
+    trace_output_flush(out);
     free(out->buf.buf);
 }
 

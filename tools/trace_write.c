@@ -8,12 +8,18 @@
 
 #define PIECE ((size_t)256 << 10) /* longer than any event */
 
+void trace_output_flush(struct trace_output *out)
+{
+    if (out->buf.len)
+        fwrite(out->buf.buf, 1, out->buf.len, out->file);
+    out->buf.len = 0;
+}
+
 void trace_output_room(struct trace_output *out, size_t room)
 {
     if (out->buf.cap - out->buf.len >= room)
         return;
-    fwrite(out->buf.buf, 1, out->buf.len, out->file);
-    out->buf.len = 0;
+    trace_output_flush(out);
     if (out->buf.cap >= room)
         return;
     free(out->buf.buf);

@@ -27,6 +27,7 @@ extern const char trace_writer_names[];
 
 /* Brings what is in the buffer to the file, so that another piece of up to `room` bytes fits. */
 void trace_output_room(struct trace_output *out, size_t room);
+void trace_output_flush(struct trace_output *out);
 
 /* Those that have a file of their own. */
 void chrome_begin(struct trace_output *out, struct trace_input *in);
