@@ -152,6 +152,8 @@ static bool find_segments(struct trace_input *in)
         ring->segments[ring->nsegments++] = (struct segment){s->stream, s->index, s->desk, at, bytes};
         at += s->bytes;
     }
+    if (ring->header->next > ring->size && !ring->header->open)
+        say(in, "cut off: it was longer once");
     if (ring->nsegments)
         qsort(ring->segments, ring->nsegments, sizeof(*ring->segments), by_stream);
     drop_copied(ring);
@@ -589,10 +591,12 @@ int ring_input_open(struct trace_input *in, const u8 *data, size_t size, struct 
     in->names = (struct trace_names){in->map.devices, in->map.ndevices, in, name_pc, name_frame, name_stack, name_insn};
     in->timed = true;
     in->filtered = h->flags & RING_FILTERED;
-    in->started = h->start[1].ns;
     in->lost = h->lost;
     in->next = ring_next;
     in->rewind = ring_rewind;
     ring_rewind(in);
+    in->started = h->start[1].ns;
+    if (ring->nheap)
+        in->started = MIN(in->started, to_ns(ring, ring->heap[0]->slot->time));
     return 0;
 }

@@ -198,10 +198,10 @@ static void put_register(struct trace_output *out, struct trace_input *in, const
     u64 value, mask;
     unsigned bits, inside;
 
-    if (!v)
+    inside = 8 * part_inside(r, reg);
+    if (!v || inside >= 64)
         return;
     bits = bits_of(in, v);
-    inside = 8 * part_inside(r, reg);
     mask = part_width(r) < 8 ? (((u64)1 << 8 * part_width(r)) - 1) << inside : ~(u64)0 << inside;
     value = (v->value & ~mask) | (part_register_value(r, reg) & mask);
     if (bits < 64)

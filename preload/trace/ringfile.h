@@ -61,7 +61,7 @@ struct ring_header {
     u64 lost;     /* events that found no room */
     u32 streams, sites; /* last numbers given */
     u32 reserved; /* 1: somebody uses the reserve */
-    u32 unused2;
+    u32 open;     /* claims whose place is not all in the file (yet, or for ever): next may lie behind its end */
 };
 
 struct ring_segment {

@@ -137,13 +137,13 @@ static u64 wall_clock(void)
     return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
 }
 
-static void print_map(struct fmt *out)
+static void print_map(struct fmt *out, u64 time)
 {
     const struct machine_desc *desc = bus->machine->desc;
     struct trace_names n = names();
 
     if (format == FORMAT_MMIOTRACE) {
-        trace_print_mmiotrace_begin(out, &n, wall_clock());
+        trace_print_mmiotrace_begin(out, &n, time);
         return;
     }
 
@@ -156,7 +156,8 @@ static void print_map(struct fmt *out)
         trace_print_window(out, &bus->names[i], json);
 }
 
-static void header(void)
+/* time: of the first event */
+static void header(u64 time)
 {
     static char text[1 << 20];
     struct fmt f = FMT_INIT(text);
@@ -167,7 +168,7 @@ static void header(void)
     header_done = true;
     if (!first)
         return;
-    print_map(&f);
+    print_map(&f, time);
     sink_put(text, f.len, thread_self()->blocked);
 }
 
@@ -269,7 +270,7 @@ static void write_access(struct thread *t, struct trace_record *rec, const struc
     struct trace_names n = names();
     bool fresh = false;
 
-    header();
+    header(rec->time);
     if (stack->count)
         rec->stack = backtrace_id(stack->frames, stack->count, &bus->machine->arena->next_stack, &fresh);
     if (fresh && json)
@@ -390,7 +391,7 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
     }
     fill_who(t, rec);
     take_log(t);
-    header();
+    header(rec->time);
     print(&f, rec);
     if (!sink_put(t->text, f.len, t->blocked))
         lose(1);
@@ -479,7 +480,7 @@ void log_finish(struct thread *t, bool last, bool last_to_touch)
         return;
     take_log(t);
     if (!binary)
-        header();
+        header(wall_clock());
     if (last_to_touch && dirty_mode() != DIRTY_OFF)
         write_dirty(t);
     totals = machine_totals(arena);

@@ -220,13 +220,25 @@ static void enter_segment(struct ring_thread *r, u8 *base, u64 place, u32 bytes)
     r->end = base + bytes;
 }
 
-/* A piece of the file that is this thread's alone. False: the file is as long as it may be. */
+/* What was claimed is in the file. */
+static void end_claim(void)
+{
+    __atomic_fetch_sub(&header->open, 1, __ATOMIC_RELAXED);
+}
+
+/*
+ * A piece of the file that is this thread's alone, until end_claim() or give_back(). False: the file is as long as it may
+ * be.
+ */
 static bool claim_place(u32 bytes, u64 *place)
 {
+    __atomic_fetch_add(&header->open, 1, __ATOMIC_RELAXED);
     *place = __atomic_load_n(&header->next, __ATOMIC_RELAXED);
     do {
-        if (*place >= RING_LIMIT || bytes > RING_LIMIT - *place)
+        if (*place >= RING_LIMIT || bytes > RING_LIMIT - *place) {
+            end_claim();
             return false;
+        }
     } while (!__atomic_compare_exchange_n(&header->next, place, *place + bytes, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     return true;
 }
@@ -236,7 +248,8 @@ static void give_back(u64 place, u32 bytes)
 {
     u64 end = place + bytes;
 
-    __atomic_compare_exchange_n(&header->next, &end, place, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    if (__atomic_compare_exchange_n(&header->next, &end, place, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        end_claim();
 }
 
 static bool claim_mapped(struct ring_thread *r, u32 bytes)
@@ -248,11 +261,13 @@ static bool claim_mapped(struct ring_thread *r, u32 bytes)
     if (fd < 0 || !claim_place(bytes, &place))
         return false;
     base = reserve(fd, place, bytes) ? map_shared(fd, place, bytes) : NULL;
-    if (base)
-        enter_segment(r, base, place, bytes);
-    else
+    if (!base) {
         give_back(place, bytes);
-    return base;
+        return false;
+    }
+    enter_segment(r, base, place, bytes);
+    end_claim();
+    return true;
 }
 
 static bool write_at(int fd, const void *data, size_t n, u64 at)
@@ -298,6 +313,7 @@ static bool clear_desk(struct ring_thread *r)
         give_back(place, r->bytes);
         return false;
     }
+    end_claim();
     for (u8 *slot = r->base + sizeof(*s); slot < r->end; slot += RING_SLOT)
         *(volatile u64 *)slot = 0;
     __atomic_store_n(&s->index, r->index++, __ATOMIC_RELEASE);
