@@ -311,7 +311,10 @@ static enum trace_item parse_event(struct trace_input *in, struct lines *l, char
         if (skip(&p, kinds[i].word)) {
             in->record = (struct trace_record){.type = kinds[i].type, .device = TRACE_NONE, .reg = TRACE_NONE};
             cut_extras(l, &in->record, p);
-            return kinds[i].parse(in, p) ? ITEM_RECORD : ITEM_END;
+            if (!kinds[i].parse(in, p))
+                return ITEM_END;
+            take_stack(l, &in->record);
+            return ITEM_RECORD;
         }
     l->others++;
     return ITEM_END;

@@ -8,16 +8,16 @@
 #include "memory/dirty.h"
 #include "trap/backtrace.h"
 #include "trap/bump.h"
+#include "trap/log_end.h"
+#include "trap/log_names.h"
+#include "trap/poll.h"
 #include "trap/ring.h"
 #include "trap/sink.h"
 #include "base/trapsafe.h"
 
-/* In the order of options.def. */
-enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_MMIOTRACE, FORMAT_RING };
-
 static struct bus *bus;
-static enum format format;
-static bool json, binary, lint_on, header_done, touched;
+static enum log_format format;
+static bool json, binary, fold, lint_on, header_done, touched;
 static unsigned show, max_frames;
 static struct trace_filter filter;
 static struct arena_counters mine;
@@ -31,62 +31,6 @@ bool log_touched(void)
 u64 log_lint_count(void)
 {
     return mine.lint;
-}
-
-/* --- names for the printers --- */
-
-static void name_pc(void *context, u64 pc, struct fmt *out)
-{
-    (void)context;
-    backtrace_where(pc, out);
-}
-
-static const char *name_frame(void *context, u32 stack, unsigned i)
-{
-    (void)context;
-    return backtrace_frame(stack, i);
-}
-
-static void name_insn(void *context, const struct trace_record *r, struct fmt *out)
-{
-    (void)context;
-    /* Address 0: operands relative to rip are shown as such, and the transcript is the same from run to run. */
-    cpu_disassemble(r->insn, r->insn_len, 0, out);
-}
-
-static const char *name_stack(void *context, u32 stack, size_t *length);
-
-static struct trace_names names(void)
-{
-    return (struct trace_names){bus->names, bus->ndevices, NULL, name_pc, name_frame, name_stack, name_insn};
-}
-
-/* Stacks as they were last printed, by id. Under the log's lock; one that is pushed out is rendered again. */
-static struct kept_stack {
-    u32 id;
-    u32 length;
-    const char *text;
-} kept_stacks[1024];
-
-static const char *name_stack(void *context, u32 stack, size_t *length)
-{
-    struct kept_stack *k = &kept_stacks[stack % ARRAY_SIZE(kept_stacks)];
-    static char buf[16384];
-    struct fmt f = FMT_INIT(buf);
-    struct trace_names n = names();
-    char *text;
-
-    (void)context;
-    if (k->id != stack || !k->text) {
-        trace_print_stack(&f, stack, &n);
-        text = f.full ? NULL : bump_alloc(f.len + 1);
-        if (!text)
-            return NULL;
-        memcpy(text, buf, f.len);
-        *k = (struct kept_stack){stack, (u32)f.len, text};
-    }
-    *length = k->length;
-    return k->text;
 }
 
 /* --- the log's lock --- */
@@ -140,9 +84,9 @@ static u64 wall_clock(void)
 static void print_map(struct fmt *out, u64 time)
 {
     const struct machine_desc *desc = bus->machine->desc;
-    struct trace_names n = names();
+    struct trace_names n = log_names(bus);
 
-    if (format == FORMAT_MMIOTRACE) {
+    if (format == LOG_MMIOTRACE) {
         trace_print_mmiotrace_begin(out, &n, time);
         return;
     }
@@ -199,11 +143,11 @@ static void fill_who(struct thread *t, struct trace_record *rec)
 
 static void print(struct fmt *f, const struct trace_record *rec)
 {
-    struct trace_names n = names();
+    struct trace_names n = log_names(bus);
 
     if (json)
         trace_print_json(f, rec, &n, show);
-    else if (format == FORMAT_MMIOTRACE)
+    else if (format == LOG_MMIOTRACE)
         trace_print_mmiotrace(f, rec, &n);
     else
         trace_print_text(f, rec, &n, show);
@@ -257,20 +201,118 @@ static void print_lint(struct fmt *f, const struct trace_record *access, const s
     print(f, &rec);
 }
 
-/* The call stack of an access, without its id yet. */
-struct stack {
-    u64 frames[TRACE_FRAMES];
-    unsigned count;
-};
+/* --- polls --- */
+
+u64 log_polls(const struct thread *t)
+{
+    return t->poll ? t->poll->run : 0;
+}
+
+/* The reads that are not in the transcript yet. Log lock held. */
+static void say_folded(struct thread *owner, void *context)
+{
+    struct thread *t = context;
+    struct poll *p = owner->poll;
+    u64 n = p && p->folded ? __atomic_exchange_n(&p->folded, 0, __ATOMIC_RELAXED) : 0;
+    struct fmt f = FMT_INIT(t->text);
+    struct trace_record rec;
+
+    if (!n)
+        return;
+    memset(&rec, 0, sizeof(rec));
+    rec.type = TRACE_REPEAT;
+    rec.device = rec.reg = TRACE_NONE;
+    rec.seq = p->seq;
+    rec.pid = p->pid;
+    rec.tid = p->tid;
+    rec.time = wall_clock();
+    memcpy(rec.value, &n, sizeof(n));
+    print(&f, &rec);
+    if (!sink_put(t->text, f.len, t->blocked))
+        lose(n);
+}
+
+static void forget_folded(struct thread *owner, void *unused)
+{
+    (void)unused;
+    if (owner->poll)
+        owner->poll->run = owner->poll->folded = 0;
+}
+
+void log_flush(struct thread *t)
+{
+    if (!fold || !sink_wanted())
+        return;
+    if (binary) {
+        ring_repeat_ends(t, last_number());
+        return;
+    }
+    take_log(t);
+    thread_each(say_folded, t);
+    release_log(t);
+}
+
+/* All that the device was asked so far; its lock is held. */
+static u64 accesses_of(u16 device)
+{
+    const struct arena_device *d = &arena_devices(bus->machine->arena)[device];
+
+    return device == TRACE_NONE ? 0 : d->reads + d->writes;
+}
+
+static struct poll *poll_of(struct thread *t)
+{
+    if (unlikely(!t->poll) && (t->poll = bump_alloc(sizeof(*t->poll))))
+        memset(t->poll, 0, sizeof(*t->poll));
+    return t->poll;
+}
+
+/* A finding that has the call stack with it: it is about a loop, not about an access. */
+static void say_endless(struct thread *t, const struct trace_record *access)
+{
+    static const char text[] = "endless-poll\0the value cannot change: nobody else uses the device, nothing else happens to it";
+    struct trace_record rec = *access;
+
+    rec.type = TRACE_LINT;
+    rec.stack = t->poll->stack;
+    memcpy(rec.text, text, sizeof(text));
+    log_event(t, &rec, NULL);
+}
+
+/* The access is counted. *again: it is one more of a run; else, when it is in the transcript, keep_poll() begins one. */
+static bool polls_again(struct thread *t, const struct trace_record *rec, const struct bus_note *note,
+                        const struct poll_stack *stack)
+{
+    struct poll *p = t->poll;
+
+    if (!p || !poll_goes_on(p, rec, stack))
+        return false;
+    if (note->rule && lint_on) {
+        p->run = 0;
+        return false;
+    }
+    p->run++;
+    return true;
+}
+
+static void keep_poll(struct thread *t, const struct trace_record *rec, const struct poll_stack *stack)
+{
+    if ((fold || lint_on) && poll_of(t))
+        poll_begin(t->poll, rec, stack, accesses_of(rec->device));
+}
+
+/* --- accesses --- */
 
 /* Ids are given and shown in the order of the log: under its lock. */
-static void write_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, const struct stack *stack)
+static void write_access(struct thread *t, struct trace_record *rec, const struct bus_note *note,
+                         const struct poll_stack *stack)
 {
     struct fmt f = FMT_INIT(t->text);
-    struct trace_names n = names();
+    struct trace_names n = log_names(bus);
     bool fresh = false;
 
     header(rec->time);
+    say_folded(t, t);
     if (stack->count)
         rec->stack = backtrace_id(stack->frames, stack->count, &bus->machine->arena->next_stack, &fresh);
     if (fresh && json)
@@ -311,30 +353,39 @@ void log_settle(struct thread *t)
 }
 
 /* No lock: readers bring the events into the order of their numbers. */
-static void ring_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, const struct stack *stack)
+static void ring_access(struct thread *t, struct trace_record *rec, const struct bus_note *note,
+                        const struct poll_stack *stack)
 {
-    bool fresh = false;
+    bool fresh = false, again;
+
+    rec->tid = t->self.tid;
 
     if (stack->count)
         rec->stack = backtrace_id(stack->frames, stack->count, &bus->machine->arena->next_stack, &fresh);
+    again = polls_again(t, rec, note, NULL);
+    if (t->ring.repeat && !(again && fold))
+        ring_repeat_ends(t, last_number());
     if (unlikely(fresh))
         ring_stack(t, rec->stack);
     rec->seq = next_number();
-    if (unlikely(!ring_put(t, rec, rec->seq)))
+    if (unlikely(!(again && fold ? ring_repeat(t, t->poll->seq, rec->seq) : ring_put(t, rec, rec->seq))))
         lose(1);
     else if (unlikely(note->rule && lint_on)) {
         struct trace_record lint = lint_record(rec, note);
 
         ring_put(t, &lint, rec->seq);
     }
+    if (!again)
+        keep_poll(t, rec, NULL);
+    else if (lint_on && poll_endless(t->poll, bus, accesses_of(rec->device)))
+        say_endless(t, rec);
 }
 
-static void line_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, const struct stack *stack,
-                        bool wanted)
+static void line_one(struct thread *t, struct trace_record *rec, const struct bus_note *note,
+                     const struct poll_stack *stack, bool wanted)
 {
     struct arena *arena = bus->machine->arena;
 
-    fill_who(t, rec);
     take_log(t);
     arena->log_writing = wanted;
     rec->seq = next_number();
@@ -344,18 +395,36 @@ static void line_access(struct thread *t, struct trace_record *rec, const struct
     release_log(t);
 }
 
+static void line_access(struct thread *t, struct trace_record *rec, const struct bus_note *note,
+                        const struct poll_stack *stack, bool wanted)
+{
+    bool again;
+
+    fill_who(t, rec);
+    again = wanted && polls_again(t, rec, note, stack);
+    if (again && fold) {
+        rec->seq = next_number();
+        __atomic_fetch_add(&t->poll->folded, 1, __ATOMIC_RELAXED);
+    } else {
+        line_one(t, rec, note, stack, wanted);
+        if (wanted && !again)
+            keep_poll(t, rec, stack);
+    }
+    if (again && lint_on && poll_endless(t->poll, bus, accesses_of(rec->device)))
+        say_endless(t, rec);
+}
 void log_access(struct thread *t, struct trace_record *rec, const struct cpu_state *state, const struct cpu_insn *insn,
                 const struct bus_note *note)
 {
     struct trace_names n;
-    struct stack stack;
+    struct poll_stack stack;
     bool wanted;
 
     log_touch(t);
     if (note->rule && lint_on)
         count_lint();
     count(rec->device, rec->op == TRACE_WRITE);
-    n = names();
+    n = log_names(bus);
     stack.count = 0;
     give_ordinals(t);
     rec->pc = state->rip;
@@ -385,13 +454,15 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
     if (text)
         copy_text(rec, text, strlen(text));
     if (binary) {
-        if (!ring_put(t, rec, last_number()))
+        ring_repeat_ends(t, last_number());
+        if (!ring_put(t, rec, rec->type == TRACE_LINT && rec->seq ? rec->seq : last_number()))
             lose(1);
         return;
     }
     fill_who(t, rec);
     take_log(t);
     header(rec->time);
+    say_folded(t, t);
     print(&f, rec);
     if (!sink_put(t->text, f.len, t->blocked))
         lose(1);
@@ -400,91 +471,21 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
 
 /* --- the end --- */
 
-static void dirty_note(struct fmt *f, u64 missing)
-{
-    u64 killed = bus->machine->arena->killed;
-
-    if (killed)
-        fmt_printf(f, "pages that only %lu killed process%s wrote are missing", killed, killed == 1 ? "" : "es");
-    if (missing)
-        fmt_printf(f, "%sno memory for %lu more ranges", killed ? ", " : "", missing);
-    fmt_end(f);
-}
-
-/* For a program that left no memory, or no mapping, for the whole line. */
-static struct range few[64];
-static char short_line[4096 + ARRAY_SIZE(few) * 48];
-
-/* [DIRTY] or [EXIT] */
-static void put_summary(struct thread *t, const struct fmt *text)
-{
-    struct fmt mark = FMT_INIT(t->text);
-
-    if (format == FORMAT_MMIOTRACE) {
-        trace_print_mmiotrace_mark(&mark, wall_clock(), text->buf, text->len);
-        text = &mark;
-    }
-    sink_put(text->buf, text->len, t->blocked);
-}
-
-static void write_dirty(struct thread *t)
-{
-    struct arena *arena = bus->machine->arena;
-    u64 pages = dirty_count(arena);
-    u64 n = dirty_ranges(bus->machine->desc, arena, NULL, 0);
-    struct range *ranges = sys_pages((n + 1) * sizeof(*ranges));
-    struct fmt f = {.cap = 4096 + n * 48};
-    char note_text[160], *line = sys_pages(f.cap);
-    struct fmt note = FMT_INIT(note_text);
-    bool all = ranges && line;
-    u64 most = all ? n : MIN(n, (u64)ARRAY_SIZE(few));
-
-    f.buf = all ? line : short_line;
-    f.cap = all ? f.cap : sizeof(short_line);
-    dirty_ranges(bus->machine->desc, arena, all ? ranges : few, most);
-    dirty_note(&note, n - most);
-    if (binary) {
-        ring_dirty(t, last_number(), dirty_mode_name(), pages, arena->pages, all ? ranges : few, most,
-                   note.len ? note_text : NULL);
-    } else {
-        trace_print_dirty(&f, dirty_mode_name(), pages, arena->pages, all ? ranges : few, most,
-                          note.len ? note_text : NULL, json);
-        put_summary(t, &f);
-    }
-    if (ranges)
-        sys_munmap(ranges, (n + 1) * sizeof(*ranges));
-    if (line)
-        sys_munmap(line, 4096 + n * 48);
-}
-
-static void write_exit(struct thread *t, const struct arena_counters *c)
-{
-    char text[256];
-    struct fmt f = FMT_INIT(text);
-    struct trace_totals totals = {c->accesses, c->reads, c->writes, c->lint, c->lost};
-
-    if (binary) {
-        ring_exit(t, last_number(), &totals);
-        return;
-    }
-    trace_print_exit(&f, &totals, json);
-    put_summary(t, &f);
-}
-
 void log_finish(struct thread *t, bool last, bool last_to_touch)
 {
     struct arena *arena = bus->machine->arena;
     struct arena_counters totals;
 
+    log_flush(t);
     if (!sink_wanted() || !(sink_per_process() ? touched : last))
         return;
     take_log(t);
     if (!binary)
         header(wall_clock());
     if (last_to_touch && dirty_mode() != DIRTY_OFF)
-        write_dirty(t);
+        log_end_dirty(t, bus->machine, format);
     totals = machine_totals(arena);
-    write_exit(t, sink_per_process() ? &mine : &totals);
+    log_end_exit(t, bus->machine, format, sink_per_process() ? &mine : &totals);
     if (binary)
         ring_close(t, true);
     release_log(t);
@@ -494,6 +495,7 @@ void log_after_fork(void)
 {
     pid_ordinal = 0;
     touched = false;
+    thread_each(forget_folded, NULL);
     sink_after_fork();
     if (binary)
         ring_after_fork(sink_per_process());
@@ -520,9 +522,10 @@ int log_start(struct bus *b, const struct options *options, struct fmt *error)
     long got;
 
     bus = b;
-    format = (enum format)option_choice(options, OPT_LOG_FORMAT);
-    json = format == FORMAT_JSON;
-    binary = format == FORMAT_RING;
+    format = (enum log_format)option_choice(options, OPT_LOG_FORMAT);
+    json = format == LOG_JSON;
+    binary = format == LOG_RING;
+    fold = option_choice(options, OPT_LOG_FOLD) == 1;
     show = option_flags(options, OPT_LOG_SHOW);
     max_frames = (unsigned)option_number(options, OPT_BACKTRACE);
     lint_on = option_choice(options, OPT_LINT) != 1;

@@ -30,6 +30,11 @@ bool log_wanted(void);
  */
 void log_count(struct thread *thread, u16 device, bool write, const struct bus_note *note);
 void log_settle(struct thread *thread);
+/*
+ * How often this thread has read the same register at the same place, with the same value, without anything in between: it
+ * is waiting. 0: it is not, or nobody wants records. Trap context.
+ */
+u64 log_polls(const struct thread *thread);
 /* Any other event: IRQ, DMA, MARK, LINT, FAULT. text may be NULL. Any context, signals masked. */
 void log_event(struct thread *thread, struct trace_record *rec, const char *text);
 /*
@@ -37,6 +42,8 @@ void log_event(struct thread *thread, struct trace_record *rec, const char *text
  * its [EXIT] if the process took part, and [DIRTY] if, of those that did, it is the last. Any context, signals masked.
  */
 void log_finish(struct thread *thread, bool last, bool last_to_touch);
+/* Before an exec: what threads have folded is written, for it would be gone. Signals masked. */
+void log_flush(struct thread *thread);
 /* This process takes part. */
 void log_touch(struct thread *thread);
 /* Did this process take part in the machine (an access, a mark)? */

@@ -196,7 +196,7 @@ static void leave_segment(struct ring_thread *r)
 {
     if (r->base)
         sys_munmap(r->base, r->bytes);
-    r->base = r->next = r->end = NULL;
+    r->base = r->next = r->end = r->repeat = NULL;
     r->dead = false;
 }
 
@@ -353,6 +353,7 @@ static struct ring_slot *take(struct ring_thread *r, unsigned slots)
     struct ring_slot *s = (void *)r->next;
 
     r->next += slots * RING_SLOT;
+    r->repeat = NULL;
     return s;
 }
 
@@ -545,6 +546,40 @@ bool ring_put(struct thread *t, const struct trace_record *rec, u64 order)
         return false;
     ring_pack(s, rec, site, order, at);
     return true;
+}
+
+bool ring_repeat(struct thread *t, u64 first_seq, u64 order)
+{
+    struct ring_slot *s = (void *)t->ring.repeat;
+    struct trace_record rec;
+    u64 count = 1;
+
+    if (likely(s && t->ring.ready == ring_epoch && !t->ring.dead && s->addr == first_seq)) {
+        s->order = order;
+        s->time = ticks();
+        __atomic_store_n(&s->value, s->value + 1, __ATOMIC_RELEASE);
+        return true;
+    }
+    memset(&rec, 0, sizeof(rec));
+    rec.type = TRACE_REPEAT;
+    rec.device = rec.reg = TRACE_NONE;
+    rec.seq = first_seq;
+    memcpy(rec.value, &count, sizeof(count));
+    if (!ring_put(t, &rec, order))
+        return false;
+    t->ring.repeat = t->ring.next - RING_SLOT;
+    return true;
+}
+
+void ring_repeat_ends(struct thread *t, u64 order)
+{
+    struct ring_slot *s = (void *)t->ring.repeat;
+
+    if (s && t->ring.ready == ring_epoch && !t->ring.dead) {
+        s->order = order;
+        s->time = ticks();
+    }
+    t->ring.repeat = NULL;
 }
 
 void ring_stack(struct thread *t, u32 stack)

@@ -21,6 +21,13 @@ void ring_after_fork(bool own_file);
  * last that was given. Neither pid, tid nor time of rec are looked at. False: it is lost. Signals masked.
  */
 bool ring_put(struct thread *thread, const struct trace_record *rec, u64 order);
+/*
+ * A read that is equal to the one before it: the last record counts it, if it counts those of the same first one, else a
+ * new one does. False: it is lost. Signals masked.
+ */
+bool ring_repeat(struct thread *thread, u64 first_seq, u64 order);
+/* The repeats that the last record counts were all before the next event. */
+void ring_repeat_ends(struct thread *thread, u64 order);
 /* Names a call stack, once in a file. Signals masked. */
 void ring_stack(struct thread *thread, u32 stack);
 

@@ -114,6 +114,18 @@ struct thread *thread_make(void)
     return thread_current;
 }
 
+void thread_each(void (*each)(struct thread *thread, void *context), void *context)
+{
+    u32 n = MIN(__atomic_load_n(&nslots, __ATOMIC_ACQUIRE), SLOTS);
+
+    for (u32 i = 0; i < n; i++) {
+        struct thread *t = __atomic_load_n(&slots[i], __ATOMIC_ACQUIRE);
+
+        if (t)
+            each(t, context);
+    }
+}
+
 void thread_after_fork(void)
 {
     struct thread *t = thread_self();

@@ -38,7 +38,10 @@ struct ring_thread {
     u64 paired;     /* ticks when a pair was written last */
     u32 skip;       /* events that are not tried: there was no room a moment ago */
     bool dead;      /* the file ends before the segment */
+    u8 *repeat;     /* the last record, if it is one that counts repeats; NULL: it is another */
 };
+
+struct poll; /* trap/poll.h */
 
 struct thread {
     struct lock_self self;
@@ -56,12 +59,15 @@ struct thread {
     struct call call; /* the system call under way */
     struct missed missed; /* the last time */
     struct ring_thread ring;
+    struct poll *poll; /* what it is waiting for, NULL: nobody asked yet */
     u64 unnumbered; /* accesses that are counted, but have no number yet */
     char text[THREAD_TEXT];
 };
 
 extern __thread struct thread *thread_current; /* NULL: not made yet */
 struct thread *thread_make(void);
+/* Every thread of the process, and those that have ended and left their slots. Any context. */
+void thread_each(void (*each)(struct thread *thread, void *context), void *context);
 
 /* This thread's, made at its first call; NULL only when there is no memory at all. Any context. */
 static inline struct thread *thread_self(void)
