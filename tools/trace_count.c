@@ -20,7 +20,10 @@ struct counting {
     struct run *runs;
     size_t nruns, run_room;
     struct table run_of;
-    struct trace_record recent[256]; /* by number: what a repeat is a repeat of */
+    struct recent {
+        struct trace_record access;
+        size_t site; /* index of its place */
+    } recent[256]; /* by number: what a repeat is a repeat of */
 };
 
 static struct count *count_of(struct counts *counts, u64 a, u64 b, const struct trace_record *r)
@@ -55,7 +58,8 @@ static u64 register_key(const struct trace_record *r)
     return r->reg != TRACE_NONE ? (u64)r->reg << 16 | r->element | (u64)1 << 63 : r->device != TRACE_NONE ? r->offset : r->addr;
 }
 
-static void count_site(struct counting *g, const struct trace_record *r, u64 times)
+/* The place of the record at hand. */
+static size_t site_of(struct counting *g, const struct trace_record *r)
 {
     char text[512];
     struct fmt pc = FMT_INIT(text);
@@ -65,17 +69,17 @@ static void count_site(struct counting *g, const struct trace_record *r, u64 tim
     count = count_of(&g->c->sites, hash_text(fmt_end(&pc)), register_key(r) * 31 + r->device, r);
     if (!count->text)
         count->text = tool_format("%s", text);
-    add(count, r, times);
+    return (size_t)(count - g->c->sites.all);
 }
 
-static void count_access(struct counting *g, const struct trace_record *r, u64 times)
+static void count_access(struct counting *g, const struct trace_record *r, size_t site, u64 times)
 {
     struct trace_counts *c = g->c;
 
     add(&c->all, r, times);
     add(count_of(&c->devices, r->device, 0, r), r, times);
     add(count_of(&c->registers, r->device, register_key(r), r), r, times);
-    count_site(g, r, times);
+    add(&c->sites.all[site], r, times);
     if (r->stack)
         add(count_of(&c->stacks, r->stack, 0, r), r, times);
 }
@@ -128,13 +132,14 @@ static void note_run(struct counting *g, const struct trace_record *r)
 
 static void note_repeat(struct counting *g, const struct trace_record *repeat)
 {
-    const struct trace_record *r = &g->recent[repeat->seq % ARRAY_SIZE(g->recent)];
+    const struct recent *recent = &g->recent[repeat->seq % ARRAY_SIZE(g->recent)];
+    const struct trace_record *r = &recent->access;
     u64 times = part_count(repeat);
     struct run *run;
 
     if (r->seq != repeat->seq)
         return;
-    count_access(g, r, times);
+    count_access(g, r, recent->site, times);
     run = run_of(g, r);
     if (run->poll.first.seq == r->seq) {
         run->poll.times += times;
@@ -158,8 +163,10 @@ static void count_record(struct counting *g)
     if (r->type == TRACE_MMIO || r->type == TRACE_PORT) {
         c->first_seq = c->first_seq ? MIN(c->first_seq, r->seq) : r->seq;
         c->last_seq = MAX(c->last_seq, r->seq);
-        g->recent[r->seq % ARRAY_SIZE(g->recent)] = *r;
-        count_access(g, r, 1);
+        size_t site = site_of(g, r);
+
+        g->recent[r->seq % ARRAY_SIZE(g->recent)] = (struct recent){*r, site};
+        count_access(g, r, site, 1);
         note_run(g, r);
     } else if (r->type == TRACE_LINT) {
         struct count *rule = count_of(&c->rules, hash_text(r->text), 0, r);

@@ -11,7 +11,7 @@ log @file
 log-format text json mmiotrace ring
 log-show time pid insn none
 log-filter
-log-fold off
+log-fold off on
 backtrace
 dirty @file
 dirty-mode auto uffd mprotect off
