@@ -137,7 +137,7 @@ static void note_repeat(struct counting *g, const struct trace_record *repeat)
     u64 times = part_count(repeat);
     struct run *run;
 
-    if (r->seq != repeat->seq)
+    if (!r->type || r->seq != repeat->seq)
         return;
     count_access(g, r, recent->site, times);
     run = run_of(g, r);
