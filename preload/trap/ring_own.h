@@ -4,12 +4,14 @@
 
 #include "trap/ring.h"
 
-/* ring_file.c: the file that this process writes to */
+/* ring_file.c: the file that this process writes to. Hidden, else each is looked up in a table. */
+#pragma GCC visibility push(hidden)
 extern struct ring_header *ring_header; /* mapped; NULL: not yet */
 extern u32 ring_epoch;      /* changes when every thread must begin anew: after fork, and after the end */
 extern u32 ring_file_epoch; /* changes with the file */
 extern bool ring_tsc;       /* ticks are those of the time stamp counter, else nanoseconds since 1970 */
 extern bool ring_broken;    /* it cannot be written to any more */
+#pragma GCC visibility pop
 
 u64 ring_now(void); /* nanoseconds since 1970 */
 struct ring_pair ring_pair_now(void);
