@@ -30,8 +30,11 @@ static const struct verb {
 
 /* --- the file --- */
 
+/* Files up to this size are copied: a program that still writes to one must not change it under the reader. */
+#define COPY_UP_TO ((size_t)1 << 30)
+
 /* All of a stream, growing as it comes. */
-static bool read_all(struct trace_file *file, int fd)
+static bool read_all(struct trace_file *file, int fd, size_t expected)
 {
     size_t room = 0;
 
@@ -39,12 +42,13 @@ static bool read_all(struct trace_file *file, int fd)
         ssize_t n;
 
         if (room - file->size < 4096) {
-            u8 *larger = realloc(file->data, room ? room * 2 : 1 << 16);
+            size_t wanted = room ? room * 2 : expected + (1 << 16);
+            u8 *larger = realloc(file->data, wanted);
 
             if (!larger)
                 return false;
             file->data = larger;
-            room = room ? room * 2 : 1 << 16;
+            room = wanted;
         }
         n = read(fd, file->data + file->size, room - file->size);
         if (n < 0 && errno == EINTR)
@@ -65,10 +69,12 @@ static bool load(struct trace_file *file, int fd)
         errno = EISDIR;
         return false;
     }
-    if (!S_ISREG(st.st_mode) || st.st_size == 0)
-        return read_all(file, fd);
+    if (!S_ISREG(st.st_mode))
+        return read_all(file, fd, 0);
     file->dev = st.st_dev;
     file->ino = st.st_ino;
+    if ((size_t)st.st_size <= COPY_UP_TO)
+        return read_all(file, fd, (size_t)st.st_size);
     file->size = (size_t)st.st_size;
     file->data = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
     file->mapped = file->data != MAP_FAILED;

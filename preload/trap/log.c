@@ -536,7 +536,7 @@ int log_start(struct bus *b, const struct options *options, struct fmt *error)
     got = sink_open(b->machine->arena, path, b->machine->joined, binary);
     release_log(t);
     if (got >= 0 && binary && ring_start(b, *options->value[OPT_LOG_FILTER] && strcmp(options->value[OPT_LOG_FILTER], "all")) < 0)
-        return refuse_ring(path, "a binary transcript needs a regular file", error);
+        return refuse_ring(path, "a binary transcript needs a regular file that can be mapped", error);
     if (got >= 0)
         return 0;
     if (b->machine->joined) { /* a descendant goes on, though it may have lost its rights, or its root */

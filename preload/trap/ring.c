@@ -17,7 +17,7 @@ bool ring_put(struct thread *t, const struct trace_record *rec, u64 order)
     if (unlikely(!s))
         return false;
     ring_pack(s, rec, site, order, at);
-    return true;
+    return likely(!t->ring.dead); /* by this very store */
 }
 
 bool ring_repeat(struct thread *t, u64 first_seq, u64 order)

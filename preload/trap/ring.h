@@ -40,7 +40,7 @@ void ring_close(struct thread *thread, bool last);
 
 /* Events were lost. Any context. */
 void ring_lost(u64 n);
-/* SIGBUS at an address of this thread's piece (somebody cut the file): the store may go on, what it wrote is lost. */
+/* SIGBUS at an address of this thread's piece (somebody cut the file): the store may go on; what was being written is lost. */
 bool ring_fault(u64 addr);
 
 #endif

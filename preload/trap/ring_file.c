@@ -190,7 +190,6 @@ bool ring_fault(u64 addr)
 
     if (r && r->base && addr - (u64)r->base < r->bytes) {
         r->dead = true;
-        __atomic_fetch_add(&bus->machine->arena->counters.lost, 1, __ATOMIC_RELAXED);
         return patch_over(r->base, r->bytes);
     }
     if (ring_header && addr - (u64)ring_header < PAGE_SIZE) {
@@ -212,11 +211,24 @@ void ring_after_fork(bool own_file)
     ring_file_epoch++;
 }
 
+/* A file system without shared mappings is found now, not when every event is lost. Nothing is touched. */
+static bool can_map(void)
+{
+    int fd = sink_per_process() || !sink_wanted() ? -1 : sink_descriptor();
+    void *p = fd >= 0 ? sys_mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : NULL;
+
+    if (sys_failed((long)p))
+        return false;
+    if (p)
+        sys_munmap(p, PAGE_SIZE);
+    return true;
+}
+
 int ring_start(struct bus *b, bool filtered)
 {
     bus = b;
     file_flags = filtered ? RING_FILTERED : 0;
     ring_tsc = invariant_tsc();
     began = ring_pair_now();
-    return sink_mappable() ? 0 : -1;
+    return sink_mappable() && can_map() ? 0 : -1;
 }
