@@ -23,6 +23,7 @@
 #include "memory/dma.h"
 #include "memory/load.h"
 #include "memory/ram.h"
+#include "patch/patch.h"
 #include "trap/backtrace.h"
 #include "trap/log.h"
 #include "trap/signals.h"
@@ -109,6 +110,7 @@ static bool leave(void)
     dirty_collect();
     if (dirty_count(machine.arena) != before)
         log_touch(t);
+    lane_drop(&t->self);
     rest = member_leave(machine.arena, &t->self);
     if (rest.none)
         last_one(t, log_touched());
@@ -167,8 +169,8 @@ static void child(void)
 
     finished = false;
     cpu_after_fork();
+    patch_after_fork();
     alias_after_fork();
-    members_after_fork();
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
     member_join(machine.arena, &thread_self()->self, own_flags());
     log_after_fork();
@@ -215,6 +217,7 @@ static void forget_locks(void)
 {
     const struct lock_self *self = &thread_self()->self;
 
+    lanes_forget(self);
     lock_forget(&machine.arena->members_lock, self);
     lock_forget(&machine.arena->log_lock, self);
     for (u32 i = 0; i < machine.arena->ndevices; i++)
@@ -364,6 +367,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     options_read(&options, envp, &error);
     if (!thread_self() || attach(&error) < 0 || build_view(&error) < 0)
         refuse(&error);
+    lanes_start(arena_lanes(machine.arena), true);
     forget_locks();
     fmt_printf(&error, "MMIOSHIM_MAP=%s: ", machine.arena->map);
     if (ram_map(&machine, &view, &error) < 0) {
@@ -383,6 +387,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     signals_start(trap_signal, dying);
     process_begin(&hooks);
     interpose_start(&machine, &view);
+    if (option_choice(&options, OPT_PATCH) == 0 && bus.unassigned != UNASSIGNED_FAULT)
+        patch_start();
     debug(DIRTY, 1, "dirty pages: %s", dirty_mode_name());
     debug(MEM, 1, "%u banks, %u windows, %u of ports, %u ranges of trapped pages", desc.nbanks, desc.nwindows,
           desc.nports, view.ntrapped);

@@ -232,6 +232,54 @@ END
     assert_output "5 17"
 }
 
+@test "accesses of processes that write no log have numbers too, in the order of the machine" {
+    scratch
+    logged MMIOSHIM_BACKTRACE=0 MMIOSHIM_MAP="$map" sh -c "busybox devmem 0x40000010 32 1
+        MMIOSHIM_LOG=none busybox devmem 0x40000010
+        busybox devmem 0x40000010
+        MMIOSHIM_LOG=none busybox devmem 0x40000ffc
+        MMIOSHIM_LOG=none busybox devmem 0x40001ffc
+        MMIOSHIM_LOG=none busybox devmem 0x10000100
+        busybox devmem 0x40000010"
+    assert_success
+    assert_equal "$(numbers | tr '\n' ' ')" "1 3 7 "
+    assert_count 1 '^\[EXIT\] 7 accesses \(6 reads, 1 writes\), 0 lint, 0 lost$'
+}
+
+@test "the same of four processes at once: as many accesses before each as the register shows" {
+    scratch
+    logged MMIOSHIM_BACKTRACE=0 MMIOSHIM_MAP="$map" sh -c "MMIOSHIM_LOG=none $GUESTS/b_hammer add 3000 &
+        MMIOSHIM_LOG=none $GUESTS/b_hammer add 3000 &
+        $GUESTS/b_hammer add 400 & $GUESTS/b_hammer add 400
+        wait; busybox devmem 0x40000008"
+    assert_success
+    assert_output 0x00001A90 # 6800
+    # Each addition is a read and a write. That of #N finds what N-1 accesses left.
+    run python3 - "$log" <<'END'
+import re, sys
+count = 0
+for op, value, number in re.findall(r'\+0x8 (read|write)4 (0x[0-9a-f]+) #(\d+)$', open(sys.argv[1]).read(), re.M):
+    before = 2 * int(value, 16) if op == 'read' else 2 * int(value, 16) - 1
+    assert int(number) == before + 1, (op, value, number)
+    count += 1
+print(count, number)
+END
+    assert_output "1601 13601"
+    assert_count 1 '^\[EXIT\] 13601 accesses \(6801 reads, 6800 writes\), 0 lint, 0 lost$'
+}
+
+@test "a log of each process counts what its own threads did, and not what its parent did" {
+    scratch
+    log=$BATS_TEST_TMPDIR/log
+    run shim MMIOSHIM_LOG="$log.%p" MMIOSHIM_MAP="$map" MMIOSHIM_LOG_FILTER=device=uart@10000000 "$GUESTS/b_hammer" sum 2 4 20
+    assert_success
+    # The parent looks at the three sums; a compare-and-swap may fail and be made again.
+    assert_equal "$(cat "$log".* | sed -n 's/^\[EXIT\] \([0-9]*\) .*/\1/p' | wc -l)" 3
+    assert_equal "$(cat "$log".* | grep -c '^\[EXIT\] 3 accesses (3 reads, 0 writes)')" 1
+    run awk '/^\[EXIT\]/ && $2 > 3 { n++; if ($2 < 560 || $6 + 0 < 240) bad++ } END { print n, bad + 0 }' "$log".*
+    assert_output "2 0"
+}
+
 @test "a process killed in the middle of its accesses: the others go on, the transcript stays in order" {
     scratch
     cat > "$BATS_TEST_TMPDIR/kill.sh" <<'END'

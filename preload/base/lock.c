@@ -4,91 +4,20 @@
 #include <linux/futex.h>
 #include <time.h>
 
-#include "base/fmt.h"
-#include "base/mem.h"
+#include "base/process.h"
 #include "base/sys.h"
 #include "base/trapsafe.h"
 
-#define WAITERS 0x80000000u
+#define WAITERS  0x80000000u
+#define REVOKING 0x80000000u
+
+/* How long a bias has to last, in milliseconds, to have been worth it, and not to have been. */
+#define LONG_ENOUGH 100u
+#define TOO_SHORT   10u
 
 static long futex(u32 *word, int op, u32 value, const struct timespec *timeout)
 {
     return sys(SYS_futex, word, op, value, timeout);
-}
-
-struct stat_line {
-    char state;
-    u64 parent;
-    u64 threads;
-    u64 start; /* clock ticks after boot */
-};
-
-static u64 read_number(const char *p)
-{
-    u64 value = 0;
-
-    while (*p >= '0' && *p <= '9')
-        value = value * 10 + (u64)(*p++ - '0');
-    return value;
-}
-
-/* Fields 3, 4, 20 and 22 of proc(5)'s stat: the name in parentheses may itself hold parentheses. */
-static bool read_stat(u32 pid, struct stat_line *line)
-{
-    char path[32];
-    char text[1024];
-    struct fmt f = FMT_INIT(path);
-    const char *p;
-    long n;
-
-    fmt_str(&f, "/proc/");
-    fmt_dec(&f, pid);
-    fmt_str(&f, "/stat");
-    n = sys_read_file(fmt_end(&f), text, sizeof(text) - 1);
-    if (n <= 0)
-        return false;
-    text[n] = 0;
-    p = strrchr(text, ')');
-    if (!p || p[1] != ' ')
-        return false;
-    line->state = p[2];
-    p += 2;
-    for (int field = 3; field < 22; field++) {
-        p = strchr(p, ' ');
-        if (!p)
-            return false;
-        p++;
-        if (field + 1 == 4)
-            line->parent = read_number(p);
-        if (field + 1 == 20)
-            line->threads = read_number(p);
-    }
-    line->start = read_number(p);
-    return true;
-}
-
-u64 process_start(u32 pid)
-{
-    struct stat_line line = {0};
-
-    return read_stat(pid, &line) ? line.start : 0;
-}
-
-u32 process_parent(u32 pid)
-{
-    struct stat_line line = {0};
-
-    return read_stat(pid, &line) ? (u32)line.parent : 0;
-}
-
-bool process_alive(u32 pid, u64 start)
-{
-    struct stat_line line = {0};
-
-    if (!read_stat(pid, &line))
-        return sys(SYS_kill, pid, 0) != -ESRCH;
-    /* The first thread may have ended by pthread_exit, and the process lives on. */
-    return ((line.state != 'Z' && line.state != 'X') || line.threads > 1) && (start == 0 || line.start == start);
 }
 
 void lock_forget(struct lock *lock, const struct lock_self *self)
@@ -101,6 +30,67 @@ void lock_forget(struct lock *lock, const struct lock_self *self)
     if (__atomic_compare_exchange_n(&lock->owner, &seen, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED) && (seen & WAITERS))
         futex(&lock->owner, FUTEX_WAKE, 1, NULL);
 }
+
+/* --- bias --- */
+
+/* A clock that needs no time stamp counter, which a program may have forbidden itself (PR_SET_TSC). */
+static u32 milliseconds(void)
+{
+    struct timespec now = {0, 0};
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (u32)((u64)now.tv_sec * 1000 + (u64)now.tv_nsec / 1000000);
+}
+
+/*
+ * The owner of the lock takes away the bias that somebody else has. One that dies in the middle leaves the mark, and
+ * the next owner waits for the lane again. True: whoever was inside died there.
+ */
+static bool revoke(struct lock *lock, const struct lock_self *self)
+{
+    u32 bias = __atomic_fetch_or(&lock->bias, REVOKING, __ATOMIC_SEQ_CST) & ~REVOKING;
+    bool died = bias && lane_evict(bias - 1, lock, self);
+    u32 lasted = milliseconds() - lock->since;
+
+    if (lasted >= LONG_ENOUGH && lock->reluctant)
+        lock->reluctant--;
+    else if (lasted < TOO_SHORT && lock->reluctant < LOCK_RELUCTANT)
+        lock->reluctant++;
+    lock->revoked++;
+    lock->streak = 0;
+    __atomic_store_n(&lock->bias, 0, __ATOMIC_RELEASE);
+    return died;
+}
+
+bool lock_ripe(const struct lock *lock, const struct lock_self *self)
+{
+    u32 doubled = MIN(lock->reluctant, LOCK_RELUCTANT);
+
+    return lock->last == self->tid && lock->streak + 1 >= LOCK_STREAK << doubled;
+}
+
+void lock_release_biased(struct lock *lock, const struct lock_self *self)
+{
+    bool alone = !(__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) & WAITERS);
+
+    if (lock->bias) { /* to this thread */
+        lock_release(lock, self);
+        return;
+    }
+    if (alone && self->lane && lock_ripe(lock, self)) {
+        lock->since = milliseconds();
+        lock->streak = 0;
+        __atomic_store_n(&lock->bias, self->bias, __ATOMIC_RELAXED);
+    } else if (alone && lock->last == self->tid) {
+        lock->streak += lock->streak < UINT32_MAX - 1;
+    } else {
+        lock->last = self->tid;
+        lock->streak = alone;
+    }
+    lock_release(lock, self);
+}
+
+/* --- take and release --- */
 
 /* Did the holder die? Called after a while of waiting, never on the fast path. */
 static bool holder_is_dead(const struct lock *lock, u32 owner)
@@ -115,21 +105,22 @@ static bool holder_is_dead(const struct lock *lock, u32 owner)
     return sys(SYS_tgkill, pid, owner & ~WAITERS, 0) == -ESRCH;
 }
 
-static void own(struct lock *lock, const struct lock_self *self)
+/* The word is ours. True: who was inside by bias died there. */
+static bool own(struct lock *lock, const struct lock_self *self)
 {
+    u32 bias = __atomic_load_n(&lock->bias, __ATOMIC_RELAXED);
+
     __atomic_store_n(&lock->pid, self->pid, __ATOMIC_RELAXED);
     __atomic_store_n(&lock->start, self->start, __ATOMIC_RELAXED);
+    return unlikely(bias && bias != self->bias) && revoke(lock, self);
 }
 
 bool lock_take(struct lock *lock, const struct lock_self *self)
 {
     u32 seen = 0;
 
-    if (likely(__atomic_compare_exchange_n(&lock->owner, &seen, self->tid, false, __ATOMIC_ACQUIRE,
-                                           __ATOMIC_RELAXED))) {
-        own(lock, self);
-        return false;
-    }
+    if (likely(__atomic_compare_exchange_n(&lock->owner, &seen, self->tid, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)))
+        return own(lock, self);
     for (;;) {
         struct timespec patience = {.tv_nsec = 50 * 1000 * 1000};
         u32 before = seen;
@@ -137,10 +128,8 @@ bool lock_take(struct lock *lock, const struct lock_self *self)
         if (seen == 0) {
             /* Others may still sleep: keep the mark, one needless wake at most. */
             if (__atomic_compare_exchange_n(&lock->owner, &seen, self->tid | WAITERS, false, __ATOMIC_ACQUIRE,
-                                            __ATOMIC_RELAXED)) {
-                own(lock, self);
-                return false;
-            }
+                                            __ATOMIC_RELAXED))
+                return own(lock, self);
             continue;
         }
         if (!(seen & WAITERS)) {

@@ -21,7 +21,14 @@ void bus_lock(struct bus_device *device, const struct lock_self *self)
 
 void bus_unlock(struct bus_device *device, const struct lock_self *self)
 {
-    lock_release(&device->shared->lock, self);
+    lock_release_biased(&device->shared->lock, self);
+}
+
+void bus_leave_taken(struct bus_device *device, struct lock_self *self)
+{
+    if (unlikely(!self->lane && !self->laneless && lock_ripe(&device->shared->lock, self)))
+        lane_claim(self);
+    bus_unlock(device, self);
 }
 
 bool bus_nobody(const struct bus *bus, void *data, unsigned width)
@@ -177,20 +184,25 @@ static enum mmioshim_status split(struct pieces *p, u64 offset, u8 *data, unsign
     return MMIOSHIM_OK;
 }
 
-static enum mmioshim_status access_pieces(struct pieces *p, u64 offset, u8 *data, unsigned width)
+/* The device was asked for these bytes as a whole. */
+static enum mmioshim_status answered(struct pieces *p, u64 offset, u8 *data, unsigned width, enum mmioshim_status status)
 {
-    const struct mmioshim_class *class = p->d->dev.class;
-    enum mmioshim_status status = MMIOSHIM_BAD_WIDTH;
-
-    if (takes_width(class, width))
-        status = access_once(p->d, offset, data, width, p->write);
     if (status == MMIOSHIM_BAD_WIDTH)
         lint_width(p->d, width, p->note);
-    if (status == MMIOSHIM_BAD_WIDTH && class->split)
+    if (status == MMIOSHIM_BAD_WIDTH && p->d->dev.class->split)
         return split(p, offset, data, width);
     if (status != MMIOSHIM_WAIT)
         settle(p, status, data, width);
     return status == MMIOSHIM_WAIT ? status : MMIOSHIM_OK;
+}
+
+static enum mmioshim_status access_pieces(struct pieces *p, u64 offset, u8 *data, unsigned width)
+{
+    enum mmioshim_status status = MMIOSHIM_BAD_WIDTH;
+
+    if (takes_width(p->d->dev.class, width))
+        status = access_once(p->d, offset, data, width, p->write);
+    return answered(p, offset, data, width, status);
 }
 
 static void find_register(struct bus_device *d, u64 offset, bool write, struct bus_note *note)
@@ -211,6 +223,14 @@ static void note_nothing(struct bus_note *note)
     note->rule = NULL;
 }
 
+static void finish(const struct pieces *p, enum mmioshim_status status)
+{
+    if (status != MMIOSHIM_WAIT)
+        p->note->unassigned = !p->ok;
+    if (p->note->unassigned)
+        p->note->rule = NULL;
+}
+
 enum mmioshim_status bus_access(struct bus *bus, struct bus_device *device, u64 offset, void *data, unsigned width,
                                 bool write, struct bus_note *note)
 {
@@ -229,10 +249,19 @@ enum mmioshim_status bus_access(struct bus *bus, struct bus_device *device, u64 
     }
     find_register(device, offset, write, note);
     status = access_pieces(&p, offset, data, width);
-    if (status != MMIOSHIM_WAIT)
-        note->unassigned = !p.ok;
-    if (note->unassigned)
-        note->rule = NULL;
+    finish(&p, status);
+    return status;
+}
+
+enum mmioshim_status bus_answered(struct bus *bus, struct bus_device *device, u64 offset, void *data, unsigned width,
+                                  bool write, enum mmioshim_status status, struct bus_note *note)
+{
+    struct pieces p = {bus, device, note, write, false, false};
+
+    note_nothing(note);
+    find_register(device, offset, write, note);
+    status = answered(&p, offset, data, width, status);
+    finish(&p, status);
     return status;
 }
 

@@ -65,8 +65,31 @@ void bus_stop(struct bus *bus);
 /* The host end of a device: its descriptors may have had to move. Any context. */
 struct backend *bus_end(struct bus_device *device);
 
+/* Holds a device, or more than one, in any way that the thread likes. Not between bus_enter() and bus_leave(). */
 void bus_lock(struct bus_device *device, const struct lock_self *self);
 void bus_unlock(struct bus_device *device, const struct lock_self *self);
+/* bus_leave() without a biased lock: the thread gets a lane when it would be of use. */
+void bus_leave_taken(struct bus_device *device, struct lock_self *self);
+
+/*
+ * Holds one device for one access, at almost no cost for the thread that had it last. Tells how, for bus_leave().
+ * Asynchronous signals are masked or deferred in between.
+ */
+static inline bool bus_enter(struct bus_device *device, const struct lock_self *self)
+{
+    if (likely(lock_enter(&device->shared->lock, self)))
+        return true;
+    bus_lock(device, self);
+    return false;
+}
+
+static inline void bus_leave(struct bus_device *device, struct lock_self *self, bool biased)
+{
+    if (likely(biased))
+        lock_exit(self);
+    else
+        bus_leave_taken(device, self);
+}
 
 /*
  * One access of `width` bytes (1 to 64) at an offset of the window, wholly
@@ -76,10 +99,23 @@ void bus_unlock(struct bus_device *device, const struct lock_self *self);
  */
 enum mmioshim_status bus_access(struct bus *bus, struct bus_device *device, u64 offset, void *data, unsigned width,
                                 bool write, struct bus_note *note);
+/*
+ * The rest of bus_access() for who has asked the device himself, by its class's read or write with a width that it
+ * takes, and has got `status`: neither MMIOSHIM_OK, with which there is no rest, nor MMIOSHIM_WAIT. data: as read.
+ */
+enum mmioshim_status bus_answered(struct bus *bus, struct bus_device *device, u64 offset, void *data, unsigned width,
+                                  bool write, enum mmioshim_status status, struct bus_note *note);
 /* Fills data with what an address shows where nobody is. False: MMIOSHIM_UNASSIGNED=fault. */
 bool bus_nobody(const struct bus *bus, void *data, unsigned width);
 /* Waits until the host end is ready, at most timeout_ms. No lock held. */
 void bus_wait(struct bus_device *device, int timeout_ms);
+/* Did devices ask for something on this thread that bus_take_requests() would tell? */
+static inline bool bus_requested(void)
+{
+    __attribute__((visibility("hidden"))) extern __thread struct bus_requests bus_requests;
+
+    return bus_requests.end || bus_requests.reset || bus_requests.nirqs;
+}
 /* What devices asked for on this thread since the last call. False: nothing, *taken is unchanged. */
 bool bus_take_requests(struct bus_requests *taken);
 /* Resets all devices. */

@@ -19,12 +19,26 @@
 #include <ucontext.h>
 
 #include "base/fmt.h"
+#include "base/range.h"
 #include "base/types.h"
 
 #define CALL_STACK (256u << 10) /* also for the frames of many signals that come at once */
 #define CALL_MAX   512 /* numbers of calls are below this */
 
 struct site;
+
+/* An access of a patched site, which is a call to us as well; offsets are known to patch/entry.S. */
+struct call_patch {
+    u64 rsp;         /* of the program */
+    u64 next, later; /* where it goes on; and where, when a signal was deferred */
+    u64 full;        /* the function that gets all registers */
+    u64 status;      /* the program ends with it */
+};
+
+/* What calls_resume() makes of a thread's registers. */
+struct call_resume {
+    u64 rip, rax, rcx, r11;
+};
 
 /* A call on its way, one for each thread. Offsets are known to entry.S. */
 struct call {
@@ -47,6 +61,9 @@ struct call {
     u64 redirect;
     bool late;      /* a SIGSEGV was sent meanwhile */
     bool waited;    /* calls_interrupted(): the signal ended a call with `waiting` */
+    struct call_resume resume;
+    struct call_patch patch;
+    const ucontext_t *waited_in; /* calls_interrupted() was asked early, and this is whose signal ended a call with `waiting` */
 };
 
 /* What a function that interposes answers. */
@@ -69,6 +86,8 @@ void calls_start(const call_function *table);
 void calls_mapped(u64 base, u64 length);
 /* Is there code in a range that calls_mapped() was told of? */
 bool calls_code(u64 base, u64 length);
+/* Where in a range code was rewritten; how many places there are, of which `most` are told. Any context. */
+unsigned calls_sites_in(struct range within, struct range *found, unsigned most);
 /* It was unmapped: its sites are gone. */
 void calls_unmapped(u64 base, u64 length);
 /* In the child of fork. */
@@ -91,12 +110,17 @@ void calls_thread(struct call *call);
 
 /*
  * The context of a signal: where our code was interrupted around a call, it becomes what the program would have
- * seen. False: the signal must wait until the call is over (calls_defer).
+ * seen. fault: the instruction there raised the signal. False: the signal must wait until the call is over (calls_defer).
  */
-bool calls_interrupted(ucontext_t *uc);
+bool calls_interrupted(ucontext_t *uc, bool fault);
 /* Sends the signal again, to be delivered when the call is over. `also`: signals to block besides the asynchronous ones. */
 void calls_defer(int sig, const siginfo_t *info, ucontext_t *uc, u64 also);
 
+/*
+ * Goes on in the program with all registers as they are, but those in call->resume, on the stack that rsp points to, and
+ * with call->mask: what was deferred is delivered there. r11: the call. Jumped to.
+ */
+extern const char calls_resume[];
 /*
  * A system call in the place of the program's that may block. A signal that arrives ends it: -EINTR, or CALLS_AGAIN
  * where the kernel would have restarted it (answer CALL_AGAIN then). Only from a function that interposes.

@@ -368,6 +368,23 @@ void calls_start(const call_function *table)
     calls_table(table);
 }
 
+unsigned calls_sites_in(struct range within, struct range *found, unsigned most)
+{
+    u32 n = __atomic_load_n(&npools, __ATOMIC_ACQUIRE);
+    unsigned count = 0;
+
+    for (u32 i = 0; i < n; i++)
+        for (u32 k = 0; k < pools[i].count; k++) {
+            const struct site *s = &pools[i].sites[k];
+            u64 from = s->at - MAX(s->before, (u8)MOVE_SIZE);
+            struct range r = {from, MAX(s->resume, s->at + 2) - from};
+
+            if (s->at && range_overlaps(r, within) && count++ < most)
+                found[count - 1] = r;
+        }
+    return count;
+}
+
 /* --- code that comes and goes --- */
 
 #define MAPPED 64

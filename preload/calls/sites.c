@@ -6,74 +6,11 @@
  * core, 10.6.2). The one file of the library that uses vector registers, for
  * the search: it runs at start, and where they are kept.
  */
+#include "base/ehframe.h"
 #include "base/mem.h"
 #include "base/range.h"
 #include "calls/site.h"
 #include "cpu/cpu.h"
-
-/* --- functions --- */
-
-struct function {
-    u64 begin, end;
-    i64 index; /* in the table, for its neighbours */
-};
-
-struct table {
-    const u8 *hdr;
-    i64 count;
-};
-
-static i32 read_s32(const u8 *p)
-{
-    i32 v;
-
-    memcpy(&v, p, 4);
-    return v;
-}
-
-/* The encodings that linkers write: eh_frame pcrel sdata4, count udata4, table datarel sdata4. */
-static struct table table_of(const struct text *text)
-{
-    const u8 *h = text->eh_frame_hdr;
-
-    if (!h || h[0] != 1 || h[1] != 0x1b || h[2] != 0x03 || h[3] != 0x3b)
-        return (struct table){0};
-    return (struct table){h, read_s32(h + 8)};
-}
-
-/* Entry i: where its function begins, and how long it is (from its FDE, which must agree). */
-static struct function function_at(const struct table *t, i64 i)
-{
-    const u8 *entry = t->hdr + 12 + 8 * i, *fde;
-    struct function f = {0};
-
-    if (i < 0 || i >= t->count)
-        return f;
-    f.begin = (u64)t->hdr + (u64)(i64)read_s32(entry);
-    fde = t->hdr + read_s32(entry + 4);
-    if ((u64)(fde + 8) + (u64)(i64)read_s32(fde + 8) != f.begin)
-        return (struct function){0};
-    f.end = f.begin + (u32)read_s32(fde + 12);
-    f.index = i;
-    return f;
-}
-
-static struct function function_of(const struct table *t, u64 pc)
-{
-    i64 low = 0, high = t->count;
-    struct function f;
-
-    while (high - low > 1) {
-        i64 middle = (low + high) / 2;
-
-        if ((u64)t->hdr + (u64)(i64)read_s32(t->hdr + 12 + 8 * middle) <= pc)
-            low = middle;
-        else
-            high = middle;
-    }
-    f = function_at(t, low);
-    return pc - f.begin < f.end - f.begin ? f : (struct function){0};
-}
 
 /* --- padding between functions --- */
 
@@ -122,12 +59,12 @@ static u64 take_gap(u64 begin, u64 end, u64 low, u64 high)
     return begin;
 }
 
-static u64 find_gap(const struct text *text, const struct table *t, const struct function *f, u64 at)
+static u64 find_gap(const struct text *text, const struct eh_table *t, const struct eh_function *f, u64 at)
 {
     u64 low = at + 2 - 128, high = at + 2 + 127;
 
     for (i64 i = f->index - 6; i <= f->index + 6; i++) {
-        struct function here = function_at(t, i), next = function_at(t, i + 1);
+        struct eh_function here = eh_function_at(t, i), next = eh_function_at(t, i + 1);
         bool usable = here.begin && next.begin > here.end && here.end >= low && here.end <= high;
         u64 gap;
 
@@ -181,7 +118,7 @@ struct survey {
     bool whole;  /* the function was decoded to its end */
 };
 
-static void survey(const struct function *f, u64 at, struct survey *s)
+static void survey(const struct eh_function *f, u64 at, struct survey *s)
 {
     struct cpu_flow flow;
     u64 pc;
@@ -282,9 +219,9 @@ static bool in_step(const struct text *text, const u8 *p)
 }
 
 /* How the site is rewritten. False: it is no system call for all we know. */
-static bool classify(const struct text *text, const struct table *t, const u8 *p, struct found *found)
+static bool classify(const struct text *text, const struct eh_table *t, const u8 *p, struct found *found)
 {
-    struct function f = {0};
+    struct eh_function f = {0};
     struct survey s = {.there = false};
     u64 at = (u64)p;
     unsigned before = 0; /* length of the instruction before it, if that is known */
@@ -294,7 +231,7 @@ static bool classify(const struct text *text, const struct table *t, const u8 *p
     if (numbered(text, p, &number) && number == SIGRETURN)
         return false; /* unwinders and debuggers know the return from a signal handler by its bytes */
     if (t->count > 0)
-        f = function_of(t, at);
+        f = eh_function_of(t, at);
     if (f.begin) { /* constants in code may look like anything: only decoding tells */
         survey(&f, at, &s);
         if (!s.there)
@@ -349,7 +286,7 @@ static const u8 *next_pair(const u8 *p, const u8 *end)
 void sites_find(const struct text *text, void (*each)(void *context, const struct found *found), void *context)
 {
     const u8 *end = text->base + text->size, *p = text->base;
-    struct table table = table_of(text);
+    struct eh_table table = eh_table_of(text->eh_frame_hdr);
     struct found found;
 
     for (; (p = next_pair(p, end)); p += 2)

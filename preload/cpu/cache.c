@@ -120,6 +120,14 @@ const struct cpu_insn *cpu_lookup(u64 rip)
     return insn;
 }
 
+const struct cpu_insn *cpu_intern(const u8 *bytes, unsigned avail)
+{
+    struct cpu_insn insn;
+    bool more;
+
+    return cpu_decode(&insn, bytes, avail, &more) ? intern(&insn) : NULL;
+}
+
 void cpu_forget(void)
 {
     for (u64 i = 0; slots && i < SLOTS; i++)

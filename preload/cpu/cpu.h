@@ -117,6 +117,8 @@ bool cpu_decode(struct cpu_insn *insn, const u8 *bytes, unsigned avail, bool *mo
  * decoder knows, or rip cannot be read (the fault handler must ask cpu_stub_fault). Any context.
  */
 const struct cpu_insn *cpu_lookup(u64 rip);
+/* The same for bytes that are given (1 to 15). NULL: no instruction, or it goes on behind them. Any context. */
+const struct cpu_insn *cpu_intern(const u8 *bytes, unsigned avail);
 /* Forgets the cache (code was unmapped). Any context. */
 void cpu_forget(void);
 

@@ -5,10 +5,13 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/fds.h"
+#include "base/lanes.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "interpose/interpose.h"
@@ -17,6 +20,7 @@
 #include "trap/backtrace.h"
 #include "trap/signals.h"
 #include "trap/thread.h"
+#include "patch/patch.h"
 #include "trap/trap.h"
 
 static struct process_hooks hooks;
@@ -51,10 +55,15 @@ enum call_answer call_exit_group(struct call *call)
     return CALL_PASS;
 }
 
+void trap_end(int status)
+{
+    exit(status);
+}
+
 /* Runs with the program's stack, outside the handler: like a call of exit() at the place of the access. */
 static void end_here(int status)
 {
-    exit(status);
+    trap_end(status);
 }
 
 void trap_end_program(ucontext_t *uc, int status)
@@ -240,7 +249,10 @@ enum call_answer call_clone(struct call *call)
         return CALL_PASS;
     member_expect(interpose_machine->arena, 1);
     alias_hold(); /* the child gets a whole table, and mappings that agree with it */
+    patch_hold(); /* and no text that is half changed */
     pid = do_fork(call, &f);
+    if (pid)
+        patch_release();
     if (pid)
         alias_release();
     if (pid < 0)
@@ -251,6 +263,22 @@ enum call_answer call_clone(struct call *call)
             call->rsp = f.stack;
     }
     return call_done(call, pid);
+}
+
+/* --- what the program forbids itself --- */
+
+enum call_answer call_prctl(struct call *call)
+{
+    if ((u32)call->a[0] == PR_SET_SECCOMP)
+        lanes_sandboxed();
+    return CALL_PASS;
+}
+
+enum call_answer call_seccomp(struct call *call)
+{
+    if ((u32)call->a[0] == SECCOMP_SET_MODE_STRICT || (u32)call->a[0] == SECCOMP_SET_MODE_FILTER)
+        lanes_sandboxed();
+    return CALL_PASS;
 }
 
 /* --- start --- */

@@ -19,7 +19,7 @@
 
 static struct alias *table;
 static u32 count;
-static u32 sequence;
+u32 alias_sequence;
 static u32 holder; /* 0: nobody, 1: somebody, 2: somebody, and others wait */
 
 /*
@@ -57,13 +57,13 @@ static void touch_stack(void)
 static void change_begin(void)
 {
     touch_stack();
-    __atomic_store_n(&sequence, sequence + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&alias_sequence, alias_sequence + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 static void change_end(void)
 {
-    __atomic_store_n(&sequence, sequence + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&alias_sequence, alias_sequence + 1, __ATOMIC_RELEASE);
 }
 
 void alias_after_fork(void)
@@ -73,7 +73,7 @@ void alias_after_fork(void)
     /* A thread of the parent that held the table is not here to let go of it. */
     holder = 0;
     depth = 0;
-    sequence += sequence & 1;
+    alias_sequence += 2 - (alias_sequence & 1); /* the table changes below */
     for (u32 i = 0; i < count; i++)
         if (!table[i].alone)
             table[kept++] = table[i];
@@ -106,7 +106,7 @@ bool alias_next(u64 addr, struct alias *alias)
     do {
         u32 at;
 
-        while (((before = __atomic_load_n(&sequence, __ATOMIC_ACQUIRE)) & 1) && !depth) {
+        while (((before = __atomic_load_n(&alias_sequence, __ATOMIC_ACQUIRE)) & 1) && !depth) {
             alias_hold(); /* asleep until it is changed */
             alias_release();
         }
@@ -115,7 +115,7 @@ bool alias_next(u64 addr, struct alias *alias)
         if (found)
             *alias = table[at];
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    } while (!depth && __atomic_load_n(&sequence, __ATOMIC_RELAXED) != before);
+    } while (!depth && __atomic_load_n(&alias_sequence, __ATOMIC_RELAXED) != before);
     return found;
 }
 

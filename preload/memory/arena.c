@@ -87,7 +87,8 @@ static u64 lay_out(struct arena *arena, const struct machine_desc *desc, const s
     u64 at = page_up(sizeof(struct arena));
     u64 members = at;
     u64 devices = members + page_up(ARENA_MEMBERS * sizeof(struct arena_member));
-    u64 dirty = devices + page_up(machine_devices(desc) * sizeof(struct arena_device));
+    u64 lanes = devices + page_up(machine_devices(desc) * sizeof(struct arena_device));
+    u64 dirty = lanes + page_up(lanes_bytes());
     u64 fdt = dirty + page_up(machine_dirty_start(desc, desc->nbanks) / 8);
     struct arena_device *table = NULL;
 
@@ -95,6 +96,7 @@ static u64 lay_out(struct arena *arena, const struct machine_desc *desc, const s
     if (arena) {
         arena->members = members;
         arena->devices = devices;
+        arena->lanes = lanes;
         arena->dirty = dirty;
         arena->fdt = fdt;
         arena->fdt_size = desc->fdt_size;
@@ -242,6 +244,7 @@ bool arena_sound(struct arena *arena, const struct machine_desc *desc)
         arena->pages != ram_bytes(desc) / PAGE_SIZE ||
         !inside(arena, arena->members, ARENA_MEMBERS * sizeof(struct arena_member)) ||
         !inside(arena, arena->devices, arena->ndevices * sizeof(struct arena_device)) ||
+        (arena->lanes & ~PAGE_MASK) || !inside(arena, arena->lanes, lanes_bytes()) ||
         !inside(arena, arena->dirty, arena->dirty_bits / 8))
         return false;
     for (u32 i = 0; i < arena->ndevices; i++)
@@ -426,8 +429,8 @@ struct arena_counters machine_totals(struct arena *arena)
     for (u32 i = 0; i < arena->ndevices; i++) {
         const struct arena_device *d = &arena_devices(arena)[i];
 
-        totals.reads += d->reads;
-        totals.writes += d->writes;
+        totals.reads += d->reads + d->quiet[0];
+        totals.writes += d->writes + d->quiet[1];
     }
     totals.accesses = totals.reads + totals.writes;
     return totals;

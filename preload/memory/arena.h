@@ -16,7 +16,7 @@
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 3u /* 2: devices of the I/O port space behind those of memory; 3: members_used */
+#define ARENA_VERSION 4u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 
@@ -34,15 +34,18 @@ struct arena_member {
     u64 namespace; /* its pid namespace: numbers mean nothing elsewhere */
 };
 
+/* The first cache line is all that an access needs which nobody wants a record of. */
 struct arena_device {
     struct lock lock;
-    u16 class;   /* number in devices.def */
+    u64 quiet[2]; /* such reads and writes, counted under the lock */
+    u16 class __attribute__((aligned(64))); /* number in devices.def */
     u16 window;  /* index into the description's windows */
     u32 pty;     /* number + 1 of the pty that is its host end, 0: none */
     u64 state;   /* offset in the arena */
     u64 state_size;
     u64 lines;   /* interrupt lines that are high, bit per line */
-    u64 reads, writes; /* accesses, counted under the lock */
+    u64 reads, writes; /* the other accesses, counted under the lock */
+    u64 numbered;      /* how many of the quiet ones next_seq knows of. Under log_lock */
 };
 
 /* A log that has its [MEM] block. */
@@ -73,6 +76,8 @@ struct arena {
     struct lock log_lock;
     u32 log_writing; /* the holder of log_lock has taken a number and not yet written its line */
     u64 next_seq;  /* last event number given */
+    u64 quiet_holes, numbered_holes; /* as in struct arena_device */
+    u32 quiet_begun; /* quiet accesses happen */
     u32 next_stack;
     u32 pid_ordinals, tid_ordinals;
     struct arena_counters counters;
@@ -85,6 +90,7 @@ struct arena {
     struct arena_log logs[ARENA_LOGS];
     u32 members_used; /* entries of the table from here on never held anybody: to read all would bring 48 pages to life */
     u64 members; /* offsets of the tables */
+    u64 lanes;
     u64 devices;
     u64 dirty; /* bitmap, bit per page of RAM; each bank begins at a multiple of 64 bits */
     u64 dirty_bits;
@@ -110,6 +116,11 @@ static inline void *arena_at(struct arena *arena, u64 offset)
 static inline struct arena_device *arena_devices(struct arena *arena)
 {
     return arena_at(arena, arena->devices);
+}
+
+static inline struct lock_lanes *arena_lanes(struct arena *arena)
+{
+    return arena_at(arena, arena->lanes);
 }
 
 static inline u64 *arena_dirty(struct arena *arena)
@@ -155,8 +166,6 @@ struct member_rest {
     bool untouched; /* none of those that are left touched the machine */
 };
 struct member_rest member_leave(struct arena *arena, const struct lock_self *self);
-/* In the child of fork, before it joins: it may be the first process of a new pid namespace. */
-void members_after_fork(void);
 /* A child is about to be made that will join (or, negative, was not made): who leaves meanwhile waits for it a moment. */
 void member_expect(struct arena *arena, int children);
 /* What happened on the machine so far: accesses that no device had, and those of all devices. */

@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 
 #include "base/fmt.h"
-#include "base/lock.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "base/sys.h"
 
 #define MAX_ANCESTORS 64

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/errname.h"
+#include "base/process.h"
 #include "base/sys.h"
 #include "devices/classes.h"
 #include "memory/arena.h"
@@ -203,7 +204,7 @@ static struct lock_self own_identity(void)
 {
     u32 pid = (u32)getpid();
 
-    return (struct lock_self){(u32)sys_gettid(), pid, process_start(pid)};
+    return (struct lock_self){.tid = (u32)sys_gettid(), .pid = pid, .start = process_start(pid)};
 }
 
 static void no_irq(struct mmioshim_device *dev, unsigned line, bool level)
@@ -244,6 +245,7 @@ int machine_dir_reset(const char *name, struct fmt *error)
         free(desc);
         return -1;
     }
+    lanes_start(arena_lanes(arena), false);
     for (u32 i = 0; i < arena->ndevices && i < machine_devices(desc); i++)
         reset_device(arena, desc, i, &self);
     scan_members(arena, desc, true);

@@ -1,8 +1,7 @@
 /* The processes of a machine: who takes part, who is gone, who is the last. */
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <time.h>
 
+#include "base/process.h"
 #include "base/sys.h"
 #include "memory/arena.h"
 
@@ -19,27 +18,6 @@ static u32 used(struct arena *arena)
     return MIN(n, ARENA_MEMBERS);
 }
 
-static u64 namespace; /* the pid namespace of this process, 0: not looked up yet */
-
-static u64 own_namespace(void)
-{
-    struct stat st = {0};
-    long fd;
-
-    if (namespace)
-        return namespace;
-    fd = sys_open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC, 0);
-    namespace = fd >= 0 && sys_fstat((int)fd, &st) == 0 ? st.st_ino : 1;
-    if (fd >= 0)
-        sys_close((int)fd);
-    return namespace;
-}
-
-void members_after_fork(void)
-{
-    namespace = 0;
-}
-
 /* Drops entries of processes that ended without leaving. Returns how many are left. Lock held. */
 static unsigned reap(struct arena *arena)
 {
@@ -50,7 +28,7 @@ static unsigned reap(struct arena *arena)
         if (!m[i].pid)
             continue;
         /* Processes of another pid namespace cannot be asked after: they are believed to live. */
-        if (m[i].namespace != own_namespace() || process_alive(m[i].pid, m[i].start)) {
+        if (m[i].namespace != process_namespace() || process_alive(m[i].pid, m[i].start)) {
             alive++;
             continue;
         }
@@ -66,7 +44,7 @@ static struct arena_member *member_find(struct arena *arena, u32 pid)
     struct arena_member *m = members(arena);
 
     for (u32 i = 0; i < used(arena); i++)
-        if (m[i].pid == pid && (!pid || m[i].namespace == own_namespace()))
+        if (m[i].pid == pid && (!pid || m[i].namespace == process_namespace()))
             return &m[i];
     return NULL;
 }
@@ -96,7 +74,7 @@ void member_join(struct arena *arena, const struct lock_self *self, u32 flags)
             arena->pending--;
         mine = member_new(arena);
         if (mine)
-            *mine = (struct arena_member){.pid = self->pid, .start = self->start, .namespace = own_namespace()};
+            *mine = (struct arena_member){.pid = self->pid, .start = self->start, .namespace = process_namespace()};
     }
     if (mine)
         mine->flags |= flags;

@@ -52,6 +52,14 @@ struct stretch {
     bool shared;
 };
 
+/* Changes when any alias does; odd while one does. Any context. */
+static inline u32 alias_epoch(void)
+{
+    __attribute__((visibility("hidden"))) extern u32 alias_sequence;
+
+    return __atomic_load_n(&alias_sequence, __ATOMIC_ACQUIRE);
+}
+
 /* The alias that holds an address; false: none. Any context, lock-free. */
 bool alias_find(u64 addr, struct alias *alias);
 /* The first alias that ends at or behind an address. Any context, lock-free. */

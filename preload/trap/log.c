@@ -10,6 +10,7 @@
 #include "trap/bump.h"
 #include "trap/log_end.h"
 #include "trap/log_names.h"
+#include "trap/log_own.h"
 #include "trap/poll.h"
 #include "trap/ring.h"
 #include "trap/sink.h"
@@ -20,53 +21,64 @@ static enum log_format format;
 static bool json, binary, fold, lint_on, header_done, touched;
 static unsigned show, max_frames;
 static struct trace_filter filter;
-static struct arena_counters mine;
+static struct thread_counts before; /* of the parent, when this process was forked */
 static u16 pid_ordinal; /* of this process, 0: not yet given */
+
+bool log_quiet_begun;
 
 bool log_touched(void)
 {
     return touched;
 }
 
+/* What this process did. */
+static struct arena_counters mine(void)
+{
+    struct thread_counts all = thread_counts();
+    u64 reads = all.accesses[0] - before.accesses[0], writes = all.accesses[1] - before.accesses[1];
+
+    return (struct arena_counters){reads + writes, reads, writes, all.lint - before.lint, all.lost - before.lost};
+}
+
 u64 log_lint_count(void)
 {
-    return mine.lint;
+    return mine().lint;
 }
 
 /* --- the log's lock --- */
 
-static void lose(u64 n)
+static void lose(struct thread *t, u64 n)
 {
     __atomic_fetch_add(&bus->machine->arena->counters.lost, n, __ATOMIC_RELAXED);
-    mine.lost += n;
+    t->counts.lost += n;
     if (binary)
         ring_lost(n);
 }
 
-/* Numbers that were given so far. */
+/* The last number that was given. */
 static u64 last_number(void)
 {
     return __atomic_load_n(&bus->machine->arena->next_seq, __ATOMIC_RELAXED);
 }
 
-static u64 next_number(void)
+struct arena *log_arena(void)
 {
-    return __atomic_add_fetch(&bus->machine->arena->next_seq, 1, __ATOMIC_RELAXED);
+    return bus->machine->arena;
 }
 
 /* A holder that was killed between taking a number and writing the line took that event with it. */
-static void take_log(struct thread *t)
+void log_take(struct thread *t)
 {
     struct arena *arena = bus->machine->arena;
 
     lock_take(&arena->log_lock, &t->self);
     if (unlikely(arena->log_writing)) {
-        lose(1);
+        lose(t, 1);
         arena->log_writing = 0;
     }
 }
 
-static void release_log(struct thread *t)
+void log_release(struct thread *t)
 {
     lock_release(&bus->machine->arena->log_lock, &t->self);
 }
@@ -162,7 +174,7 @@ void log_touch(struct thread *t)
 }
 
 /* The device's lock is held, so its counters need no atomics; a hole has no device, and no lock. */
-static void count(u16 device, bool write)
+static void count(struct thread *t, u16 device, bool write)
 {
     struct arena *arena = bus->machine->arena;
 
@@ -170,8 +182,7 @@ static void count(u16 device, bool write)
         ++*(write ? &arena_devices(arena)[device].writes : &arena_devices(arena)[device].reads);
     else
         __atomic_fetch_add(write ? &arena->counters.writes : &arena->counters.reads, 1, __ATOMIC_RELAXED);
-    ++*(write ? &mine.writes : &mine.reads);
-    mine.accesses++;
+    t->counts.accesses[write]++;
 }
 
 static void copy_text(struct trace_record *rec, const char *text, size_t len)
@@ -229,7 +240,7 @@ static void say_folded(struct thread *owner, void *context)
     memcpy(rec.value, &n, sizeof(n));
     print(&f, &rec);
     if (!sink_put(t->text, f.len, t->blocked))
-        lose(n);
+        lose(t, n);
 }
 
 static void forget_folded(struct thread *owner, void *unused)
@@ -247,9 +258,9 @@ void log_flush(struct thread *t)
         ring_repeat_ends(t, last_number());
         return;
     }
-    take_log(t);
+    log_take(t);
     thread_each(say_folded, t);
-    release_log(t);
+    log_release(t);
 }
 
 /* All that the device was asked so far; its lock is held. */
@@ -257,7 +268,7 @@ static u64 accesses_of(u16 device)
 {
     const struct arena_device *d = &arena_devices(bus->machine->arena)[device];
 
-    return device == TRACE_NONE ? 0 : d->reads + d->writes;
+    return device == TRACE_NONE ? 0 : d->reads + d->writes + d->quiet[0] + d->quiet[1];
 }
 
 static struct poll *poll_of(struct thread *t)
@@ -321,13 +332,13 @@ static void write_access(struct thread *t, struct trace_record *rec, const struc
     if (note->rule && lint_on)
         print_lint(&f, rec, note);
     if (!sink_put(t->text, f.len, t->blocked))
-        lose(1);
+        lose(t, 1);
 }
 
-static void count_lint(void)
+static void count_lint(struct thread *t)
 {
     __atomic_fetch_add(&bus->machine->arena->counters.lint, 1, __ATOMIC_RELAXED);
-    mine.lint++;
+    t->counts.lint++;
 }
 
 bool log_wanted(void)
@@ -335,21 +346,26 @@ bool log_wanted(void)
     return sink_wanted();
 }
 
-void log_count(struct thread *t, u16 device, bool write, const struct bus_note *note)
+void log_quiet_begin(struct thread *t)
 {
     log_touch(t);
-    if (note->rule && lint_on)
-        count_lint();
-    count(device, write);
-    t->unnumbered++;
+    __atomic_store_n(&bus->machine->arena->quiet_begun, 1, __ATOMIC_RELEASE);
+    log_quiet_begun = true;
 }
 
-void log_settle(struct thread *t)
+void log_count(struct thread *t, u16 device, bool write, const struct bus_note *note)
 {
-    if (!t->unnumbered)
+    struct arena *arena = bus->machine->arena;
+
+    if (note->rule && lint_on)
+        count_lint(t);
+    if (likely(device != TRACE_NONE)) {
+        log_quiet(t, &arena_devices(arena)[device], write);
         return;
-    __atomic_fetch_add(&bus->machine->arena->next_seq, t->unnumbered, __ATOMIC_RELAXED);
-    t->unnumbered = 0;
+    }
+    log_quiet_begin(t);
+    count(t, device, write);
+    __atomic_fetch_add(&arena->quiet_holes, 1, __ATOMIC_RELAXED);
 }
 
 /* No lock: readers bring the events into the order of their numbers. */
@@ -367,9 +383,9 @@ static void ring_access(struct thread *t, struct trace_record *rec, const struct
         ring_repeat_ends(t, last_number());
     if (unlikely(fresh))
         ring_stack(t, rec->stack);
-    rec->seq = next_number();
+    rec->seq = log_number(t, false);
     if (unlikely(!(again && fold ? ring_repeat(t, t->poll->seq, rec->seq) : ring_put(t, rec, rec->seq))))
-        lose(1);
+        lose(t, 1);
     else if (unlikely(note->rule && lint_on)) {
         struct trace_record lint = lint_record(rec, note);
 
@@ -386,13 +402,13 @@ static void line_one(struct thread *t, struct trace_record *rec, const struct bu
 {
     struct arena *arena = bus->machine->arena;
 
-    take_log(t);
+    log_take(t);
     arena->log_writing = wanted;
-    rec->seq = next_number();
+    rec->seq = log_number(t, true);
     if (wanted)
         write_access(t, rec, note, stack);
     arena->log_writing = 0;
-    release_log(t);
+    log_release(t);
 }
 
 static void line_access(struct thread *t, struct trace_record *rec, const struct bus_note *note,
@@ -403,7 +419,7 @@ static void line_access(struct thread *t, struct trace_record *rec, const struct
     fill_who(t, rec);
     again = wanted && polls_again(t, rec, note, stack);
     if (again && fold) {
-        rec->seq = next_number();
+        rec->seq = log_number(t, false);
         __atomic_fetch_add(&t->poll->folded, 1, __ATOMIC_RELAXED);
     } else {
         line_one(t, rec, note, stack, wanted);
@@ -422,8 +438,8 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
 
     log_touch(t);
     if (note->rule && lint_on)
-        count_lint();
-    count(rec->device, rec->op == TRACE_WRITE);
+        count_lint(t);
+    count(t, rec->device, rec->op == TRACE_WRITE);
     n = log_names(bus);
     stack.count = 0;
     give_ordinals(t);
@@ -438,7 +454,7 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
     else if (wanted)
         ring_access(t, rec, note, &stack);
     else
-        next_number();
+        log_number(t, false);
 }
 
 void log_event(struct thread *t, struct trace_record *rec, const char *text)
@@ -447,7 +463,7 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
 
     log_touch(t);
     if (rec->type == TRACE_LINT && lint_on)
-        count_lint();
+        count_lint(t);
     if (!sink_wanted() || (rec->type == TRACE_LINT && !lint_on))
         return;
     give_ordinals(t);
@@ -456,17 +472,17 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
     if (binary) {
         ring_repeat_ends(t, last_number());
         if (!ring_put(t, rec, rec->type == TRACE_LINT && rec->seq ? rec->seq : last_number()))
-            lose(1);
+            lose(t, 1);
         return;
     }
     fill_who(t, rec);
-    take_log(t);
+    log_take(t);
     header(rec->time);
     say_folded(t, t);
     print(&f, rec);
     if (!sink_put(t->text, f.len, t->blocked))
-        lose(1);
-    release_log(t);
+        lose(t, 1);
+    log_release(t);
 }
 
 /* --- the end --- */
@@ -474,32 +490,32 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
 void log_finish(struct thread *t, bool last, bool last_to_touch)
 {
     struct arena *arena = bus->machine->arena;
-    struct arena_counters totals;
+    struct arena_counters totals, own = mine();
 
     log_flush(t);
     if (!sink_wanted() || !(sink_per_process() ? touched : last))
         return;
-    take_log(t);
+    log_take(t);
     if (!binary)
         header(wall_clock());
     if (last_to_touch && dirty_mode() != DIRTY_OFF)
         log_end_dirty(t, bus->machine, format);
     totals = machine_totals(arena);
-    log_end_exit(t, bus->machine, format, sink_per_process() ? &mine : &totals);
+    log_end_exit(t, bus->machine, format, sink_per_process() ? &own : &totals);
     if (binary)
         ring_close(t, true);
-    release_log(t);
+    log_release(t);
 }
 
 void log_after_fork(void)
 {
     pid_ordinal = 0;
-    touched = false;
+    touched = log_quiet_begun = false;
     thread_each(forget_folded, NULL);
     sink_after_fork();
     if (binary)
         ring_after_fork(sink_per_process());
-    mine = (struct arena_counters){0};
+    before = thread_counts();
     if (!sink_per_process())
         return;
     header_done = false;
@@ -532,9 +548,9 @@ int log_start(struct bus *b, const struct options *options, struct fmt *error)
     trace_filter_parse(&filter, options->value[OPT_LOG_FILTER], &why);
     if (binary && strcmp(path, "-") == 0)
         return refuse_ring(path, "a binary transcript needs a file", error);
-    take_log(t);
+    log_take(t);
     got = sink_open(b->machine->arena, path, b->machine->joined, binary);
-    release_log(t);
+    log_release(t);
     if (got >= 0 && binary && ring_start(b, *options->value[OPT_LOG_FILTER] && strcmp(options->value[OPT_LOG_FILTER], "all")) < 0)
         return refuse_ring(path, "a binary transcript needs a regular file that can be mapped", error);
     if (got >= 0)

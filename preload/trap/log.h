@@ -25,16 +25,31 @@ void log_access(struct thread *thread, struct trace_record *rec, const struct cp
 /* Does anybody want records of accesses? */
 bool log_wanted(void);
 /*
- * An access that nobody wants a record of: it is counted, and takes a number when log_settle() is called, at the latest
- * before the device's lock is given back: whoever finds the device changed finds the number taken. Trap context.
+ * An access that nobody wants a record of is counted under its device's lock. It takes a number when the next event
+ * that is logged gets one: so numbers are in the order of the machine, and whoever finds the device changed finds the
+ * number taken. Trap context.
  */
 void log_count(struct thread *thread, u16 device, bool write, const struct bus_note *note);
-void log_settle(struct thread *thread);
 /*
  * How often this thread has read the same register at the same place, with the same value, without anything in between: it
  * is waiting. 0: it is not, or nobody wants records. Trap context.
  */
 u64 log_polls(const struct thread *thread);
+extern bool log_quiet_begun; /* in this process */
+void log_quiet_begin(struct thread *thread);
+/* The same at no cost, for a device and without a note. The device's lock is held. */
+static inline void log_quiet(struct thread *thread, struct arena_device *device, bool write)
+{
+    if (unlikely(!log_quiet_begun))
+        log_quiet_begin(thread);
+    device->quiet[write]++;
+    thread->counts.accesses[write]++;
+}
+/*
+ * The number of an event, behind those of all accesses that anybody could know of by now. locked: the log's lock is
+ * held, else it may be taken. Any context, signals masked.
+ */
+u64 log_number(struct thread *thread, bool locked);
 /* Any other event: IRQ, DMA, MARK, LINT, FAULT. text may be NULL. Any context, signals masked. */
 void log_event(struct thread *thread, struct trace_record *rec, const char *text);
 /*

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "memory/dirty.h"
+#include "patch/patch.h"
 #include "trap/backtrace.h"
 #include "trap/log.h"
 #include "trap/ring.h"
@@ -116,6 +117,21 @@ static const struct cpu_insn *behind_breakpoint(struct trap *t)
     return n && cpu_decode(&t->original, code, n, &more) ? &t->original : NULL;
 }
 
+/*
+ * The program's instruction. Where it is a jump of ours by now, that was said before its bytes changed: who asks for them
+ * first, and for that again, is never wrong.
+ */
+static const struct cpu_insn *instruction_at(u64 rip)
+{
+    const struct cpu_insn *insn = patch_insn(rip), *patched;
+
+    if (unlikely(insn != NULL))
+        return insn;
+    insn = cpu_lookup(rip);
+    patched = patch_insn(rip);
+    return patched ? patched : insn;
+}
+
 static enum trap_answer stage_decode(struct trap *t)
 {
     unsigned width;
@@ -123,7 +139,7 @@ static enum trap_answer stage_decode(struct trap *t)
     u16 port;
 
     read_state(t);
-    t->insn = cpu_lookup(t->state.rip);
+    t->insn = instruction_at(t->state.rip);
     t->stepped = t->insn && t->insn->bytes[0] == BREAKPOINT;
     if (unlikely(t->stepped))
         t->insn = behind_breakpoint(t);
@@ -295,6 +311,8 @@ enum trap_answer trap_run(struct trap *t)
         answer = stage_complete(t);
         if (t->outcome == CPU_DONE && unlikely(t->stepped || trace))
             show_step(t, at, trace);
+        else if (t->outcome == CPU_DONE && !t->port)
+            patch_trapped(t->insn, at, t->fault_addr);
     }
     return answer;
 }
@@ -314,7 +332,7 @@ static void report_fault(struct trap *t)
         return;
     read_state(t);
     read_bases(t);
-    t->insn = error & FAULT_FETCH ? NULL : cpu_lookup(t->state.rip);
+    t->insn = error & FAULT_FETCH ? NULL : instruction_at(t->state.rip);
     if (t->insn && cpu_port(t->insn, &t->state, &port, &size, &write)) {
         if (trap_has_ports())
             log_fault(t, port, write, size, true);

@@ -176,7 +176,6 @@ static void lock_device(struct trap *t, struct bus_device *d)
 
 static void unlock_devices(struct trap *t)
 {
-    log_settle(t->thread);
     while (t->nlocked)
         bus_unlock(t->locked[--t->nlocked], &t->thread->self);
 }
@@ -445,18 +444,122 @@ static void log_irq(struct thread *thread, const struct bus_irq *irq)
     log_event(thread, &rec, NULL);
 }
 
-void trap_requests(struct trap *t)
+bool trap_site_requests(struct trap *t, int *status)
 {
     struct bus_requests r;
 
     if (likely(!bus_take_requests(&r)))
-        return;
+        return false;
     for (u32 i = 0; i < r.nirqs; i++)
         log_irq(t->thread, &r.irqs[i]);
     if (r.reset)
         bus_reset(bus, &t->thread->self);
-    if (r.end)
-        trap_end_program(t->uc, r.status);
+    *status = r.status;
+    return r.end;
+}
+
+void trap_requests(struct trap *t)
+{
+    int status;
+
+    if (unlikely(trap_site_requests(t, &status)))
+        trap_end_program(t->uc, status);
+}
+
+/* --- patched sites --- */
+
+bool trap_place(u64 addr, struct trap_place *place)
+{
+    struct range reached;
+    struct segment s;
+    struct alias a;
+
+    if (!alias_find(addr, &a))
+        return false;
+    s.machine = a.machine + (addr - a.range.base);
+    s.span = view_find(view, s.machine);
+    if (s.span.kind != VIEW_WINDOW)
+        return false;
+    reached = (struct range){a.machine, a.range.size};
+    place->window = range_clip(s.span.range, reached);
+    s.machine = place->window.base;
+    place->window.base += a.range.base - a.machine;
+    place->device = &bus->devices[s.span.index];
+    place->offset = device_offset(&s);
+    place->prot = a.prot;
+    return true;
+}
+
+struct bus *trap_the_bus(void)
+{
+    return bus;
+}
+
+void trap_site_begin(struct trap *t, struct thread *thread, const struct cpu_insn *insn)
+{
+    memset(t, 0, sizeof(*t));
+    t->thread = thread;
+    t->insn = insn;
+}
+
+/* Does the operand lie in one window, where the program may do this, and not over the end of its page? */
+static bool site_takes(struct trap *t, u64 addr, unsigned n, bool write)
+{
+    return trap_finds(t, addr) && n <= t->near.size - (addr - t->near.base) && t->near.span.kind == VIEW_WINDOW &&
+           allows(t->near.prot, write) && (n <= 8 || addr % n == 0);
+}
+
+bool trap_site_hold(struct trap *t, u64 addr, unsigned n)
+{
+    return site_takes(t, addr, n, true) && route_hold(t, addr, n);
+}
+
+void trap_site_release(struct trap *t)
+{
+    route_end(t);
+}
+
+struct site_access {
+    struct trap *t;
+    u64 addr;
+    void *data;
+    unsigned n;
+    bool write, done;
+};
+
+static void site_route(void *argument)
+{
+    struct site_access *a = argument;
+
+    a->done = route(a->t, SPACE_PROGRAM, a->addr, a->data, a->n, a->write);
+}
+
+/* A pipe that nobody reads raises a signal, which is taken back; names and frames are found by libraries that use vectors. */
+static void site_logged(struct site_access *a)
+{
+    u64 saved;
+
+    signals_mask(&saved);
+    a->t->thread->blocked = saved;
+    calls_guarded(site_route, a);
+    signals_restore(&saved);
+}
+
+enum trap_site_answer trap_site(struct trap *t, u64 addr, void *data, unsigned n, bool write)
+{
+    struct site_access a = {t, addr, data, n, write, false};
+
+    if (!site_takes(t, addr, n, write))
+        return TRAP_SITE_NONE;
+    if (log_wanted())
+        site_logged(&a);
+    else
+        site_route(&a);
+    if (a.done)
+        return TRAP_SITE_DONE;
+    if (t->wait)
+        bus_wait(t->wait, 50);
+    return t->wait ? TRAP_SITE_WAIT : TRAP_SITE_NONE;
 }
 
 static const char *owner_name(const struct view_span *s)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "base/process.h"
 #include "base/sys.h"
 #include "base/trapsafe.h"
 
@@ -29,8 +30,8 @@ static bool ended(u32 tid)
     return sys(SYS_tgkill, process_id, tid, 0) == -ESRCH;
 }
 
-/* Takes over a slot of a thread that is gone, looking at some of them: what they cost stays bounded. */
-static struct thread *recycle(u32 tid)
+/* Takes over a slot of a thread that is gone, *from, looking at some of them: what they cost stays bounded. */
+static struct thread *recycle(u32 tid, u32 *from)
 {
     u32 n = __atomic_load_n(&nslots, __ATOMIC_ACQUIRE);
 
@@ -38,6 +39,7 @@ static struct thread *recycle(u32 tid)
         struct thread *t = __atomic_load_n(&slots[__atomic_fetch_add(&hand, 1, __ATOMIC_RELAXED) % n], __ATOMIC_ACQUIRE);
         u32 owner = t ? __atomic_load_n(&t->self.tid, __ATOMIC_RELAXED) : tid;
 
+        *from = owner;
         if (owner != tid && (owner == 0 || ended(owner)) &&
             __atomic_compare_exchange_n(&t->self.tid, &owner, tid, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
             return t;
@@ -76,9 +78,20 @@ static struct thread *make(u32 tid)
     return t;
 }
 
+static void inherit_lane(struct lock_self *self, u32 from)
+{
+    lane_inherit(self, from);
+    if ((u32)sys_getpid() == process_id)
+        return;
+    /* A task with our memory that is no thread of ours looks to others as if it had ended. */
+    lane_drop(self);
+    self->laneless = true;
+}
+
 static struct thread *take(u32 tid)
 {
-    struct thread *t = slots ? recycle(tid) : NULL;
+    u32 from = 0;
+    struct thread *t = slots ? recycle(tid, &from) : NULL;
 
     if (!t)
         t = make(tid);
@@ -87,6 +100,7 @@ static struct thread *take(u32 tid)
             read_process();
         t->self.pid = process_id;
         t->self.start = process_started;
+        inherit_lane(&t->self, from);
         t->tid_ordinal = 0;
         t->pid_ordinal = 0;
         t->ring.ready = 0;
@@ -130,11 +144,31 @@ void thread_after_fork(void)
 {
     struct thread *t = thread_self();
 
+    process_after_fork();
+    lanes_after_fork();
     read_process();
     if (!t)
         return;
-    t->self = (struct lock_self){(u32)sys_gettid(), process_id, process_started};
+    t->self = (struct lock_self){.tid = (u32)sys_gettid(), .pid = process_id, .start = process_started};
     t->tid_ordinal = t->pid_ordinal = 0;
+}
+
+struct thread_counts thread_counts(void)
+{
+    struct thread_counts sum = {0};
+    u32 n = slots ? MIN(__atomic_load_n(&nslots, __ATOMIC_ACQUIRE), SLOTS) : 0;
+
+    for (u32 i = 0; i < n; i++) {
+        const struct thread *t = __atomic_load_n(&slots[i], __ATOMIC_ACQUIRE);
+
+        if (!t)
+            continue;
+        sum.accesses[0] += t->counts.accesses[0];
+        sum.accesses[1] += t->counts.accesses[1];
+        sum.lint += t->counts.lint;
+        sum.lost += t->counts.lost;
+    }
+    return sum;
 }
 
 void signals_mask(u64 *saved)

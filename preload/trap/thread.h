@@ -43,8 +43,15 @@ struct ring_thread {
 
 struct poll; /* trap/poll.h */
 
+/* What a thread, and those that had its slot before, did since the process began (or was forked from its parent). */
+struct thread_counts {
+    u64 accesses[2]; /* reads, writes */
+    u64 lint, lost;
+};
+
 struct thread {
     struct lock_self self;
+    struct thread_counts counts;
     u16 pid_ordinal, tid_ordinal; /* 0: not yet seen in the log */
     void *stack;                  /* of THREAD_STACK bytes, a guard page below */
     /* The program's view. */
@@ -60,7 +67,7 @@ struct thread {
     struct missed missed; /* the last time */
     struct ring_thread ring;
     struct poll *poll; /* what it is waiting for, NULL: nobody asked yet */
-    u64 unnumbered; /* accesses that are counted, but have no number yet */
+    u64 patch[256]; /* patch/access.c's */
     char text[THREAD_TEXT];
 };
 
@@ -75,6 +82,8 @@ static inline struct thread *thread_self(void)
     return likely(thread_current != NULL) ? thread_current : thread_make();
 }
 
+/* The sum over all threads, also those that have ended; a child of fork begins with what its parent had. */
+struct thread_counts thread_counts(void);
 /* In the child of fork: new ids. */
 void thread_after_fork(void);
 /* Registers the alternate stack of this thread with the kernel. */

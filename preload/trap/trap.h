@@ -10,6 +10,7 @@
 
 #include "bus/bus.h"
 #include "cpu/cpu.h"
+#include "memory/ram.h"
 #include "memory/view.h"
 #include "trap/thread.h"
 
@@ -81,6 +82,41 @@ void trap_end_program(ucontext_t *uc, int status);
 /* What is known of a fault that will end the program, for [FAULT]. */
 void trap_diagnose(u64 addr, struct fmt *out);
 void trap_diagnose_port(u16 port, struct fmt *out);
+
+/* The part of a window that an address lies in, as the program reaches it. */
+struct trap_place {
+    struct range window; /* in the program */
+    struct bus_device *device;
+    u64 offset; /* of its base in the device */
+    int prot;   /* what the program mapped it for */
+};
+
+/* False: it lies in none. Any context. */
+bool trap_place(u64 addr, struct trap_place *place);
+/* trap_place() may answer otherwise when this has changed: odd while it does. Any context. */
+static inline u32 trap_epoch(void)
+{
+    return alias_epoch();
+}
+/* The bus that devices are on. */
+struct bus *trap_the_bus(void);
+
+/* Accesses of patched sites (patch/). In a call of the program's thread: asynchronous signals are deferred. */
+enum trap_site_answer {
+    TRAP_SITE_DONE,
+    TRAP_SITE_NONE, /* nothing happened: it is no plain access to one device */
+    TRAP_SITE_WAIT, /* nothing happened, and the device's host end was waited for a moment */
+};
+/* The caller fills t->state. */
+void trap_site_begin(struct trap *t, struct thread *thread, const struct cpu_insn *insn);
+/* Locks the device until release. False: as TRAP_SITE_NONE. */
+bool trap_site_hold(struct trap *t, u64 addr, unsigned n);
+void trap_site_release(struct trap *t);
+enum trap_site_answer trap_site(struct trap *t, u64 addr, void *data, unsigned n, bool write);
+/* What devices asked for is done; true: the program ends with *status. */
+bool trap_site_requests(struct trap *t, int *status);
+/* Ends the program, as if it had called exit(). Ordinary context. */
+void trap_end(int status) __attribute__((noreturn));
 
 /*
  * An access that no instruction makes: a system call's buffer, /dev/mem's read

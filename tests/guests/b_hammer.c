@@ -4,6 +4,7 @@
  * with locked instructions; every change must count, once.
  *   b_hammer sum PROCESSES THREADS ROUNDS
  *   b_hammer spin            adds for ever, until it is killed
+ *   b_hammer add ROUNDS      adds, and leaves it to others to look at the sum
  */
 #include <pthread.h>
 #include <sys/wait.h>
@@ -77,9 +78,16 @@ static int spin(int argc, char **argv)
     return 0;
 }
 
+static int add(int argc, char **argv)
+{
+    for (int i = argc > 0 ? atoi(argv[0]) : 0; i > 0; i--)
+        __asm__ volatile("lock incl %0" : "+m"(*ticks) : : "memory", "cc");
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct action table[] = {{"sum", do_sum}, {"spin", spin}};
+    static const struct action table[] = {{"sum", do_sum}, {"spin", spin}, {"add", add}};
 
-    return run_action(table, 2, argc, argv);
+    return run_action(table, 3, argc, argv);
 }
