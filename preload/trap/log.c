@@ -369,15 +369,14 @@ void log_count(struct thread *t, u16 device, bool write, const struct bus_note *
 }
 
 /* No lock: readers bring the events into the order of their numbers. */
-static void ring_access(struct thread *t, struct trace_record *rec, const struct bus_note *note,
-                        const struct poll_stack *stack)
+static void ring_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, const u64 *frames,
+                        unsigned count)
 {
     bool fresh = false, again;
 
     rec->tid = t->self.tid;
-
-    if (stack->count)
-        rec->stack = backtrace_id(stack->frames, stack->count, &bus->machine->arena->next_stack, &fresh);
+    if (count)
+        rec->stack = backtrace_id(frames, count, &bus->machine->arena->next_stack, &fresh);
     again = polls_again(t, rec, note, NULL);
     if (t->ring.repeat && !(again && fold))
         ring_repeat_ends(t, last_number());
@@ -429,6 +428,26 @@ static void line_access(struct thread *t, struct trace_record *rec, const struct
     if (again && lint_on && poll_endless(t->poll, bus, accesses_of(rec->device)))
         say_endless(t, rec);
 }
+
+bool log_is_lean(void)
+{
+    return binary && sink_wanted();
+}
+
+void log_lean(struct thread *t, struct trace_record *rec, const u64 *frames, unsigned n)
+{
+    static const struct bus_note nothing;
+    struct trace_names names = log_names(bus);
+
+    log_touch(t);
+    count(t, rec->device, rec->op == TRACE_WRITE);
+    give_ordinals(t);
+    if (trace_filter_match(&filter, rec, &names))
+        ring_access(t, rec, &nothing, frames, n);
+    else
+        log_number(t, false);
+}
+
 void log_access(struct thread *t, struct trace_record *rec, const struct cpu_state *state, const struct cpu_insn *insn,
                 const struct bus_note *note)
 {
@@ -452,7 +471,7 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
     if (!binary)
         line_access(t, rec, note, &stack, wanted);
     else if (wanted)
-        ring_access(t, rec, note, &stack);
+        ring_access(t, rec, note, stack.frames, stack.count);
     else
         log_number(t, false);
 }
