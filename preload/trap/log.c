@@ -224,12 +224,13 @@ static void say_folded(struct thread *owner, void *context)
 {
     struct thread *t = context;
     struct poll *p = owner->poll;
-    u64 n = p && p->folded ? __atomic_exchange_n(&p->folded, 0, __ATOMIC_RELAXED) : 0;
+    u64 n = p ? p->folded : 0;
     struct fmt f = FMT_INIT(t->text);
     struct trace_record rec;
 
     if (!n)
         return;
+    p->folded = 0;
     memset(&rec, 0, sizeof(rec));
     rec.type = TRACE_REPEAT;
     rec.device = rec.reg = TRACE_NONE;
@@ -290,42 +291,45 @@ static void say_endless(struct thread *t, const struct trace_record *access)
     log_event(t, &rec, NULL);
 }
 
-/* The access is counted. *again: it is one more of a run; else, when it is in the transcript, keep_poll() begins one. */
-static bool polls_again(struct thread *t, const struct trace_record *rec, const struct bus_note *note,
-                        const struct poll_stack *stack)
+/* Is the access, with its number and its stack, one more of a run? If it is in the transcript, it begins one. */
+static bool polls_again(struct thread *t, const struct trace_record *rec, const struct bus_note *note)
 {
-    struct poll *p = t->poll;
+    struct poll *p = poll_of(t);
 
-    if (!p || !poll_goes_on(p, rec, stack))
+    if (!(fold || lint_on) || !p)
         return false;
-    if (note->rule && lint_on) {
-        p->run = 0;
+    if (note->rule && lint_on)
+        p->run = 0; /* it has something to say of its own */
+    if (likely(!poll_goes_on(p, rec)))
         return false;
-    }
     p->run++;
     return true;
 }
 
-static void keep_poll(struct thread *t, const struct trace_record *rec, const struct poll_stack *stack)
+/* After it was written. */
+static void follow_poll(struct thread *t, const struct trace_record *rec, const struct bus_note *note, bool again)
 {
-    if ((fold || lint_on) && poll_of(t))
-        poll_begin(t->poll, rec, stack, accesses_of(rec->device));
+    if (!(fold || lint_on) || !t->poll)
+        return;
+    if (!again) {
+        poll_begin(t->poll, rec, accesses_of(rec->device));
+        if (note->rule && lint_on)
+            t->poll->run = 0;
+    } else if (lint_on && poll_endless(t->poll, bus, accesses_of(rec->device))) {
+        say_endless(t, rec);
+    }
 }
 
 /* --- accesses --- */
 
-/* Ids are given and shown in the order of the log: under its lock. */
-static void write_access(struct thread *t, struct trace_record *rec, const struct bus_note *note,
-                         const struct poll_stack *stack)
+/* fresh: its stack is new in this transcript. Log lock held. */
+static void write_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, bool fresh)
 {
     struct fmt f = FMT_INIT(t->text);
     struct trace_names n = log_names(bus);
-    bool fresh = false;
 
     header(rec->time);
     say_folded(t, t);
-    if (stack->count)
-        rec->stack = backtrace_id(stack->frames, stack->count, &bus->machine->arena->next_stack, &fresh);
     if (fresh && json)
         trace_print_json_stack(&f, rec->stack, &n);
     print(&f, rec);
@@ -368,65 +372,67 @@ void log_count(struct thread *t, u16 device, bool write, const struct bus_note *
     __atomic_fetch_add(&arena->quiet_holes, 1, __ATOMIC_RELAXED);
 }
 
-/* No lock: readers bring the events into the order of their numbers. */
-static void ring_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, const u64 *frames,
-                        unsigned count)
+/* The call stack of an access, without its number yet. */
+struct stack {
+    u64 frames[TRACE_FRAMES];
+    unsigned count;
+};
+
+static u32 number_stack(const struct stack *stack, bool *fresh)
 {
-    bool fresh = false, again;
+    *fresh = false;
+    return stack->count ? backtrace_id(stack->frames, stack->count, &bus->machine->arena->next_stack, fresh) : 0;
+}
+
+/* No lock: readers bring the events into the order of their numbers. rec->stack is there. */
+static void ring_access(struct thread *t, struct trace_record *rec, const struct bus_note *note)
+{
+    bool again;
 
     rec->tid = t->self.tid;
-    if (count)
-        rec->stack = backtrace_id(frames, count, &bus->machine->arena->next_stack, &fresh);
-    again = polls_again(t, rec, note, NULL);
+    again = polls_again(t, rec, note);
     if (t->ring.repeat && !(again && fold))
         ring_repeat_ends(t, last_number());
-    if (unlikely(fresh))
-        ring_stack(t, rec->stack);
     rec->seq = log_number(t, false);
-    if (unlikely(!(again && fold ? ring_repeat(t, t->poll->seq, rec->seq) : ring_put(t, rec, rec->seq))))
+    if (unlikely(!(again && fold ? ring_repeat(t, t->poll->seq, rec->seq) : ring_put(t, rec, rec->seq)))) {
         lose(t, 1);
-    else if (unlikely(note->rule && lint_on)) {
+    } else if (unlikely(note->rule && lint_on)) {
         struct trace_record lint = lint_record(rec, note);
 
         ring_put(t, &lint, rec->seq);
     }
-    if (!again)
-        keep_poll(t, rec, NULL);
-    else if (lint_on && poll_endless(t->poll, bus, accesses_of(rec->device)))
-        say_endless(t, rec);
+    follow_poll(t, rec, note, again);
 }
 
-static void line_one(struct thread *t, struct trace_record *rec, const struct bus_note *note,
-                     const struct poll_stack *stack, bool wanted)
+static void name_stack(struct thread *t, u32 stack)
+{
+    ring_repeat_ends(t, last_number());
+    ring_stack(t, stack);
+}
+
+/* Numbers of accesses and of stacks are given in the order of the lines: under the log's lock. */
+static void line_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, const struct stack *stack,
+                        bool wanted)
 {
     struct arena *arena = bus->machine->arena;
+    bool again = false, fresh;
 
+    fill_who(t, rec);
     log_take(t);
     arena->log_writing = wanted;
     rec->seq = log_number(t, true);
-    if (wanted)
-        write_access(t, rec, note, stack);
+    if (wanted) {
+        rec->stack = number_stack(stack, &fresh);
+        again = polls_again(t, rec, note);
+        if (again && fold)
+            t->poll->folded++;
+        else
+            write_access(t, rec, note, fresh);
+    }
     arena->log_writing = 0;
     log_release(t);
-}
-
-static void line_access(struct thread *t, struct trace_record *rec, const struct bus_note *note,
-                        const struct poll_stack *stack, bool wanted)
-{
-    bool again;
-
-    fill_who(t, rec);
-    again = wanted && polls_again(t, rec, note, stack);
-    if (again && fold) {
-        rec->seq = log_number(t, false);
-        __atomic_fetch_add(&t->poll->folded, 1, __ATOMIC_RELAXED);
-    } else {
-        line_one(t, rec, note, stack, wanted);
-        if (wanted && !again)
-            keep_poll(t, rec, stack);
-    }
-    if (again && lint_on && poll_endless(t->poll, bus, accesses_of(rec->device)))
-        say_endless(t, rec);
+    if (wanted)
+        follow_poll(t, rec, note, again);
 }
 
 bool log_is_lean(void)
@@ -434,7 +440,7 @@ bool log_is_lean(void)
     return binary && sink_wanted();
 }
 
-void log_lean(struct thread *t, struct trace_record *rec, const u64 *frames, unsigned n)
+void log_lean(struct thread *t, struct trace_record *rec)
 {
     static const struct bus_note nothing;
     struct trace_names names = log_names(bus);
@@ -443,7 +449,7 @@ void log_lean(struct thread *t, struct trace_record *rec, const u64 *frames, uns
     count(t, rec->device, rec->op == TRACE_WRITE);
     give_ordinals(t);
     if (trace_filter_match(&filter, rec, &names))
-        ring_access(t, rec, &nothing, frames, n);
+        ring_access(t, rec, &nothing);
     else
         log_number(t, false);
 }
@@ -452,8 +458,8 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
                 const struct bus_note *note)
 {
     struct trace_names n;
-    struct poll_stack stack;
-    bool wanted;
+    struct stack stack;
+    bool wanted, fresh;
 
     log_touch(t);
     if (note->rule && lint_on)
@@ -468,12 +474,16 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
     wanted = trace_filter_match(&filter, rec, &n);
     if (wanted && max_frames)
         stack.count = backtrace_capture(state, stack.frames, max_frames);
-    if (!binary)
+    if (!binary) {
         line_access(t, rec, note, &stack, wanted);
-    else if (wanted)
-        ring_access(t, rec, note, stack.frames, stack.count);
-    else
+    } else if (wanted) {
+        rec->stack = number_stack(&stack, &fresh);
+        if (unlikely(fresh))
+            name_stack(t, rec->stack);
+        ring_access(t, rec, note);
+    } else {
         log_number(t, false);
+    }
 }
 
 void log_event(struct thread *t, struct trace_record *rec, const char *text)

@@ -23,12 +23,12 @@ void log_after_fork(void);
 void log_access(struct thread *thread, struct trace_record *rec, const struct cpu_state *state,
                 const struct cpu_insn *insn, const struct bus_note *note);
 /*
- * The lean way: the transcript is binary, and there is nothing to say beside the access. rec has pc and insn, too; count
- * frames of the call stack, as backtrace_capture() finds them, or none. No lock, and no system call but when a thread
- * needs more of the file. The device's lock is held, signals are masked or deferred.
+ * The lean way: the transcript is binary, and there is nothing to say beside the access. rec has pc, insn and the
+ * number of a stack that is in the transcript already (0: none), too. No lock, and no system call but when a thread needs
+ * more of the file. The device's lock is held, signals are masked or deferred.
  */
 bool log_is_lean(void);
-void log_lean(struct thread *thread, struct trace_record *rec, const u64 *frames, unsigned count);
+void log_lean(struct thread *thread, struct trace_record *rec);
 /* Does anybody want records of accesses? */
 bool log_wanted(void);
 /*

@@ -18,20 +18,16 @@ static u64 value_of(const struct trace_record *rec)
     return value;
 }
 
-bool poll_goes_on(const struct poll *p, const struct trace_record *rec, const struct poll_stack *stack)
+bool poll_goes_on(const struct poll *p, const struct trace_record *rec)
 {
     if (!p->run || p->pc != rec->pc || p->addr != rec->addr || rec->op != TRACE_READ || p->width != rec->width ||
         p->value != value_of(rec) || p->tid != rec->tid)
         return false;
-    if (p->device != rec->device || p->reg != rec->reg || p->type != rec->type || p->flags != rec->flags)
-        return false;
-    if (!stack)
-        return p->stack == rec->stack;
-    return p->frames.count == stack->count &&
-           memcmp(p->frames.frames, stack->frames, stack->count * sizeof(*stack->frames)) == 0;
+    return p->stack == rec->stack && p->device == rec->device && p->reg == rec->reg && p->type == rec->type &&
+           p->flags == rec->flags;
 }
 
-void poll_begin(struct poll *p, const struct trace_record *rec, const struct poll_stack *stack, u64 accesses)
+void poll_begin(struct poll *p, const struct trace_record *rec, u64 accesses)
 {
     p->run = rec->op == TRACE_READ && rec->width <= 8;
     if (!p->run)
@@ -54,9 +50,6 @@ void poll_begin(struct poll *p, const struct trace_record *rec, const struct pol
     p->said = false;
     p->before = accesses;
     p->since = 0;
-    p->frames.count = stack ? stack->count : 0;
-    if (stack)
-        memcpy(p->frames.frames, stack->frames, stack->count * sizeof(*stack->frames));
 }
 
 static u64 monotonic(void)

@@ -7,18 +7,12 @@
 #define MMIOSHIM_TRAP_POLL_H
 
 #include "bus/bus.h"
-#include "trace/print.h"
-
-/* A call stack, of which the number is not yet known. */
-struct poll_stack {
-    u64 frames[TRACE_FRAMES];
-    unsigned count;
-};
+#include "trace/record.h"
 
 /* The run that a thread is in. */
 struct poll {
     u64 run;    /* equal reads in a row; 0: the last access was none that could be one of them */
-    u64 folded; /* of them, those that the transcript does not say yet; atomic: whoever ends the process says them */
+    u64 folded; /* of them, those that the transcript does not say yet: whoever ends the process says them. Under its lock */
     /* The first of them. */
     u64 pc, addr, value, seq;
     u32 tid, pid, width, stack;
@@ -28,13 +22,12 @@ struct poll {
     bool said;  /* that it cannot end */
     u64 before; /* accesses of the device when it began */
     u64 since;  /* when it was looked at first, nanoseconds, monotonic; 0: not yet */
-    struct poll_stack frames;
 };
 
-/* Does an access go on with the run? stack: its frames; NULL: rec->stack is its number already. */
-bool poll_goes_on(const struct poll *poll, const struct trace_record *rec, const struct poll_stack *stack);
+/* Does an access go on with the run? */
+bool poll_goes_on(const struct poll *poll, const struct trace_record *rec);
 /* It does not: it begins one. accesses: of the device, this one included. */
-void poll_begin(struct poll *poll, const struct trace_record *rec, const struct poll_stack *stack, u64 accesses);
+void poll_begin(struct poll *poll, const struct trace_record *rec, u64 accesses);
 /*
  * After run was counted: is the run one that can never end, and was that not said before? Nobody else touches the device,
  * and neither time nor a host end can change the register. accesses: of the device.

@@ -33,7 +33,6 @@ static struct bus_device devices[] = {
     [ALONE] = {.dev = {.class = &connected}},
 };
 static const struct bus bus = {.devices = devices, .ndevices = ARRAY_SIZE(devices)};
-static const struct poll_stack stack = {.frames = {0x1000, 0x2000}, .count = 2};
 
 static struct trace_record reading(u16 device, u16 reg)
 {
@@ -41,28 +40,26 @@ static struct trace_record reading(u16 device, u16 reg)
 
     r.pc = 0x401000;
     r.tid = 7;
+    r.stack = 3;
     r.seq = 1;
     r.addr = 0x10000000 + 4u * reg;
     r.value[0] = 0x60;
     return r;
 }
 
-static bool goes_on_with(void (*change)(struct trace_record *r, struct poll_stack *s))
+static bool goes_on_with(void (*change)(struct trace_record *r))
 {
     struct trace_record r = reading(CONNECTED, PLAIN);
-    struct poll_stack s = stack;
     struct poll p = {0};
 
-    poll_begin(&p, &r, &s, 1);
-    change(&r, &s);
-    return poll_goes_on(&p, &r, &s);
+    poll_begin(&p, &r, 1);
+    change(&r);
+    return poll_goes_on(&p, &r);
 }
 
 #define CHANGE(what, code) \
-    static void what(struct trace_record *r, struct poll_stack *s) \
+    static void what(struct trace_record *r) \
     { \
-        (void)r; \
-        (void)s; \
         code; \
     }
 
@@ -77,8 +74,7 @@ CHANGE(thread, r->tid++)
 CHANGE(device, r->device = CLOCKED)
 CHANGE(kind, r->type = TRACE_PORT)
 CHANGE(hole, r->flags = TRACE_UNASSIGNED)
-CHANGE(caller, s->frames[1]++)
-CHANGE(depth, s->count--)
+CHANGE(caller, r->stack++)
 
 TEST(what_breaks_a_run)
 {
@@ -94,7 +90,6 @@ TEST(what_breaks_a_run)
     CHECK(!goes_on_with(kind));
     CHECK(!goes_on_with(hole));
     CHECK(!goes_on_with(caller));
-    CHECK(!goes_on_with(depth));
 }
 
 TEST(writes_and_wide_reads_begin_none)
@@ -103,25 +98,13 @@ TEST(writes_and_wide_reads_begin_none)
     struct poll p = {0};
 
     r.op = TRACE_WRITE;
-    poll_begin(&p, &r, &stack, 1);
+    poll_begin(&p, &r, 1);
     CHECK_EQ(p.run, 0);
     r.op = TRACE_READ;
-    CHECK(!poll_goes_on(&p, &r, &stack));
+    CHECK(!poll_goes_on(&p, &r));
     r.width = 16;
-    poll_begin(&p, &r, &stack, 1);
-    CHECK(!poll_goes_on(&p, &r, &stack));
-}
-
-TEST(a_number_stands_for_a_stack)
-{
-    struct trace_record r = reading(CONNECTED, PLAIN);
-    struct poll p = {0};
-
-    r.stack = 3;
-    poll_begin(&p, &r, NULL, 1);
-    CHECK(poll_goes_on(&p, &r, NULL));
-    r.stack = 4;
-    CHECK(!poll_goes_on(&p, &r, NULL));
+    poll_begin(&p, &r, 1);
+    CHECK(!poll_goes_on(&p, &r));
 }
 
 /* Polls `reads` times, `step` nanoseconds each; every `other`-th time (0: never) somebody else uses the device. Findings. */
@@ -133,7 +116,7 @@ static unsigned findings(u16 device, u16 reg, u8 flags, u64 reads, u64 step, u64
     unsigned found = 0;
 
     r.flags = flags;
-    poll_begin(&p, &r, &stack, ++accesses);
+    poll_begin(&p, &r, ++accesses);
     for (u64 i = 1; i < reads; i++) {
         now_ns += step;
         accesses += other && i % other == 0;
