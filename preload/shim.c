@@ -144,6 +144,7 @@ static void finish(bool flush)
 static void before_exec(bool leaves)
 {
     dirty_collect();
+    log_flush(thread_self());
     if (leaves)
         leave();
 }

@@ -68,9 +68,6 @@ refused() { # VARIABLE VALUE PATTERN...
 }
 
 @test "features that are not built yet take their default only" {
-    refused MMIOSHIM_LOG_FORMAT mmiotrace 'allowed:'
-    refused MMIOSHIM_LOG_FORMAT ring 'allowed:'
-    refused MMIOSHIM_LOG_FOLD on 'allowed: off'
     refused MMIOSHIM_CLOCK virtual 'allowed: real'
     refused MMIOSHIM_PLUGIN ./x.so 'allowed: none'
     refused MMIOSHIM_OVERLAY /tmp 'allowed: none'
