@@ -40,8 +40,16 @@ static void forget(struct range r)
     patch_forget_counts(r);
 }
 
+/* The program wants the place of our own code: the text is put back, and stays so. Threads on their way there are lost. */
+static void yield(u64 base, u64 size)
+{
+    if (patch_enabled && table_sites && rooms_within(base, size))
+        patch_stop();
+}
+
 void patch_forget(u64 base, u64 size)
 {
+    yield(base, size);
     if (!patch_covers(base, size))
         return;
     patch_hold();
@@ -83,6 +91,8 @@ void patch_take_back(u64 base, u64 size)
 {
     struct range r = {base, size};
 
+    if (base)
+        yield(base, size);
     if (!patch_covers(base, size))
         return;
     patch_hold();
@@ -102,6 +112,11 @@ void patch_leave_alone(u64 base, u64 size)
     text_leave_alone(base, size);
     patch_release();
     patch_take_back(base, size);
+}
+
+void patch_freeze(void)
+{
+    patch_enabled = false;
 }
 
 void patch_stop(void)
