@@ -22,7 +22,7 @@ struct mock {
     size_t state_size;
     bool line[4];
     unsigned irq_calls, irq_changes;
-    u64 wall, clock;
+    u64 wall, clock, wake_at;
     unsigned wakes, resets, ends;
     int end_status;
     u8 sent[4096];
@@ -63,6 +63,12 @@ static u64 mock_wall_clock(struct mmioshim_device *dev)
 static void mock_wake(struct mmioshim_device *dev)
 {
     mock_of(dev)->wakes++;
+}
+
+static void mock_wake_at(struct mmioshim_device *dev, u64 ns)
+{
+    mock_of(dev)->wakes++;
+    mock_of(dev)->wake_at = ns;
 }
 
 static bool mock_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
@@ -141,11 +147,19 @@ static bool mock_property_u32(const struct mmioshim_node *node, const char *name
     return true;
 }
 
+/* There is one node. */
+static bool mock_property_u32_at(const struct mmioshim_node *node, const char *path, const char *name, u32 *value)
+{
+    (void)path;
+    return mock_property_u32(node, name, value);
+}
+
 static const struct mmioshim_host mock_host = {
     .irq = mock_irq,
     .clock = mock_clock,
     .wall_clock = mock_wall_clock,
     .wake = mock_wake,
+    .wake_at = mock_wake_at,
     .dma_read = mock_dma_read,
     .dma_write = mock_dma_write,
     .char_send = mock_send,
@@ -156,6 +170,7 @@ static const struct mmioshim_host mock_host = {
     .reset_machine = mock_reset_machine,
     .property_u32 = mock_property_u32,
     .property = mock_property,
+    .property_u32_at = mock_property_u32_at,
 };
 
 /* A big-endian cell. */
