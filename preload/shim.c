@@ -178,11 +178,16 @@ static void child(void)
 
 /* --- bring-up --- */
 
+static bool wants_virtual_time(void)
+{
+    return option_choice(&options, OPT_CLOCK) == 1;
+}
+
 static int create(void *context, struct machine *m, struct fmt *error)
 {
     struct arena_plan plan;
 
-    bus_plan(&bus, &plan, context);
+    bus_plan(&bus, &plan, context, wants_virtual_time());
     if (plan.create(plan.context, m, error) < 0)
         return -1;
     return ram_load(m, options.value[OPT_LOAD], error);
@@ -192,7 +197,7 @@ static int attach(struct fmt *error)
 {
     struct arena_plan plan;
 
-    bus_plan(&bus, &plan, &desc);
+    bus_plan(&bus, &plan, &desc, wants_virtual_time());
     plan.create = create;
     return machine_attach(&machine, &desc, options.value[OPT_MACHINE], options.value[OPT_MAP], options.given[OPT_MAP],
                           &plan, error);
@@ -219,6 +224,7 @@ static void forget_locks(void)
     lanes_forget(self);
     lock_forget(&machine.arena->members_lock, self);
     lock_forget(&machine.arena->log_lock, self);
+    lock_forget(&machine.arena->irqs.lock, self);
     for (u32 i = 0; i < machine.arena->ndevices; i++)
         lock_forget(&arena_devices(machine.arena)[i].lock, self);
 }

@@ -71,7 +71,7 @@ static void remember(struct patch_thread *own, u64 addr)
     struct trap_place place;
 
     near->size = 0;
-    if ((epoch & 1) || !trap_place(addr, &place))
+    if ((epoch & 1) || clock_virtual(trap_the_bus()->machine->arena) || !trap_place(addr, &place))
         return;
     class = place.device->dev.class;
     *near = (struct near){.base = place.window.base, .size = place.window.size, .epoch = epoch, .offset = place.offset,
@@ -137,6 +137,12 @@ static u64 full_store(struct patch_site *site, u64 address, struct call *call, c
     return full_once(site, address, call, f, true);
 }
 
+/* What the device asked for is done when it is not locked any more. */
+static u64 held(enum trap_site_answer answer)
+{
+    return answer == TRAP_SITE_DONE ? PATCH_HELD : answer == TRAP_SITE_WAIT ? PATCH_AGAIN : PATCH_DECLINE;
+}
+
 /* The device stays locked between the two accesses. */
 static u64 full_modify(struct patch_site *site, u64 address, struct call *call, const struct patch_frame *f)
 {
@@ -147,7 +153,7 @@ static u64 full_modify(struct patch_site *site, u64 address, struct call *call, 
     read_registers(&t->state, site, call, f);
     if (!trap_site_hold(t, address, site->insn->size))
         return PATCH_DECLINE;
-    got = outcome(t, call, trap_site(t, address, patch_block.scratch, site->insn->size, false), PATCH_HELD);
+    got = held(trap_site(t, address, patch_block.scratch, site->insn->size, false));
     if (got != PATCH_HELD)
         trap_site_release(t);
     else
@@ -310,7 +316,7 @@ u64 patch_modify(struct patch_site *site, u64 address, struct call *call)
     if (unlikely(!near))
         return ask_full(call, full_modify);
     p->biased = bus_enter(near->device, &t->self);
-    if (likely(quick_read(t, near, address - near->base, n) && !bus_requested()))
+    if (likely(quick_read(t, near, address - near->base, n))) /* what the device asked for waits for the end */
         return PATCH_HELD;
     bus_leave(near->device, &t->self, p->biased);
     return ask_full(call, full_modify);
