@@ -25,6 +25,7 @@
 #include "memory/ram.h"
 #include "patch/patch.h"
 #include "trap/backtrace.h"
+#include "trap/irq.h"
 #include "trap/log.h"
 #include "trap/signals.h"
 #include "trap/sink.h"
@@ -106,6 +107,7 @@ static bool leave(void)
 
     if (!t || __atomic_exchange_n(&finished, true, __ATOMIC_ACQ_REL))
         return false;
+    irq_signals_leave();
     before = dirty_count(machine.arena);
     dirty_collect();
     if (dirty_count(machine.arena) != before)
@@ -144,6 +146,7 @@ static void finish(bool flush)
 static void before_exec(bool leaves)
 {
     dirty_collect();
+    irq_signals_leave();
     if (leaves)
         leave();
 }
@@ -159,6 +162,7 @@ static void exec_failed(bool left)
         member_join(machine.arena, &thread_self()->self, own_flags());
         finished = false;
     }
+    irq_signals_stay();
 }
 
 static void child(void)
@@ -169,6 +173,7 @@ static void child(void)
     finished = false;
     cpu_after_fork();
     patch_after_fork();
+    irq_signals_after_fork();
     alias_after_fork();
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
     member_join(machine.arena, &thread_self()->self, own_flags());
@@ -389,6 +394,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     if (remember_dirty_path(&error) < 0)
         refuse(&error);
     announce();
+    irq_signals_start(&bus);
     signals_start(trap_signal, dying);
     process_begin(&hooks);
     interpose_start(&machine, &view);

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "trap/irq.h"
 #include "trap/sigstate.h"
 #include "base/trapsafe.h"
 
@@ -77,6 +78,7 @@ long signals_procmask(int how, const u64 *set, u64 *old)
         ret = masks_set_kernel(next & ~SEGV);
         if (!t->segv_blocked && pending_any(t))
             masks_send_kept(t);
+        irq_tell_again(irq_unblocked(view & ~next));
     }
     if (old)
         *old = view;

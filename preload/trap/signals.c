@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "patch/patch.h"
 #include "trap/backtrace.h"
+#include "trap/irq.h"
 #include "trap/sigframe.h"
 #include "trap/sigstate.h"
 #include "trap/thread.h"
@@ -277,6 +278,8 @@ static void action_entry(int sig, siginfo_t *info, void *context)
         calls_defer(sig, info, context, 0);
         return;
     }
+    if (!irq_arrives(sig, info))
+        return;
     a = get_action(sig);
     if (t)
         t->waited = t->call.waited;
@@ -309,8 +312,8 @@ static void show_frame(int sig, const struct kernel_action *a, ucontext_t *uc)
  * Every other handler of the program: the kernel's frame is the one that it would have got, on the same stack.
  * Called by signals_wrap, which goes on at what this returns; 0: not now.
  */
-u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc);
-u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc)
+u64 signals_enter(int sig, siginfo_t *info, ucontext_t *uc);
+u64 signals_enter(int sig, siginfo_t *info, ucontext_t *uc)
 {
     struct kernel_action a;
 
@@ -318,6 +321,8 @@ u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc)
         calls_defer(sig, info, uc, 0);
         return 0;
     }
+    if (!irq_arrives(sig, info))
+        return 0;
     a = get_action(sig);
     if (a.handler == (u64)SIG_DFL && default_ends(sig))
         die(sig, info, true); /* it was changed a moment ago */
@@ -331,7 +336,8 @@ u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc)
 void signals_leave(ucontext_t *uc, u64 sp)
 {
     struct thread *t = thread_self();
-    u64 mask = mask_of(uc), all = ~(u64)0;
+    u64 mask = mask_of(uc), all = ~(u64)0, again;
+    bool kept;
 
     if (!t || !signals_own_memory()) /* a vfork child has masks just as it wants them */
         return;
@@ -339,10 +345,14 @@ void signals_leave(ucontext_t *uc, u64 sp)
     uc->uc_stack = (stack_t){.ss_sp = t->stack, .ss_size = THREAD_STACK};
     t->segv_blocked = mask & SEGV;
     set_mask(uc, kernel_mask(mask));
-    if (t->segv_blocked || likely(!pending_any(t)))
+    kept = !t->segv_blocked && unlikely(pending_any(t));
+    again = irq_unblocked(~mask);
+    if (likely(!kept && !again))
         return;
     sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8); /* until rt_sigreturn */
-    pending_send();
+    irq_tell_again(again);
+    if (kept)
+        pending_send();
 }
 
 static struct kernel_action ours(void (*entry)(int, siginfo_t *, void *), u64 flags, u64 mask)
@@ -423,6 +433,8 @@ long signals_action(int sig, const struct kernel_action *act, struct kernel_acti
     was = get_action(sig);
     if (act && signals_own_memory()) {
         ret = set_both(sig, &given);
+        if (ret == 0)
+            irq_handler_set(sig, given.handler > (u64)SIG_IGN);
         if (sig == SIGSEGV && given.handler == (u64)SIG_IGN && thread_self())
             pending_discard(thread_self());
     } else if (act) {
