@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "interpose/interpose.h"
+#include "interpose/waits.h"
 #include "trap/backtrace.h"
 #include "trap/thread.h"
 
@@ -144,7 +145,9 @@ static enum call_answer wait_argument(struct call *call, unsigned at)
 
 enum call_answer call_sigsuspend(struct call *call)
 {
-    return call->a[1] == MASK_SIZE ? wait_argument(call, 0) : CALL_PASS;
+    if (call->a[1] != MASK_SIZE)
+        return CALL_PASS;
+    return waits_for(call, CLOCK_NEVER) == CALL_DONE ? CALL_DONE : wait_argument(call, 0);
 }
 
 enum call_answer call_ppoll(struct call *call)

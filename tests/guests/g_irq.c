@@ -294,7 +294,7 @@ static int act_takeover(int argc, char **argv)
 
 /* --- software interrupts, and threads that are harts (g_harts.dts: SIGUSR1 and SIGUSR2, to threads) --- */
 
-static __thread int hart_runs, hart_cause;
+static __thread volatile int hart_runs, hart_cause;
 
 static void hart_handler(int sig, siginfo_t *info, void *context)
 {
