@@ -31,6 +31,7 @@
 #include "trap/sink.h"
 #include "trap/thread.h"
 #include "trap/trap.h"
+#include "trap/worker.h"
 
 #define OWN_ERROR 125
 
@@ -114,6 +115,8 @@ static bool leave(void)
         log_touch(t);
     lane_drop(&t->self);
     rest = member_leave(machine.arena, &t->self);
+    if (rest.none)
+        worker_end(&bus);
     if (rest.none)
         last_one(t, log_touched());
     else
@@ -400,6 +403,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     interpose_start(&machine, &view);
     if (option_choice(&options, OPT_PATCH) == 0 && bus.unassigned != UNASSIGNED_FAULT)
         patch_start();
+    worker_resume(&bus);
     debug(DIRTY, 1, "dirty pages: %s", dirty_mode_name());
     debug(MEM, 1, "%u banks, %u windows, %u of ports, %u ranges of trapped pages", desc.nbanks, desc.nwindows,
           desc.nports, view.ntrapped);

@@ -27,7 +27,23 @@ static u64 host_wall_clock(struct mmioshim_device *dev)
 
 static void host_wake_at(struct mmioshim_device *dev, u64 ns)
 {
-    clock_ask(bus_of(dev)->machine->arena, dev->index, ns);
+    struct arena *arena = bus_of(dev)->machine->arena;
+
+    if (arena_devices(arena)[dev->index].deadline == ns)
+        return;
+    clock_ask(arena, dev->index, ns);
+    if (ns != CLOCK_NEVER && !clock_virtual(arena))
+        bus_requests.ring = true;
+}
+
+static void host_wake_on_input(struct mmioshim_device *dev)
+{
+    struct bus_device *d = bus_device_of(dev);
+
+    if (d->shared->input_wanted || !d->backend.ops || d->backend.ended)
+        return;
+    __atomic_store_n(&d->shared->input_wanted, 1, __ATOMIC_RELEASE);
+    bus_requests.ring = true;
 }
 
 /* Every back end that there is answers at once, so the service runs inline, still under the device's lock. */
@@ -98,6 +114,7 @@ const struct mmioshim_host bus_host = {
     .wall_clock = host_wall_clock,
     .wake = host_wake,
     .wake_at = host_wake_at,
+    .wake_on_input = host_wake_on_input,
     .dma_read = host_dma_read,
     .dma_write = host_dma_write,
     .char_send = host_char_send,

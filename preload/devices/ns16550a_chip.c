@@ -157,6 +157,8 @@ void ns16550a_update_line(struct mmioshim_device *dev)
         now->line = level;
         dev->host->irq(dev, 0, level);
     }
+    if ((now->ier & IER_RECEIVED) && !looped(dev->state) && received_cause(dev) == IIR_NONE)
+        dev->host->wake_on_input(dev);
 }
 
 static u8 read_iir(struct mmioshim_device *dev)

@@ -112,8 +112,10 @@ enum call_answer call_sigtimedwait(struct call *call)
     siginfo_t info;
     u64 set;
 
-    if (call->a[3] != MASK_SIZE || !probe_read(&set, call->a[0], sizeof(set)) || !(set & signal_bit(SIGSEGV)) ||
-        !signals_take_segv(&info))
+    if (call->a[3] != MASK_SIZE || !probe_read(&set, call->a[0], sizeof(set)))
+        return CALL_PASS;
+    signals_waited_for(set);
+    if (!(set & signal_bit(SIGSEGV)) || !signals_take_segv(&info))
         return CALL_PASS;
     if (call->a[1] && !probe_write(call->a[1], &info, sizeof(info)))
         return call_done(call, -EFAULT);

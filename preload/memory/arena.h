@@ -47,6 +47,7 @@ struct arena_device {
     u64 state_size;
     u64 wires;   /* offset of its interrupt lines in the arena, struct arena_wire each */
     u32 nwires;
+    u32 input_wanted; /* it wants to be served when its host end has input */
     u64 deadline; /* when it wants to be served (memory/clock.h), CLOCK_NEVER: not at all */
     u64 reads, writes; /* the other accesses, counted under the lock */
     u64 numbered;      /* how many of the quiet ones next_seq knows of. Under log_lock */
@@ -126,6 +127,8 @@ struct arena {
     u64 virtual_now;   /* ns */
     u64 next_deadline; /* no device wants to be served earlier */
     struct arena_irqs irqs;
+    struct lock worker_lock; /* of making one. Never biased */
+    char bell[6];            /* name of the worker's bell (trap/worker.h), zeroes: there was none yet */
 
     struct arena_log logs[ARENA_LOGS];
     u32 members_used; /* entries of the table from here on never held anybody: to read all would bring 48 pages to life */

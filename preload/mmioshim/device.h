@@ -102,6 +102,8 @@ struct mmioshim_host {
     void (*wake)(struct mmioshim_device *dev);
     /* Ask for service() when clock() shows `ns` or later, and no more for any time that was asked for before. UINT64_MAX: never. */
     void (*wake_at)(struct mmioshim_device *dev, uint64_t ns);
+    /* Ask for service() when the character host end has input, once. */
+    void (*wake_on_input)(struct mmioshim_device *dev);
     /* Checked DMA on bus addresses; false: refused, logged, and the device sees a bus error. */
     bool (*dma_read)(struct mmioshim_device *dev, uint64_t addr, void *buf, size_t len);
     bool (*dma_write)(struct mmioshim_device *dev, uint64_t addr, const void *buf, size_t len);

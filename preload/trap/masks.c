@@ -121,8 +121,15 @@ u64 signals_wait_mask(u64 mask, bool *ends)
 {
     struct thread *t = thread_self();
 
+    /* What stays pending is sent again when it is unblocked, and here it is, for the length of the wait. */
+    irq_tell_again(irq_unblocked(masks_kernel() & ~mask));
     t->wait_mask = mask & ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP));
     t->call.waiting = 1;
     *ends = wait_ends(t);
     return signals_safe_mask(mask);
+}
+
+void signals_waited_for(u64 set)
+{
+    irq_tell_again(irq_unblocked(set & masks_kernel()));
 }

@@ -15,6 +15,7 @@
 #include "trap/log.h"
 #include "trap/probe.h"
 #include "trap/trap.h"
+#include "trap/worker.h"
 #include "base/trapsafe.h"
 
 static struct bus *bus;
@@ -462,6 +463,8 @@ bool trap_site_requests(struct trap *t, int *status)
             irq_deliver_all(bus, self);
         if (r.due)
             bus_serve_due(bus, self);
+        if (r.ring)
+            worker_ring(bus, t->thread);
         if (r.reset)
             bus_reset(bus, self);
         if (r.end)

@@ -23,7 +23,7 @@ struct mock {
     bool line[4];
     unsigned irq_calls, irq_changes;
     u64 wall, clock, wake_at;
-    unsigned wakes, resets, ends;
+    unsigned wakes, input_wakes, resets, ends;
     int end_status;
     u8 sent[4096];
     unsigned nsent;
@@ -69,6 +69,11 @@ static void mock_wake_at(struct mmioshim_device *dev, u64 ns)
 {
     mock_of(dev)->wakes++;
     mock_of(dev)->wake_at = ns;
+}
+
+static void mock_wake_on_input(struct mmioshim_device *dev)
+{
+    mock_of(dev)->input_wakes++;
 }
 
 static bool mock_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
@@ -160,6 +165,7 @@ static const struct mmioshim_host mock_host = {
     .wall_clock = mock_wall_clock,
     .wake = mock_wake,
     .wake_at = mock_wake_at,
+    .wake_on_input = mock_wake_on_input,
     .dma_read = mock_dma_read,
     .dma_write = mock_dma_write,
     .char_send = mock_send,
