@@ -1,8 +1,10 @@
 #include "bus/host.h"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 
 #include "base/mem.h"
+#include "base/sys.h"
 #include "bus/irq.h"
 #include "config/machine.h"
 #include "memory/dma.h"
@@ -88,6 +90,15 @@ static bool host_char_pending(struct mmioshim_device *dev)
     return b->ops && (b->ops->poll(b, BACKEND_IN, 0) & BACKEND_IN);
 }
 
+static unsigned host_char_waiting(struct mmioshim_device *dev)
+{
+    int bytes = 0;
+
+    if (!host_char_pending(dev))
+        return 0;
+    return sys_ioctl(bus_end(bus_device_of(dev))->in, FIONREAD, &bytes) == 0 && bytes > 1 ? (unsigned)bytes : 1;
+}
+
 static bool host_char_room(struct mmioshim_device *dev)
 {
     struct backend *b = bus_end(bus_device_of(dev));
@@ -120,6 +131,7 @@ const struct mmioshim_host bus_host = {
     .char_send = host_char_send,
     .char_receive = host_char_receive,
     .char_pending = host_char_pending,
+    .char_waiting = host_char_waiting,
     .char_room = host_char_room,
     .end_program = host_end_program,
     .reset_machine = host_reset_machine,

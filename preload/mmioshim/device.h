@@ -111,6 +111,7 @@ struct mmioshim_host {
     bool (*char_send)(struct mmioshim_device *dev, uint8_t byte);
     int (*char_receive)(struct mmioshim_device *dev);
     bool (*char_pending)(struct mmioshim_device *dev); /* would receive() give a byte? Takes none. */
+    unsigned (*char_waiting)(struct mmioshim_device *dev); /* how many bytes at least it would give without a wait */
     bool (*char_room)(struct mmioshim_device *dev);    /* would send() take a byte? */
     /* Ends the program that made the access with this status, once the access is logged. */
     void (*end_program)(struct mmioshim_device *dev, int status);

@@ -114,6 +114,11 @@ static bool mock_pending(struct mmioshim_device *dev)
     return m->nreceived < m->ninput;
 }
 
+static unsigned mock_waiting(struct mmioshim_device *dev)
+{
+    return mock_pending(dev) ? mock_of(dev)->ninput - mock_of(dev)->nreceived : 0;
+}
+
 static bool mock_room(struct mmioshim_device *dev)
 {
     return !mock_of(dev)->busy;
@@ -171,6 +176,7 @@ static const struct mmioshim_host mock_host = {
     .char_send = mock_send,
     .char_receive = mock_receive,
     .char_pending = mock_pending,
+    .char_waiting = mock_waiting,
     .char_room = mock_room,
     .end_program = mock_end,
     .reset_machine = mock_reset_machine,
