@@ -3,6 +3,7 @@
 #include "trap/irq.h"
 #include "trap/log.h"
 #include "trap/trap.h"
+#include "trap/worker.h"
 #include "base/trapsafe.h"
 
 static void serve(struct thread *t)
@@ -24,8 +25,12 @@ u64 trap_waits(u64 most)
     struct thread *t = thread_self();
     u64 begin, passed = 0, pending;
 
-    if (!clock_virtual(arena) || !log_touched() || irq_pending(irq_signals_mine))
+    if (!log_touched() || irq_pending(irq_signals_mine))
         return 0;
+    if (!clock_virtual(arena)) {
+        worker_resume(trap_the_bus()); /* it may have been killed */
+        return 0;
+    }
     begin = clock_now(arena);
     do {
         u64 before = clock_now(arena);

@@ -1,5 +1,6 @@
 /* Interrupts as a program without an operating system takes them: the UART through the PLIC, told by SIGIO. */
 // flags: -lpthread
+#include <dirent.h>
 #include <setjmp.h>
 
 #include "e_guest.h"
@@ -338,7 +339,6 @@ static int act_harts(int argc, char **argv)
 /* --- timers --- */
 
 static uint64_t period;
-static volatile uint64_t late;
 
 static void tick(int sig, siginfo_t *info, void *context)
 {
@@ -368,6 +368,173 @@ static int act_ticks(int argc, char **argv)
     show("runs %d cause %d\n", runs, cause);
     if (polls)
         show("polls %d\n", polls);
+    return 0;
+}
+
+/* What sleeps see of virtual time: exact, whatever the machine is doing. An access is 10 ticks. */
+static uint64_t elapsed(uint64_t since)
+{
+    return *MTIME - since;
+}
+
+static int act_sleeps(int argc, char **argv)
+{
+    struct timespec five = {0, 5000000}, minute = {60, 0}, left;
+    uint64_t since;
+
+    (void)argc, (void)argv;
+    handle_info(SIGIO, tick, 0, 0);
+    period = UINT64_MAX / 2;
+    since = *MTIME;
+    EQUAL(nanosleep(&five, NULL), 0);
+    EQUAL(elapsed(since), 50000 + 10);
+    EQUAL(clock_nanosleep(CLOCK_MONOTONIC, 0, &five, NULL), 0);
+    EQUAL(elapsed(since), 100000 + 20);
+    EQUAL(runs, 0);
+    /* A timer ends a sleep, when it is due. */
+    since = *MTIME;
+    *MTIMECMP = since + 30000;
+    EQUAL(nanosleep(&minute, &left), -1);
+    EQUAL(errno, EINTR);
+    EQUAL(runs, 1);
+    EQUAL(elapsed(since), 30000 + 40); /* four accesses of the handler */
+    since = *MTIME;
+    *MTIMECMP = since + 700;
+    EQUAL(pause(), -1);
+    EQUAL(runs, 2);
+    EQUAL(elapsed(since), 700 + 40);
+    /* Nothing to wait for: a sleep is just as long. */
+    *MTIMECMP = UINT64_MAX;
+    since = *MTIME;
+    EQUAL(nanosleep(&five, NULL), 0);
+    EQUAL(elapsed(since), 50000 + 10);
+    return 0;
+}
+
+/* --- the receiver, and the worker that looks out for input --- */
+
+static volatile int characters;
+
+static void receive(int sig, siginfo_t *info, void *context)
+{
+    uint32_t id;
+    char c;
+
+    (void)sig, (void)context;
+    seen(info);
+    id = claim();
+    for (; *(volatile uint8_t *)(UART + 5) & 1; characters++) {
+        c = (char)*RBR;
+        if (write(1, &c, 1) != 1)
+            failures++;
+    }
+    if (id)
+        *CLAIM(0) = id;
+}
+
+/* Echoes so many characters, sleeping until each comes. */
+static int act_receive(int argc, char **argv)
+{
+    uint64_t old = mask_change(SIG_BLOCK, BIT(SIGIO));
+    sigset_t open = set_from(old);
+
+    (void)argc;
+    handle_info(SIGIO, receive, 0, 0);
+    enable(0);
+    *IER = 1;
+    while (characters < atoi(argv[0]))
+        sigsuspend(&open);
+    *IER = 0;
+    show("\nspurious %d\n", spurious);
+    return 0;
+}
+
+static size_t slurp(const char *pid, const char *file, char *text, size_t room)
+{
+    char path[300];
+    size_t n = 0;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%s/%s", pid, file);
+    f = fopen(path, "r");
+    if (f) {
+        n = fread(text, 1, room, f);
+        fclose(f);
+    }
+    return n;
+}
+
+/* The worker of this machine: it has the environment of who made it, with a word that nobody else has. 0: none. */
+static pid_t find_worker(void)
+{
+    static const char name[] = "mmioshim-worker\n";
+    static char text[65536];
+    const char *mark = getenv("IRQ_MARK");
+    DIR *proc = opendir("/proc");
+    struct dirent *entry;
+    pid_t found = 0;
+
+    while (proc && !found && (entry = readdir(proc))) {
+        const char *pid = entry->d_name;
+
+        if (slurp(pid, "comm", text, sizeof(text)) != strlen(name) || memcmp(text, name, strlen(name)) != 0)
+            continue;
+        if (memmem(text, slurp(pid, "environ", text, sizeof(text)), mark, strlen(mark)))
+            found = atoi(pid);
+    }
+    closedir(proc);
+    return found;
+}
+
+static void kill_worker(void)
+{
+    pid_t pid;
+
+    while (!(pid = find_worker())) /* it is being made */
+        sched_yield();
+    if (kill(pid, SIGKILL))
+        exit(97);
+    while (find_worker() == pid) /* its environment is gone with its memory */
+        sched_yield();
+}
+
+static int act_killed(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    handle_info(SIGIO, tick, 0, 0);
+    mask_change(SIG_BLOCK, BIT(SIGIO));
+    period = UINT64_MAX / 2;
+    CHECK(find_worker() == 0);
+    *MTIMECMP = *MTIME + 1000000000;
+    kill_worker();
+    *MTIMECMP = *MTIME + 10000; /* who asks for something makes another one */
+    wait_runs(1);
+    *MTIMECMP = *MTIME + 5000000;
+    kill_worker();
+    wait_runs(2); /* so does who goes to sleep */
+    return 0;
+}
+
+/* It outlives the process that made it. */
+static int act_orphan(int argc, char **argv)
+{
+    int n = argc ? atoi(argv[0]) : 5, ready[2];
+    char c;
+
+    if (pipe(ready))
+        return 98;
+    *MTIMECMP = *MTIME + 10000000000;
+    if (fork())
+        _exit(read(ready[0], &c, 1) != 1);
+    handle_info(SIGIO, tick, 0, 0);
+    mask_change(SIG_BLOCK, BIT(SIGIO));
+    period = 10000;
+    if (write(ready[1], "", 1) != 1)
+        return 98;
+    *MTIMECMP = *MTIME + period;
+    wait_runs(n);
+    *MTIMECMP = UINT64_MAX;
+    show("orphan %d\n", runs >= n);
     return 0;
 }
 
@@ -416,7 +583,8 @@ int main(int argc, char **argv)
         {"print", act_print},         {"level", act_level},       {"uncompleted", act_uncompleted},
         {"masks", act_masks},         {"jump", act_jump},         {"vector", act_vector},
         {"processes", act_processes}, {"takeover", act_takeover}, {"harts", act_harts},
-        {"ticks", act_ticks},         {"latency", act_latency},
+        {"ticks", act_ticks},         {"latency", act_latency},   {"sleeps", act_sleeps},
+        {"receive", act_receive},     {"killed", act_killed},     {"orphan", act_orphan},
     };
 
     return run_action(table, sizeof(table) / sizeof(table[0]), argc, argv);
