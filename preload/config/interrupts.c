@@ -86,8 +86,10 @@ u32 machine_interrupts(const struct machine_desc *desc, int node, struct machine
     if (!data)
         return 0;
     parent = parent_of(desc, node);
-    if (!cells_of(desc, parent, &cells))
-        parent = -1; /* nobody answers; the numbers are for the log */
+    if (!cells_of(desc, parent, &cells)) { /* nobody answers; the numbers are for the log */
+        parent = -1;
+        cells = 1;
+    }
     for (u32 i = 0; i < length / (4 * cells) && i < most; i++)
         out[i] = specifier(parent, data + 4 * cells * i, cells);
     return length / (4 * cells);
