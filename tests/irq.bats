@@ -14,7 +14,7 @@ irq() {
         assign+=("$1")
         shift
     done
-    logged MMIOSHIM_BACKTRACE=0 "${assign[@]}" timeout 60 "$IRQ" "$@"
+    logged MMIOSHIM_BACKTRACE=0 "${assign[@]}" timeout -s KILL 60 "$IRQ" "$@"
     assert_success
     assert_equal "$stderr" ""
 }
@@ -38,7 +38,7 @@ lines() {
 
 @test "the same with patched sites, unlogged: thousands of characters" {
     text=$(printf 'x%.0s' $(seq 3000))
-    run --separate-stderr shim MMIOSHIM_LOG=none timeout 60 "$IRQ" print "$text"
+    run --separate-stderr shim MMIOSHIM_LOG=none timeout -s KILL 60 "$IRQ" print "$text"
     assert_success
     assert_equal "${lines[1]}" "runs 3001 claims 3001 spurious 0 cause 11 own 1"
 }
@@ -156,7 +156,7 @@ END
 @test "received characters interrupt a program that sleeps" {
     log=$BATS_TEST_TMPDIR/log
     mkfifo "$BATS_TEST_TMPDIR/line"
-    shim_exec MMIOSHIM_LOG="$log" MMIOSHIM_BACKTRACE=0 timeout 60 "$IRQ" receive 9 \
+    shim_exec MMIOSHIM_LOG="$log" MMIOSHIM_BACKTRACE=0 timeout -s KILL 60 "$IRQ" receive 9 \
         < "$BATS_TEST_TMPDIR/line" > "$BATS_TEST_TMPDIR/out" 3>&- &
     exec 7> "$BATS_TEST_TMPDIR/line"
     for word in abc def ghi; do
@@ -200,7 +200,7 @@ END
 }
 
 @test "the latency guest counts as many interrupts as it caused" {
-    run --separate-stderr shim MMIOSHIM_LOG=none timeout 60 "$IRQ" latency 2000
+    run --separate-stderr shim MMIOSHIM_LOG=none timeout -s KILL 60 "$IRQ" latency 2000
     assert_success
     assert_output --regexp '^interrupt latency: least [0-9]+ ns, median [0-9]+ ns of 2000$'
 }

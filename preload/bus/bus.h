@@ -51,13 +51,18 @@ struct bus_irq {
 
 /* What a device asked for during an access; the caller does it after the event is logged. */
 struct bus_requests {
-    bool end;
+    union {
+        struct {
+            bool end;
+            bool reset;
+            bool due;  /* the time of a device has come: bus_serve_due() */
+            bool ring; /* a device waits for something: the worker is to see to it */
+            bool more; /* more lines changed than there is room for: irq_deliver_all() */
+            u8 nirqs;
+        };
+        u64 any; /* any of them at all */
+    };
     int status;
-    bool reset;
-    bool due;   /* the time of a device has come: bus_serve_due() */
-    bool ring;  /* a device waits for something: the worker is to see to it */
-    bool more;  /* more lines changed than there is room for: irq_deliver_all() */
-    u32 nirqs;
     struct bus_irq irqs[8];
 };
 
@@ -124,8 +129,7 @@ static inline bool bus_requested(void)
 {
     __attribute__((visibility("hidden"))) extern __thread struct bus_requests bus_requests;
 
-    return bus_requests.end || bus_requests.reset || bus_requests.nirqs || bus_requests.due ||
-           bus_requests.more || bus_requests.ring;
+    return bus_requests.any;
 }
 /* An access was made: time goes on. */
 static inline void bus_tick(const struct bus *bus)

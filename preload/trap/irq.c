@@ -4,8 +4,7 @@
 #include "base/process.h"
 #include "base/sys.h"
 #include "bus/irq.h"
-#include "trap/signals.h"
-#include "trap/thread.h"
+#include "trap/sigstate.h"
 #include "base/trapsafe.h"
 
 #define MARK 0x51524900 /* si_errno of our signals: nobody sends such */
@@ -60,9 +59,12 @@ static int pending_number(int sig, bool *thread)
 static void send(int sig, int number, bool thread, const struct arena_vector *to)
 {
     siginfo_t info = {.si_signo = sig, .si_code = SI_QUEUE, .si_errno = MARK};
+    struct thread *t = thread_self();
     long ret;
 
-    info.si_pid = (pid_t)thread_self()->self.pid;
+    info.si_pid = (pid_t)t->self.pid;
+    if (to->pid == t->self.pid)
+        masks_wait(t, sig);
     info.si_value.sival_int = number;
     if (thread)
         ret = sys(SYS_rt_tgsigqueueinfo, to->pid, to->tid, sig, &info);

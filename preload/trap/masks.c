@@ -96,6 +96,23 @@ void masks_send_kept(struct thread *t)
     pending_send();
 }
 
+void masks_wait(struct thread *t, int sig)
+{
+    u64 all = ~SIGNALS_SYNCHRONOUS, was;
+
+    if (!calls_inside())
+        return;
+    sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, &was, 8);
+    if (t->call.deferred || (was & all) == all) /* somebody has blocked them, and will unblock them */
+        return;
+    if (was & signal_bit(sig)) {
+        sys(SYS_rt_sigprocmask, SIG_SETMASK, &was, NULL, 8);
+        return;
+    }
+    t->call.mask = was;
+    t->call.deferred = 1;
+}
+
 static bool wait_ends(struct thread *t)
 {
     if ((t->wait_mask & SEGV) || !pending_any(t) || !signals_own_memory())
