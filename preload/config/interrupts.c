@@ -5,19 +5,21 @@
 #include "base/mem.h"
 #include "config/fdt.h"
 
+#define MOST_SEARCHES 4096 /* for controllers, of one node: real ones have one, or one for each hart */
+
 enum { NO_NUMBER = 0xffffffff }; /* what QEMU and SiFive write for a context that is not wired */
 
 static int controller_of(const struct machine_desc *desc, u32 phandle)
 {
-    static const struct machine_desc *last_desc;
+    static u64 last_hash;
     static u32 last;
     static int node;
 
     /* Most devices have the same one, and each search goes through the whole tree. */
-    if (last_desc != desc || last != phandle) {
+    if (last_hash != desc->hash || last != phandle) {
         node = fdt_node_offset_by_phandle(desc->fdt, phandle);
         last = phandle;
-        last_desc = desc;
+        last_hash = desc->hash;
     }
     return node >= 0 ? node : -1;
 }
@@ -56,12 +58,14 @@ static struct machine_interrupt specifier(int controller, const u8 *data, u32 ce
 
 static u32 extended(const struct machine_desc *desc, const u8 *data, u32 length, struct machine_interrupt *out, u32 most)
 {
-    u32 n = 0;
+    u32 n = 0, searches = 0, before = 0;
 
-    while (length >= 4) {
+    while (length >= 4 && searches < MOST_SEARCHES) {
         u32 phandle = (u32)dt_cells(data, 1), cells = 0;
         int controller = controller_of(desc, phandle);
 
+        searches += phandle != before;
+        before = phandle;
         if (phandle && (!cells_of(desc, controller, &cells) || length < 4 + 4 * cells))
             return n;
         if (n < most)
