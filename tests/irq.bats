@@ -131,6 +131,11 @@ END
     done
     # 20 periods of 1000 ticks of 100 ns, and an access takes 1000 ns: five a period are the handler's and its loop's.
     assert_output "$(printf 'runs 20 cause 7\npolls 1922')"
+    # Time does not hang on the log.
+    for patch in on off; do
+        run --separate-stderr shim MMIOSHIM_CLOCK=virtual MMIOSHIM_LOG=none MMIOSHIM_PATCH=$patch timeout -s KILL 60 "$IRQ" ticks 1000 20 poll
+        assert_output "$(printf 'runs 20 cause 7\npolls 1922')"
+    done
 }
 
 @test "virtual time: sleeps and pauses take just what they say, or end at the timer" {
