@@ -66,8 +66,8 @@ static int bell_make(struct arena *arena)
     return -1;
 }
 
-/* False: nobody hears it. */
-static bool bell_ring(const struct arena *arena)
+/* False: nobody hears it. loud: it wakes the worker. */
+static bool bell_reaches(const struct arena *arena, bool loud)
 {
     struct sockaddr_un address;
     socklen_t length = bell_address(arena, &address);
@@ -76,9 +76,17 @@ static bool bell_ring(const struct arena *arena)
 
     if (fd < 0)
         return false;
-    ret = sys(SYS_sendto, fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, &address, length);
+    if (loud)
+        ret = sys(SYS_sendto, fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, &address, length);
+    else
+        ret = sys(SYS_connect, fd, &address, length);
     sys_close(fd);
     return ret >= 0 || ret == -EAGAIN; /* full: it has more than enough to wake up for */
+}
+
+static bool bell_ring(const struct arena *arena)
+{
+    return bell_reaches(arena, true);
 }
 
 static void bell_drain(int bell)
@@ -342,7 +350,7 @@ void worker_resume(struct bus *bus)
 {
     struct arena *arena = bus->machine->arena;
 
-    if (!clock_virtual(arena) && clock_next(arena) != CLOCK_NEVER)
+    if (!clock_virtual(arena) && clock_next(arena) != CLOCK_NEVER && !bell_reaches(arena, false))
         worker_ring(bus, thread_self());
 }
 
