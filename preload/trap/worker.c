@@ -232,7 +232,7 @@ static void leave_or_stay(struct watch *w)
         sys_exit_group(1);
 }
 
-static void __attribute__((noreturn)) work(struct watch *w)
+static void __attribute__((noreturn)) worker_loop(struct watch *w)
 {
     for (;;) {
         serve(w);
@@ -308,7 +308,7 @@ static void __attribute__((noreturn)) become_worker(struct bus *bus, struct thre
         sink_give_up();
     collect_inputs(&w);
     close_descriptors(&w);
-    work(&w);
+    worker_loop(&w);
 }
 
 /* Twice, so that it is nobody's child; the one in between ends at once, and tells nobody (no signal at its end). */
