@@ -150,6 +150,7 @@ static void before_exec(bool leaves)
 {
     dirty_collect();
     irq_signals_leave();
+    log_flush(thread_self());
     if (leaves)
         leave();
 }

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/process.h"
 #include "base/sys.h"
+#include "trap/log.h"
 #include "trap/sink.h"
 #include "trap/trap.h"
 #include "base/trapsafe.h"
@@ -304,8 +305,7 @@ static void __attribute__((noreturn)) become_worker(struct bus *bus, struct thre
     t->pid_ordinal = pid; /* in the log it is who made it */
     t->tid_ordinal = tid;
     t->blocked = ~(u64)0;
-    if (sink_per_process())
-        sink_give_up();
+    log_in_worker();
     collect_inputs(&w);
     close_descriptors(&w);
     worker_loop(&w);
