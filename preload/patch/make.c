@@ -23,19 +23,13 @@ static const struct trampoline_data layout = {
 
 /* ---- trampolines ---- */
 
-static const u64 functions[][2] = {
-    [TRAMPOLINE_LOAD] = {(u64)patch_load, 0},
-    [TRAMPOLINE_STORE] = {(u64)patch_store, 0},
-    [TRAMPOLINE_MODIFY] = {(u64)patch_modify, (u64)patch_modify_end},
-};
-
 static void fill_site(struct patch_site *s, const struct trampoline *t, enum trampoline_kind kind)
 {
     s->enter = (u64)patch_enter;
     s->enter_again = (u64)patch_enter_again;
     s->settle = (u64)patch_settle;
-    s->function = functions[kind][0];
-    s->function_again = functions[kind][1];
+    if (kind != TRAMPOLINE_NATIVE)
+        patch_functions(s, kind);
     s->decline = s->code + t->decline;
     s->tail = s->code + t->tail;
     s->tail_again = s->code + t->tail_again;

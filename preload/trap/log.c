@@ -435,16 +435,22 @@ bool log_is_lean(void)
     return binary && sink_wanted();
 }
 
-void log_lean(struct thread *t, struct trace_record *rec)
+unsigned log_frames(void)
 {
-    static const struct bus_note nothing;
+    return max_frames;
+}
+
+void log_lean(struct thread *t, struct trace_record *rec, const struct bus_note *note)
+{
     struct trace_names names = log_names(bus);
 
     log_touch(t);
+    if (note->rule && lint_on)
+        count_lint(t);
     count(t, rec->device, rec->op == TRACE_WRITE);
     give_ordinals(t);
     if (trace_filter_match(&filter, rec, &names))
-        ring_access(t, rec, &nothing);
+        ring_access(t, rec, note);
     else
         log_number(t, false);
 }

@@ -25,12 +25,14 @@ void log_in_worker(void);
 void log_access(struct thread *thread, struct trace_record *rec, const struct cpu_state *state,
                 const struct cpu_insn *insn, const struct bus_note *note);
 /*
- * The lean way: the transcript is binary, and there is nothing to say beside the access. rec has pc, insn and the
- * number of a stack that is in the transcript already (0: none), too. No lock, and no system call but when a thread needs
+ * The lean way: the transcript is binary. rec has pc, insn and the number of a stack that is in the transcript already
+ * (0: none), too. No lock, and no system call but when a thread needs
  * more of the file. The device's lock is held, signals are masked or deferred.
  */
 bool log_is_lean(void);
-void log_lean(struct thread *thread, struct trace_record *rec);
+void log_lean(struct thread *thread, struct trace_record *rec, const struct bus_note *note);
+/* Frames of a call stack that are wanted; 0: none. */
+unsigned log_frames(void);
 /* Does anybody want records of accesses? */
 bool log_wanted(void);
 /*
