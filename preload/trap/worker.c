@@ -305,7 +305,7 @@ static void __attribute__((noreturn)) become_worker(struct bus *bus, struct thre
     t->pid_ordinal = pid; /* in the log it is who made it */
     t->tid_ordinal = tid;
     t->blocked = ~(u64)0;
-    log_in_worker();
+    log_after_fork(true);
     collect_inputs(&w);
     close_descriptors(&w);
     worker_loop(&w);
