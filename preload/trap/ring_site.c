@@ -1,4 +1,5 @@
 /* Instructions that made accesses: each is written down once, and then a number stands for it. */
+#include "calls/calls.h"
 #include "trap/ring_own.h"
 
 #include "base/mem.h"
@@ -74,6 +75,21 @@ static bool site_holds(struct site *s)
     return true;
 }
 
+struct making {
+    struct thread *t;
+    u64 pc;
+    const u64 *insn;
+    u8 length;
+    struct site *made;
+};
+
+static void make(void *argument)
+{
+    struct making *m = argument;
+
+    m->made = make_site(m->t, m->pc, m->insn, m->length);
+}
+
 u32 ring_site(struct thread *t, const struct trace_record *rec)
 {
     u64 insn[2] = {0, 0};
@@ -102,7 +118,14 @@ u32 ring_site(struct thread *t, const struct trace_record *rec)
         break;
     }
     /* One that is stale, or that finds no place, gives its place to this one. */
-    s = make_site(t, rec->pc, insn, rec->insn_len);
+    if (calls_inside()) { /* the loader, which is asked, may use vectors, and they are the program's */
+        struct making m = {t, rec->pc, insn, rec->insn_len, NULL};
+
+        calls_guarded(make, &m);
+        s = m.made;
+    } else {
+        s = make_site(t, rec->pc, insn, rec->insn_len);
+    }
     if (s)
         __atomic_store_n(&sites[at], s, __ATOMIC_RELEASE);
     return s ? s->id : 0;
