@@ -7,7 +7,7 @@
 
 bool bus_take_requests(struct bus_requests *taken)
 {
-    if (likely(!bus_requests.end && !bus_requests.reset && !bus_requests.nirqs))
+    if (likely(!bus_requested()))
         return false;
     *taken = bus_requests;
     bus_requests = (struct bus_requests){0};
@@ -280,6 +280,20 @@ void bus_wait(struct bus_device *device, int timeout_ms)
 
     if (b->ops)
         b->ops->poll(b, BACKEND_OUT, timeout_ms);
+}
+
+void bus_serve_due(struct bus *bus, const struct lock_self *self)
+{
+    int i;
+
+    while ((i = clock_next_due(bus->machine->arena)) >= 0) {
+        struct bus_device *d = &bus->devices[i];
+
+        bus_lock(d, self);
+        if (d->dev.class->service)
+            d->dev.class->service(&d->dev);
+        bus_unlock(d, self);
+    }
 }
 
 void bus_reset(struct bus *bus, const struct lock_self *self)

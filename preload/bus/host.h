@@ -7,4 +7,9 @@
 extern const struct mmioshim_host bus_host;
 extern __thread struct bus_requests bus_requests;
 
+static inline struct bus_device *bus_device_of(struct mmioshim_device *dev)
+{
+    return (struct bus_device *)((char *)dev - offsetof(struct bus_device, dev));
+}
+
 #endif

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "patch/patch.h"
+#include "trap/irq.h"
 #include "trap/resume.h"
 #include "trap/sigstate.h"
 #include "trap/thread.h"
@@ -164,6 +165,8 @@ void action_entry(int sig, siginfo_t *info, void *context, ucontext_t *older)
         calls_defer(sig, info, context, 0);
         return;
     }
+    if (!irq_arrives(sig, info))
+        return;
     a = signals_get(sig);
     if (t)
         t->waited = t->call.waited;
@@ -196,8 +199,8 @@ static void show_frame(int sig, const struct kernel_action *a, ucontext_t *uc)
  * Every other handler of the program: the kernel's frame is the one that it would have got, on the same stack.
  * Called by signals_wrap, which goes on at what this returns; 0: not now.
  */
-u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *older);
-u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *older)
+u64 signals_enter(int sig, siginfo_t *info, ucontext_t *uc, ucontext_t *older);
+u64 signals_enter(int sig, siginfo_t *info, ucontext_t *uc, ucontext_t *older)
 {
     u64 all = ~SIGNALS_SYNCHRONOUS, mask;
     struct kernel_action a;
@@ -213,6 +216,8 @@ u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *ol
         calls_defer(sig, info, uc, 0);
         return 0;
     }
+    if (!irq_arrives(sig, info))
+        return 0;
     sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
     a = signals_get(sig);
     if (a.handler == (u64)SIG_DFL && signals_default_ends(sig))

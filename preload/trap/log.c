@@ -539,14 +539,18 @@ void log_finish(struct thread *t, bool last, bool last_to_touch)
     log_release(t);
 }
 
-void log_after_fork(void)
+void log_after_fork(bool worker)
 {
+    thread_each(forget_folded, NULL);
+    if (worker && sink_per_process())
+        sink_give_up();
+    else if (binary)
+        ring_after_fork(sink_per_process());
+    if (worker)
+        return;
     pid_ordinal = 0;
     touched = log_quiet_begun = false;
-    thread_each(forget_folded, NULL);
     sink_after_fork();
-    if (binary)
-        ring_after_fork(sink_per_process());
     before = thread_counts();
     if (!sink_per_process())
         return;

@@ -13,8 +13,11 @@
 
 /* Opens the log. 0, or -1 with one line. Ordinary context. */
 int log_start(struct bus *bus, const struct options *options, struct fmt *error);
-/* In the child of fork: with %p the child's log is its own. */
-void log_after_fork(void);
+/*
+ * In the child of fork: with %p the child's log is its own. worker: what it logs counts as that of the process that it is a
+ * copy of, and with %p it logs nothing.
+ */
+void log_after_fork(bool worker);
 
 /*
  * Numbers and writes one access with what the bus noted. rec: type (MMIO or PORT), op, width, device, reg, element, addr, offset,

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "bus/irq.h"
 #include "bus/ports.h"
 #include "memory/dirty.h"
 #include "memory/ram.h"
@@ -15,6 +16,7 @@
 #include "trap/probe.h"
 #include "trap/route.h"
 #include "trap/trap.h"
+#include "trap/worker.h"
 #include "base/trapsafe.h"
 
 static struct bus *bus;
@@ -236,6 +238,7 @@ static bool segment_access(struct access *a, const struct segment *s, void *data
 static void log_it(struct access *a, const u8 *data, unsigned n, bool write)
 {
     a->trap->accesses++;
+    bus_tick(bus);
     if (a->quiet) {
         log_count(a->trap->thread, a->rec.device, write, &a->note);
         return;
@@ -321,6 +324,7 @@ static enum trap_answer route_window(struct trap *t, u64 addr, void *data, unsig
     if (!waits) {
         t->refused = t->refused || note.fault;
         t->accesses++;
+        bus_tick(bus);
         log_count(t->thread, (u16)near->span.index, write, &note);
     }
     if (!t->kept)
@@ -417,18 +421,31 @@ static void log_irq(struct thread *thread, const struct bus_irq *irq)
     log_event(thread, &rec, NULL);
 }
 
+/* Each round may ask for more: a controller whose line changes, a device that was served. */
 bool trap_site_requests(struct trap *t, int *status)
 {
+    const struct lock_self *self = &t->thread->self;
     struct bus_requests r;
+    bool end = false;
 
-    if (likely(!bus_take_requests(&r)))
-        return false;
-    for (u32 i = 0; i < r.nirqs; i++)
-        log_irq(t->thread, &r.irqs[i]);
-    if (r.reset)
-        bus_reset(bus, &t->thread->self);
-    *status = r.status;
-    return r.end;
+    while (unlikely(bus_take_requests(&r))) {
+        for (u32 i = 0; i < r.nirqs; i++) {
+            log_irq(t->thread, &r.irqs[i]);
+            irq_deliver(bus, &r.irqs[i], self);
+        }
+        if (r.more)
+            irq_deliver_all(bus, self);
+        if (r.due)
+            bus_serve_due(bus, self);
+        if (r.ring)
+            worker_ring(bus, t->thread);
+        if (r.reset)
+            bus_reset(bus, self);
+        if (r.end)
+            *status = r.status;
+        end = end || r.end;
+    }
+    return end;
 }
 
 void trap_requests(struct trap *t)

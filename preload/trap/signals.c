@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "patch/patch.h"
 #include "trap/backtrace.h"
+#include "trap/irq.h"
 #include "trap/resume.h"
 #include "trap/sigframe.h"
 #include "trap/sigstate.h"
@@ -211,7 +212,8 @@ void signals_deliver(int sig, siginfo_t *info, ucontext_t *uc)
 void signals_leave(ucontext_t *uc, u64 sp)
 {
     struct thread *t = thread_self();
-    u64 mask = mask_of(uc), all = ~(u64)0;
+    u64 mask = mask_of(uc), all = ~(u64)0, again;
+    bool kept;
 
     if (!t || !signals_own_memory()) /* a vfork child has masks just as it wants them */
         return;
@@ -219,10 +221,14 @@ void signals_leave(ucontext_t *uc, u64 sp)
     uc->uc_stack = (stack_t){.ss_sp = t->stack, .ss_size = THREAD_STACK};
     t->segv_blocked = mask & SEGV;
     set_mask(uc, kernel_mask(mask));
-    if (t->segv_blocked || likely(!pending_any(t)))
+    kept = !t->segv_blocked && unlikely(pending_any(t));
+    again = irq_unblocked(~mask);
+    if (likely(!kept && !again))
         return;
     sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8); /* until rt_sigreturn */
-    pending_send();
+    irq_tell_again(again);
+    if (kept)
+        pending_send();
 }
 
 static struct kernel_action ours(void (*entry)(int, siginfo_t *, void *), u64 flags, u64 mask)
@@ -304,6 +310,8 @@ long signals_action(int sig, const struct kernel_action *act, struct kernel_acti
     was = signals_get(sig);
     if (act && signals_own_memory()) {
         ret = set_both(sig, &given);
+        if (ret == 0)
+            irq_handler_set(sig, given.handler > (u64)SIG_IGN);
         if (sig == SIGSEGV && given.handler == (u64)SIG_IGN && thread_self())
             pending_discard(thread_self());
     } else if (act) {

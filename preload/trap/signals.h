@@ -72,6 +72,8 @@ bool signals_take_segv(siginfo_t *info);
 u64 signals_wait_mask(u64 mask, bool *ends);
 /* A call ends during which SIGSEGV was sent. True: it was about to wait, and is over instead (-EINTR). */
 bool signals_late(void);
+/* The program is about to take these signals by sigwait: those of interrupts that are still pending are sent again. */
+void signals_waited_for(u64 set);
 /* The mask as a system call may take it for a while: without SIGSEGV. */
 static inline u64 signals_safe_mask(u64 mask)
 {

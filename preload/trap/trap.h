@@ -114,6 +114,12 @@ void trap_end(int status) __attribute__((noreturn));
  * MMIOSHIM_UNASSIGNED=fault. Ordinary context.
  */
 bool trap_access(u64 machine_addr, void *data, unsigned width, bool write);
+/*
+ * The program waits, at most so many nanoseconds (CLOCK_NEVER: for ever): virtual time goes on to the next time that a
+ * device waits for, again and again until one of them interrupts this process. Returns the signals that tell it. With
+ * real time, in a process that did not use the machine, or when it is interrupted already: nothing happens, 0. In a call.
+ */
+u64 trap_waits(u64 most);
 /* A system call was given a window for a buffer: a lint line. */
 void trap_lint_buffer(u64 machine_addr, const char *call);
 

@@ -22,8 +22,8 @@ struct mock {
     size_t state_size;
     bool line[4];
     unsigned irq_calls, irq_changes;
-    u64 wall, clock;
-    unsigned wakes, resets, ends;
+    u64 wall, clock, wake_at;
+    unsigned wakes, input_wakes, resets, ends;
     int end_status;
     u8 sent[4096];
     unsigned nsent;
@@ -65,6 +65,17 @@ static void mock_wake(struct mmioshim_device *dev)
     mock_of(dev)->wakes++;
 }
 
+static void mock_wake_at(struct mmioshim_device *dev, u64 ns)
+{
+    mock_of(dev)->wakes++;
+    mock_of(dev)->wake_at = ns;
+}
+
+static void mock_wake_on_input(struct mmioshim_device *dev)
+{
+    mock_of(dev)->input_wakes++;
+}
+
 static bool mock_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 {
     (void)dev, (void)addr, (void)buf, (void)len;
@@ -101,6 +112,11 @@ static bool mock_pending(struct mmioshim_device *dev)
 
     m->polls++;
     return m->nreceived < m->ninput;
+}
+
+static unsigned mock_waiting(struct mmioshim_device *dev)
+{
+    return mock_pending(dev) ? mock_of(dev)->ninput - mock_of(dev)->nreceived : 0;
 }
 
 static bool mock_room(struct mmioshim_device *dev)
@@ -141,21 +157,32 @@ static bool mock_property_u32(const struct mmioshim_node *node, const char *name
     return true;
 }
 
+/* There is one node. */
+static bool mock_property_u32_at(const struct mmioshim_node *node, const char *path, const char *name, u32 *value)
+{
+    (void)path;
+    return mock_property_u32(node, name, value);
+}
+
 static const struct mmioshim_host mock_host = {
     .irq = mock_irq,
     .clock = mock_clock,
     .wall_clock = mock_wall_clock,
     .wake = mock_wake,
+    .wake_at = mock_wake_at,
+    .wake_on_input = mock_wake_on_input,
     .dma_read = mock_dma_read,
     .dma_write = mock_dma_write,
     .char_send = mock_send,
     .char_receive = mock_receive,
     .char_pending = mock_pending,
+    .char_waiting = mock_waiting,
     .char_room = mock_room,
     .end_program = mock_end,
     .reset_machine = mock_reset_machine,
     .property_u32 = mock_property_u32,
     .property = mock_property,
+    .property_u32_at = mock_property_u32_at,
 };
 
 /* A big-endian cell. */
