@@ -41,6 +41,8 @@ struct patch_thread {
     struct near near[NEARS]; /* by page */
     const struct near *held; /* of a read-modify-write under way; NULL: it takes the long way */
     bool biased;             /* its device is held so */
+    u32 stack;               /* the number of the call stack of an access that is logged */
+    const u32 *logged;       /* of a read-modify-write under way: it, or NULL */
     struct trap trap;        /* of one that takes the long way */
 };
 
@@ -182,10 +184,51 @@ static inline const struct near *near_of(const struct patch_thread *own, u64 add
     const struct near *near = &own->near[(address >> PAGE_SHIFT) % NEARS];
     u64 at = address - near->base;
 
-    if (unlikely(at >= near->size || near->size - at < n || near->epoch != trap_epoch() || !(near->widths & n) ||
-                 log_wanted()))
+    if (unlikely(at >= near->size || near->size - at < n || near->epoch != trap_epoch() || !(near->widths & n)))
         return NULL;
     return near;
+}
+
+/* Where entry.S has put rbp of the program: the seventh that it pushed. */
+static u64 program_rbp(const struct call *call)
+{
+    return ((const u64 *)call->stack)[-7];
+}
+
+/* Is everything known that a record of the access needs? The stack's number goes to *stack. */
+static __attribute__((noinline)) bool can_log(struct thread *t, const struct patch_site *site, const struct call *call, u32 *stack)
+{
+    return log_lean_ready(t, site->insn, site->at, call->patch.rsp, program_rbp(call), stack);
+}
+
+/* An access with its record. False: nothing happened, the device waits for something. The device is locked. */
+static __attribute__((noinline)) bool logged(struct thread *t, const struct patch_site *site, const struct near *near, u64 at,
+                                             bool write, u32 stack)
+{
+    const struct machine_window *window = &trap_the_bus()->machine->desc->windows[near->device->dev.index];
+    unsigned n = site->insn->size;
+    struct trace_record rec;
+    struct bus_note note;
+
+    memset(&rec, 0, offsetof(struct trace_record, insn));
+    rec.offset = near->offset + at;
+    if (bus_access(trap_the_bus(), near->device, rec.offset, patch_block.scratch, n, write, &note) == MMIOSHIM_WAIT)
+        return false;
+    rec.type = TRACE_MMIO;
+    rec.op = write ? TRACE_WRITE : TRACE_READ;
+    rec.width = n;
+    rec.device = (u16)near->device->dev.index;
+    rec.reg = note.reg;
+    rec.element = note.element;
+    rec.flags = note.unassigned ? TRACE_UNASSIGNED : 0;
+    rec.addr = window->range.base + (rec.offset - window->offset);
+    rec.pc = site->at;
+    rec.insn_len = site->insn->length;
+    rec.stack = stack;
+    memcpy(rec.insn, site->insn->bytes, sizeof(site->insn->bytes));
+    memcpy(rec.value, patch_block.scratch, 8);
+    log_lean(t, &rec, &note);
+    return true;
 }
 
 /* The device has something to say beside the value. */
@@ -220,11 +263,14 @@ static inline void copy(void *to, const void *from, unsigned n)
 }
 
 /* False: nothing happened, the device waits for something. The device is locked. */
-static inline bool quick_read(struct thread *t, const struct near *near, u64 at, unsigned n)
+static inline bool quick_read(struct thread *t, const struct patch_site *site, const struct near *near, u64 at, unsigned n,
+                              const u32 *stack)
 {
     enum mmioshim_status status;
     uint64_t value;
 
+    if (unlikely(stack))
+        return logged(t, site, near, at, false, *stack);
     if (near->storage) {
         copy(patch_block.scratch, near->storage + at, n);
     } else {
@@ -241,11 +287,14 @@ static inline bool quick_read(struct thread *t, const struct near *near, u64 at,
     return true;
 }
 
-static inline bool quick_write(struct thread *t, const struct near *near, u64 at, unsigned n)
+static inline bool quick_write(struct thread *t, const struct patch_site *site, const struct near *near, u64 at, unsigned n,
+                               const u32 *stack)
 {
     enum mmioshim_status status;
     uint64_t value = 0;
 
+    if (unlikely(stack))
+        return logged(t, site, near, at, true, *stack);
     if (near->storage) {
         copy(near->storage + at, patch_block.scratch, n);
     } else {
@@ -268,17 +317,30 @@ static inline u64 leave(struct thread *t, struct call *call, const struct near *
     return unlikely(bus_requested()) ? requested(t, call, done) : done;
 }
 
+/* Where the number of the stack is, when a record is wanted; *full: the long way must make it known first. */
+static inline const u32 *wanted(struct thread *t, const struct patch_site *site, struct call *call, bool *full)
+{
+    u32 *stack = &own(call)->stack;
+
+    *full = false;
+    if (likely(!log_wanted()))
+        return NULL;
+    *full = !can_log(t, site, call, stack);
+    return stack;
+}
+
 u64 patch_load(struct patch_site *site, u64 address, struct call *call)
 {
     struct thread *t = thread_of(call);
     unsigned n = site->insn->size;
     const struct near *near = near_of(own(call), address, n);
-    bool biased;
+    bool biased, full;
+    const u32 *stack = wanted(t, site, call, &full);
 
-    if (unlikely(!near))
+    if (unlikely(!near || full))
         return ask_full(call, full_load);
     biased = bus_enter(near->device, &t->self);
-    if (likely(quick_read(t, near, address - near->base, n)))
+    if (likely(quick_read(t, site, near, address - near->base, n, stack)))
         return leave(t, call, near, biased, PATCH_DONE);
     bus_leave(near->device, &t->self, biased);
     return ask_full(call, full_load);
@@ -289,12 +351,13 @@ u64 patch_store(struct patch_site *site, u64 address, struct call *call)
     struct thread *t = thread_of(call);
     unsigned n = site->insn->size;
     const struct near *near = near_of(own(call), address, n);
-    bool biased;
+    bool biased, full;
+    const u32 *stack = wanted(t, site, call, &full);
 
-    if (unlikely(!near))
+    if (unlikely(!near || full))
         return ask_full(call, full_store);
     biased = bus_enter(near->device, &t->self);
-    if (likely(quick_write(t, near, address - near->base, n)))
+    if (likely(quick_write(t, site, near, address - near->base, n, stack)))
         return leave(t, call, near, biased, PATCH_DONE);
     bus_leave(near->device, &t->self, biased);
     return ask_full(call, full_store);
@@ -306,12 +369,14 @@ u64 patch_modify(struct patch_site *site, u64 address, struct call *call)
     struct thread *t = thread_of(call);
     unsigned n = site->insn->size;
     const struct near *near = near_of(p, address, n);
+    bool full;
 
-    p->held = near;
-    if (unlikely(!near))
+    p->logged = wanted(t, site, call, &full);
+    p->held = full ? NULL : near;
+    if (unlikely(!p->held))
         return ask_full(call, full_modify);
     p->biased = bus_enter(near->device, &t->self);
-    if (likely(quick_read(t, near, address - near->base, n)))
+    if (likely(quick_read(t, site, near, address - near->base, n, p->logged)))
         return PATCH_HELD;
     bus_leave(near->device, &t->self, p->biased);
     return ask_full(call, full_modify);
@@ -326,7 +391,7 @@ u64 patch_modify_end(struct patch_site *site, u64 address, struct call *call)
     if (unlikely(!near))
         return ask_full(call, full_modify_end);
     /* The instruction cannot be made again from here: a device that waits is waited for, by nobody else meanwhile. */
-    while (unlikely(!quick_write(t, near, address - near->base, site->insn->size)))
+    while (unlikely(!quick_write(t, site, near, address - near->base, site->insn->size, p->logged)))
         bus_wait(near->device, 50);
     return leave(t, call, near, p->biased, PATCH_DONE_AGAIN);
 }

@@ -1,7 +1,5 @@
 #include "trap/log.h"
 
-#include <time.h>
-
 #include "base/errname.h"
 #include "base/mem.h"
 #include "base/sys.h"
@@ -21,6 +19,7 @@ static enum log_format format;
 static bool json, binary, fold, lint_on, header_done, touched;
 static unsigned show, max_frames;
 static struct trace_filter filter;
+static bool filtered; /* it leaves something out */
 static struct thread_counts before; /* of the parent, when this process was forked */
 static u16 pid_ordinal; /* of this process, 0: not yet given */
 
@@ -85,14 +84,6 @@ void log_release(struct thread *t)
 
 /* --- the [MEM] block --- */
 
-static u64 wall_clock(void)
-{
-    struct timespec now = {0, 0};
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
-}
-
 static void print_map(struct fmt *out, u64 time)
 {
     const struct machine_desc *desc = bus->machine->desc;
@@ -150,7 +141,7 @@ static void fill_who(struct thread *t, struct trace_record *rec)
     rec->tid = t->self.tid;
     rec->pid_ordinal = t->pid_ordinal;
     rec->tid_ordinal = t->tid_ordinal;
-    rec->time = wall_clock();
+    rec->time = log_clock();
 }
 
 static void print(struct fmt *f, const struct trace_record *rec)
@@ -237,7 +228,7 @@ static void say_folded(struct thread *owner, void *context)
     rec.seq = p->seq;
     rec.pid = p->pid;
     rec.tid = p->tid;
-    rec.time = wall_clock();
+    rec.time = log_clock();
     memcpy(rec.value, &n, sizeof(n));
     print(&f, &rec);
     if (!sink_put(t->text, f.len, t->blocked))
@@ -315,7 +306,7 @@ static void follow_poll(struct thread *t, const struct trace_record *rec, const 
         poll_begin(t->poll, rec, accesses_of(rec->device));
         if (note->rule && lint_on)
             t->poll->run = 0;
-    } else if (lint_on && poll_endless(t->poll, bus, accesses_of(rec->device))) {
+    } else if (lint_on && unlikely(t->poll->run % POLL_LOOK == 0) && poll_endless(t->poll, bus, accesses_of(rec->device))) {
         say_endless(t, rec);
     }
 }
@@ -435,21 +426,31 @@ static void line_access(struct thread *t, struct trace_record *rec, const struct
         follow_poll(t, rec, note, again);
 }
 
-bool log_is_lean(void)
+static bool passes(const struct trace_record *rec)
 {
-    return binary && sink_wanted();
+    struct trace_names names;
+
+    if (likely(!filtered))
+        return true;
+    names = log_names(bus);
+    return trace_filter_match(&filter, rec, &names);
 }
 
-void log_lean(struct thread *t, struct trace_record *rec)
+bool log_lean_ready(struct thread *t, const struct cpu_insn *insn, u64 rip, u64 rsp, u64 rbp, u32 *stack)
 {
-    static const struct bus_note nothing;
-    struct trace_names names = log_names(bus);
+    (void)rsp;
+    (void)rbp;
+    *stack = 0;
+    return binary && !max_frames && t->tid_ordinal && t->poll && ring_knows(insn->bytes, insn->length, rip);
+}
 
-    log_touch(t);
+void log_lean(struct thread *t, struct trace_record *rec, const struct bus_note *note)
+{
+    if (unlikely(note->rule && lint_on))
+        count_lint(t);
     count(t, rec->device, rec->op == TRACE_WRITE);
-    give_ordinals(t);
-    if (trace_filter_match(&filter, rec, &names))
-        ring_access(t, rec, &nothing);
+    if (passes(rec))
+        ring_access(t, rec, note);
     else
         log_number(t, false);
 }
@@ -457,7 +458,6 @@ void log_lean(struct thread *t, struct trace_record *rec)
 void log_access(struct thread *t, struct trace_record *rec, const struct cpu_state *state, const struct cpu_insn *insn,
                 const struct bus_note *note)
 {
-    struct trace_names n;
     struct stack stack;
     bool wanted, fresh;
 
@@ -465,13 +465,12 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
     if (note->rule && lint_on)
         count_lint(t);
     count(t, rec->device, rec->op == TRACE_WRITE);
-    n = log_names(bus);
     stack.count = 0;
     give_ordinals(t);
     rec->pc = state->rip;
     rec->insn_len = insn->length;
     memcpy(rec->insn, insn->bytes, insn->length);
-    wanted = trace_filter_match(&filter, rec, &n);
+    wanted = passes(rec);
     if (wanted && max_frames)
         stack.count = backtrace_capture(state, stack.frames, max_frames);
     if (!binary) {
@@ -526,7 +525,7 @@ void log_finish(struct thread *t, bool last, bool last_to_touch)
         return;
     log_take(t);
     if (!binary)
-        header(wall_clock());
+        header(log_clock());
     if (last_to_touch && dirty_mode() != DIRTY_OFF)
         log_end_dirty(t, bus->machine, format);
     totals = machine_totals(arena);
@@ -575,12 +574,13 @@ int log_start(struct bus *b, const struct options *options, struct fmt *error)
     max_frames = (unsigned)option_number(options, OPT_BACKTRACE);
     lint_on = option_choice(options, OPT_LINT) != 1;
     trace_filter_parse(&filter, options->value[OPT_LOG_FILTER], &why);
+    filtered = *options->value[OPT_LOG_FILTER] && strcmp(options->value[OPT_LOG_FILTER], "all") != 0;
     if (binary && strcmp(path, "-") == 0)
         return refuse_ring(path, "a binary transcript needs a file", error);
     log_take(t);
     got = sink_open(b->machine->arena, path, b->machine->joined, binary);
     log_release(t);
-    if (got >= 0 && binary && ring_start(b, *options->value[OPT_LOG_FILTER] && strcmp(options->value[OPT_LOG_FILTER], "all")) < 0)
+    if (got >= 0 && binary && ring_start(b, filtered) < 0)
         return refuse_ring(path, "a binary transcript needs a regular file that can be mapped", error);
     if (got >= 0)
         return 0;
