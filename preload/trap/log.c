@@ -363,16 +363,11 @@ void log_count(struct thread *t, u16 device, bool write, const struct bus_note *
     __atomic_fetch_add(&arena->quiet_holes, 1, __ATOMIC_RELAXED);
 }
 
-/* The call stack of an access, without its number yet. */
-struct stack {
-    u64 frames[TRACE_FRAMES];
-    unsigned count;
-};
-
-static u32 number_stack(const struct stack *stack, bool *fresh)
+/* stack NULL: none is wanted. */
+static u32 number_stack(struct backtrace *stack, bool *fresh)
 {
     *fresh = false;
-    return stack->count ? backtrace_id(stack->frames, stack->count, &bus->machine->arena->next_stack, fresh) : 0;
+    return stack ? backtrace_number(stack, &bus->machine->arena->next_stack, fresh) : 0;
 }
 
 /* No lock: readers bring the events into the order of their numbers. rec->stack is there. */
@@ -402,7 +397,7 @@ static void name_stack(struct thread *t, u32 stack)
 }
 
 /* Numbers of accesses and of stacks are given in the order of the lines: under the log's lock. */
-static void line_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, const struct stack *stack,
+static void line_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, struct backtrace *stack,
                         bool wanted)
 {
     struct arena *arena = bus->machine->arena;
@@ -438,10 +433,12 @@ static bool passes(const struct trace_record *rec)
 
 bool log_lean_ready(struct thread *t, const struct cpu_insn *insn, u64 rip, u64 rsp, u64 rbp, u32 *stack)
 {
-    (void)rsp;
-    (void)rbp;
     *stack = 0;
-    return binary && !max_frames && t->tid_ordinal && t->poll && ring_knows(insn->bytes, insn->length, rip);
+    if (!binary || !t->tid_ordinal || !t->poll || !ring_knows(insn->bytes, insn->length, rip))
+        return false;
+    if (max_frames && t->recall)
+        *stack = backtrace_quick(t->recall, rip, rsp, rbp, max_frames);
+    return !max_frames || *stack;
 }
 
 void log_lean(struct thread *t, struct trace_record *rec, const struct bus_note *note)
@@ -458,25 +455,28 @@ void log_lean(struct thread *t, struct trace_record *rec, const struct bus_note 
 void log_access(struct thread *t, struct trace_record *rec, const struct cpu_state *state, const struct cpu_insn *insn,
                 const struct bus_note *note)
 {
-    struct stack stack;
+    struct backtrace walked, *stack = NULL;
     bool wanted, fresh;
 
     log_touch(t);
     if (note->rule && lint_on)
         count_lint(t);
     count(t, rec->device, rec->op == TRACE_WRITE);
-    stack.count = 0;
     give_ordinals(t);
     rec->pc = state->rip;
     rec->insn_len = insn->length;
     memcpy(rec->insn, insn->bytes, insn->length);
     wanted = passes(rec);
-    if (wanted && max_frames)
-        stack.count = backtrace_capture(state, stack.frames, max_frames);
+    if (wanted && max_frames) {
+        if (unlikely(!t->recall))
+            t->recall = recall_make();
+        stack = &walked;
+        backtrace_take(t->recall, state, max_frames, stack);
+    }
     if (!binary) {
-        line_access(t, rec, note, &stack, wanted);
+        line_access(t, rec, note, stack, wanted);
     } else if (wanted) {
-        rec->stack = number_stack(&stack, &fresh);
+        rec->stack = number_stack(stack, &fresh);
         if (unlikely(fresh))
             name_stack(t, rec->stack);
         ring_access(t, rec, note);

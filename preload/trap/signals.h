@@ -33,8 +33,14 @@ static inline u64 signal_bit(int sig)
     return (u64)1 << (sig - 1);
 }
 
-/* A fault handler: true = handled, go on; false = the program's own. */
-typedef bool (*signals_fault)(int sig, siginfo_t *info, ucontext_t *uc);
+/* What a fault handler answers. */
+enum fault_answer {
+    FAULT_DECLINED, /* it is the program's own */
+    FAULT_HANDLED,
+    FAULT_OVER, /* handled, and the program goes on by its context, and nothing else: resume.h */
+};
+
+typedef enum fault_answer (*signals_fault)(int sig, siginfo_t *info, ucontext_t *uc);
 /* The process is about to die of a signal. */
 typedef void (*signals_dying)(void);
 
