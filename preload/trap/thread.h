@@ -71,7 +71,7 @@ struct thread {
     struct missed missed; /* the last time */
     struct ring_thread ring;
     struct poll *poll; /* what it is waiting for, NULL: nobody asked yet */
-    u64 patch[256]; /* patch/access.c's */
+    u64 patch[384]; /* patch/access.c's */
     char text[THREAD_TEXT];
 };
 
