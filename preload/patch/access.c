@@ -4,6 +4,7 @@
  */
 #include "base/mem.h"
 #include "patch/site.h"
+#include "trap/backtrace.h"
 #include "trap/log.h"
 #include "trap/near.h"
 #include "trap/signals.h"
@@ -21,8 +22,8 @@ _Static_assert(offsetof(struct patch_site, function) == 40 && offsetof(struct pa
 __thread struct patch_block patch_block;
 
 /*
- * A window that this thread has used: what an access need not look up again. Good for as long as no alias changes, which is
- * also so in a child of fork.
+ * A window that this thread has used, whose accesses nobody wants records of, or only binary ones: what an access need not
+ * look up again. Good for as long as no alias changes, which ends with a fork, too.
  */
 struct known {
     u64 base;    /* in the program */
@@ -32,7 +33,8 @@ struct known {
     u64 *quiet;  /* its counters, see log_quiet() */
     const struct lock *lock;
     struct bus_device *device;
-    u64 offset; /* of base in the device */
+    u64 offset;  /* of base in the device */
+    u64 machine; /* of base in the machine */
     __typeof__(((struct mmioshim_class *)0)->read) read;
     __typeof__(((struct mmioshim_class *)0)->write) write;
 };
@@ -44,7 +46,7 @@ struct patch_thread {
     struct known known[KNOWN]; /* by page */
     const struct known *held; /* of a read-modify-write under way; NULL: it takes the long way */
     bool biased;             /* its device is held so */
-    u32 stack;               /* the number of the call stack of an access that is logged */
+    u32 stack;               /* of its records */
     struct trap trap;        /* of one that takes the long way */
 };
 
@@ -75,10 +77,11 @@ static void remember(struct patch_thread *own, u64 addr)
     struct trap_place place;
 
     memset(known->room, 0, sizeof(known->room));
-    if (epoch == 1 || !trap_place(addr, &place))
+    if (epoch == 1 || (log_wanted() && !log_is_lean()) || !trap_place(addr, &place))
         return;
     class = place.device->dev.class;
     *known = (struct known){.base = place.window.base, .epoch = epoch, .offset = place.offset, .device = place.device,
+                            .machine = place.machine,
                             .quiet = place.device->shared->quiet, .lock = &place.device->shared->lock,
                             .read = class->read, .write = class->write};
     if (class->storage)
@@ -324,6 +327,92 @@ static unsigned width_of(const struct patch_site *site)
     return (unsigned)__builtin_ctz(site->insn->size);
 }
 
+static bool short_width(const struct patch_site *site)
+{
+    unsigned n = site->insn->size;
+
+    return n <= 8 && (n & (n - 1)) == 0;
+}
+
+/* --- the lean way: binary records --- */
+
+/* As entry.S has pushed it. */
+static u64 program_rbp(const struct call *call)
+{
+    return ((const struct patch_frame *)(call->stack - sizeof(struct patch_frame)))->rbp;
+}
+
+/* The call stack, if it is in the transcript already. */
+static bool lean_stack(struct thread *t, const struct patch_site *site, const struct call *call, u32 *stack)
+{
+    unsigned frames = log_frames();
+
+    *stack = frames && t->recall ? backtrace_quick(t->recall, site->at, call->patch.rsp, program_rbp(call), frames) : 0;
+    return *stack || !frames;
+}
+
+static void lean_record(struct thread *t, const struct patch_site *site, const struct known *known, u64 address, bool write,
+                        u32 stack, struct bus_note *note)
+{
+    const struct cpu_insn *insn = site->insn;
+    struct trace_record rec;
+
+    memset(&rec, 0, offsetof(struct trace_record, value));
+    rec.type = TRACE_MMIO;
+    rec.op = write ? TRACE_WRITE : TRACE_READ;
+    rec.flags = note->unassigned ? TRACE_UNASSIGNED : 0;
+    rec.width = insn->size;
+    rec.device = (u16)known->device->dev.index;
+    rec.reg = note->reg;
+    rec.element = note->element;
+    rec.offset = known->offset + (address - known->base);
+    rec.addr = known->machine + (address - known->base);
+    rec.pc = site->at;
+    rec.insn_len = insn->length;
+    memcpy(rec.insn, insn->bytes, 15);
+    rec.stack = stack;
+    memcpy(rec.value, patch_block.scratch, insn->size);
+    log_lean(t, &rec, note);
+}
+
+/* The device is held. False: nothing happened, it waits for something. */
+static bool lean_ask(struct thread *t, const struct patch_site *site, const struct known *known, u64 address, bool write, u32 stack)
+{
+    u64 offset = known->offset + (address - known->base);
+    struct bus_note note;
+
+    if (bus_access(trap_the_bus(), known->device, offset, patch_block.scratch, site->insn->size, write, &note) == MMIOSHIM_WAIT)
+        return false;
+    lean_record(t, site, known, address, write, stack, &note);
+    return true;
+}
+
+static u64 lean(struct patch_site *site, u64 address, struct call *call, bool write)
+{
+    const struct known *known = known_of(call, address);
+    struct thread *t = thread_of(call);
+    bool biased;
+    u32 stack;
+
+    if (unlikely(!known_takes(known, address, width_of(site)) || !lean_stack(t, site, call, &stack)))
+        return ask_full(call, write ? full_store : full_load);
+    biased = bus_enter(known->device, &t->self);
+    if (likely(lean_ask(t, site, known, address, write, stack)))
+        return leave(t, call, known, biased, PATCH_DONE);
+    bus_leave(known->device, &t->self, biased);
+    return ask_full(call, write ? full_store : full_load);
+}
+
+static u64 lean_load(struct patch_site *site, u64 address, struct call *call)
+{
+    return lean(site, address, call, false);
+}
+
+static u64 lean_store(struct patch_site *site, u64 address, struct call *call)
+{
+    return lean(site, address, call, true);
+}
+
 static u64 long_load(struct patch_site *site, u64 address, struct call *call)
 {
     (void)site, (void)address;
@@ -336,87 +425,12 @@ static u64 long_store(struct patch_site *site, u64 address, struct call *call)
     return ask_full(call, full_store);
 }
 
-static bool short_width(const struct patch_site *site)
+/* A part of a read-modify-write of a device that is held. */
+static bool ask_part(struct thread *t, const struct patch_site *site, const struct known *known, u64 address, bool write)
 {
-    unsigned n = site->insn->size;
-
-    return n <= 8 && (n & (n - 1)) == 0;
-}
-
-/* --- with a record: log_lean() --- */
-
-/* Where entry.S has put rbp of the program: the seventh that it pushed. */
-static u64 program_rbp(const struct call *call)
-{
-    return ((const u64 *)call->stack)[-7];
-}
-
-/* Is everything known that a record of the access needs? Else the long way makes it known. */
-static bool can_log(const struct patch_site *site, struct call *call)
-{
-    return log_lean_ready(thread_of(call), site->insn, site->at, call->patch.rsp, program_rbp(call), &own(call)->stack);
-}
-
-/* An access of a device that is held, with its record. False: nothing happened, the device waits for something. */
-static bool ask_logged(const struct patch_site *site, const struct known *known, u64 address, struct call *call, bool write)
-{
-    const struct machine_window *window = &trap_the_bus()->machine->desc->windows[known->device->dev.index];
-    unsigned n = site->insn->size;
-    struct trace_record rec;
-    struct bus_note note;
-
-    memset(&rec, 0, offsetof(struct trace_record, insn));
-    rec.offset = known->offset + (address - known->base);
-    if (bus_access(trap_the_bus(), known->device, rec.offset, patch_block.scratch, n, write, &note) == MMIOSHIM_WAIT)
-        return false;
-    rec.type = TRACE_MMIO;
-    rec.op = write ? TRACE_WRITE : TRACE_READ;
-    rec.width = n;
-    rec.device = (u16)known->device->dev.index;
-    rec.reg = note.reg;
-    rec.element = note.element;
-    rec.flags = note.unassigned ? TRACE_UNASSIGNED : 0;
-    rec.addr = window->range.base + (rec.offset - window->offset);
-    rec.pc = site->at;
-    rec.insn_len = site->insn->length;
-    rec.stack = own(call)->stack;
-    memcpy(rec.insn, site->insn->bytes, sizeof(site->insn->bytes));
-    memcpy(rec.value, patch_block.scratch, 8);
-    log_lean(thread_of(call), &rec, &note);
-    return true;
-}
-
-static inline u64 logged(struct patch_site *site, u64 address, struct call *call, bool write)
-{
-    const struct known *known = known_of(call, address);
-    struct thread *t = thread_of(call);
-    bool biased;
-
-    if (unlikely(!known_takes(known, address, width_of(site)) || !can_log(site, call)))
-        return ask_full(call, write ? full_store : full_load);
-    biased = bus_enter(known->device, &t->self);
-    if (likely(ask_logged(site, known, address, call, write)))
-        return leave(t, call, known, biased, PATCH_DONE);
-    bus_leave(known->device, &t->self, biased);
-    return ask_full(call, write ? full_store : full_load);
-}
-
-static u64 logged_load(struct patch_site *site, u64 address, struct call *call)
-{
-    return logged(site, address, call, false);
-}
-
-static u64 logged_store(struct patch_site *site, u64 address, struct call *call)
-{
-    return logged(site, address, call, true);
-}
-
-/* --- both --- */
-
-static bool ask_either(const struct patch_site *site, const struct known *known, u64 address, struct call *call, bool write)
-{
-    return unlikely(log_wanted()) ? ask_logged(site, known, address, call, write)
-                                  : ask(thread_of(call), known, address, width_of(site), write);
+    if (unlikely(log_is_lean()))
+        return lean_ask(t, site, known, address, write, own(&t->call)->stack);
+    return ask(t, known, address, width_of(site), write);
 }
 
 static u64 modify(struct patch_site *site, u64 address, struct call *call)
@@ -426,11 +440,12 @@ static u64 modify(struct patch_site *site, u64 address, struct call *call)
     struct thread *t = thread_of(call);
 
     p->held = NULL;
-    if (unlikely(!short_width(site) || !known_takes(known, address, width_of(site)) || (log_wanted() && !can_log(site, call))))
+    if (unlikely(!short_width(site) || !known_takes(known, address, width_of(site)) ||
+                 (log_is_lean() && !lean_stack(t, site, call, &p->stack))))
         return ask_full(call, full_modify);
     p->biased = bus_enter(known->device, &t->self);
     p->held = known;
-    if (likely(ask_either(site, known, address, call, false)))
+    if (likely(ask_part(t, site, known, address, false)))
         return PATCH_HELD;
     p->held = NULL;
     bus_leave(known->device, &t->self, p->biased);
@@ -446,24 +461,28 @@ static u64 modify_end(struct patch_site *site, u64 address, struct call *call)
     if (unlikely(!known))
         return ask_full(call, full_modify_end);
     /* The instruction cannot be made again from here: a device that waits is waited for, by nobody else meanwhile. */
-    while (unlikely(!ask_either(site, known, address, call, true)))
+    while (unlikely(!ask_part(t, site, known, address, true)))
         bus_wait(known->device, 50);
     return leave(t, call, known, p->biased, PATCH_DONE_AGAIN);
 }
 
+typedef u64 (*site_function)(struct patch_site *, u64, struct call *);
+
 void patch_functions(struct patch_site *site, enum trampoline_kind kind)
 {
-    static u64 (*const loads[])(struct patch_site *, u64, struct call *) = {load_1, load_2, load_4, load_8};
-    static u64 (*const stores[])(struct patch_site *, u64, struct call *) = {store_1, store_2, store_4, store_8};
-    bool is_short = short_width(site), is_logged = is_short && log_wanted();
+    static const site_function short_ones[2][4] = {{load_1, load_2, load_4, load_8}, {store_1, store_2, store_4, store_8}};
+    static const site_function lean_ones[2] = {lean_load, lean_store}, long_ones[2] = {long_load, long_store};
+    bool write = kind == TRAMPOLINE_STORE;
+    site_function function = long_ones[write];
 
+    if (kind == TRAMPOLINE_MODIFY)
+        function = modify;
+    else if (short_width(site) && !log_wanted())
+        function = short_ones[write][width_of(site)];
+    else if (short_width(site) && log_is_lean())
+        function = lean_ones[write];
+    site->function = (u64)function;
     site->function_again = (u64)modify_end;
-    if (kind == TRAMPOLINE_LOAD)
-        site->function = (u64)(is_logged ? logged_load : is_short ? loads[width_of(site)] : long_load);
-    else if (kind == TRAMPOLINE_STORE)
-        site->function = (u64)(is_logged ? logged_store : is_short ? stores[width_of(site)] : long_store);
-    else
-        site->function = (u64)modify;
 }
 
 /* --- the ends --- */

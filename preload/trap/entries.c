@@ -9,8 +9,8 @@
 
 static void sent_in_call(struct thread *t, int sig, const siginfo_t *info, ucontext_t *uc)
 {
-    /* SIGSEGV cannot be blocked meanwhile: it is kept, and sent again when the call is over. */
-    if (sig == SIGSEGV)
+    /* SIGSEGV cannot be blocked in a call: it is kept, and sent again when that is over. Behind it there is no fault. */
+    if (sig == SIGSEGV && calls_inside())
         pending_keep(t, info), t->call.late = true;
     else
         calls_defer(sig, info, uc, signal_bit(sig));
@@ -65,21 +65,34 @@ static bool seen_before(ucontext_t *uc)
     return clear;
 }
 
-/* What every handler of ours begins with, see calls_interrupted(). older: what signals_entering was. */
+static bool in_entry(const ucontext_t *uc)
+{
+    u64 rip = (u64)uc->uc_mcontext.gregs[REG_RIP];
+
+    return rip - (u64)signals_fault_enter < (u64)signals_enter_end - (u64)signals_fault_enter;
+}
+
+/*
+ * What every handler of ours begins with, see calls_interrupted(). older: what signals_entering was, and uc_link from
+ * there on. The kernel makes the frames of several signals at once, each on top of the first instruction of the other.
+ */
 static bool entered(ucontext_t *uc, ucontext_t *older, bool fault)
 {
-    const greg_t *regs = uc->uc_mcontext.gregs;
     struct thread *t = thread_self();
+    ucontext_t *below = uc;
     bool clear = true;
 
-    if (unlikely(older))
-        clear = seen_before(older);
-    if (unlikely((u64)regs[REG_RIP] - (u64)signals_fault_enter < (u64)signals_enter_end - (u64)signals_fault_enter))
-        clear = seen_before((ucontext_t *)regs[REG_RDX]) && clear;
+    for (; unlikely(older); older = older->uc_link)
+        clear = seen_before(older) && clear;
+    while (unlikely(in_entry(below))) {
+        below = (ucontext_t *)below->uc_mcontext.gregs[REG_RDX];
+        clear = seen_before(below) && clear;
+    }
     if (likely(clear))
         clear = calls_interrupted(uc, fault);
     if (t && t->call.waited_in == uc)
         t->call.waited_in = NULL;
+    uc->uc_link = NULL;
     signals_entering = NULL;
     return clear;
 }
@@ -186,14 +199,21 @@ static void show_frame(int sig, const struct kernel_action *a, ucontext_t *uc)
 u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *older);
 u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *older)
 {
+    u64 all = ~SIGNALS_SYNCHRONOUS, mask;
     struct kernel_action a;
 
+    /*
+     * Another one meanwhile would see what this one is about to see, and its handler would change what that is read
+     * from. The other entries begin so.
+     */
+    sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, &mask, 8);
     if (waits_for_other(sig, info, uc, older))
         return 0;
     if (!entered(uc, older, false)) {
         calls_defer(sig, info, uc, 0);
         return 0;
     }
+    sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
     a = signals_get(sig);
     if (a.handler == (u64)SIG_DFL && signals_default_ends(sig))
         signals_die(sig, info, true); /* it was changed a moment ago */

@@ -1,5 +1,7 @@
 #include "trap/log.h"
 
+#include <time.h>
+
 #include "base/errname.h"
 #include "base/mem.h"
 #include "base/sys.h"
@@ -19,7 +21,6 @@ static enum log_format format;
 static bool json, binary, fold, lint_on, header_done, touched;
 static unsigned show, max_frames;
 static struct trace_filter filter;
-static bool filtered; /* it leaves something out */
 static struct thread_counts before; /* of the parent, when this process was forked */
 static u16 pid_ordinal; /* of this process, 0: not yet given */
 
@@ -84,6 +85,14 @@ void log_release(struct thread *t)
 
 /* --- the [MEM] block --- */
 
+static u64 wall_clock(void)
+{
+    struct timespec now = {0, 0};
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+}
+
 static void print_map(struct fmt *out, u64 time)
 {
     const struct machine_desc *desc = bus->machine->desc;
@@ -141,7 +150,7 @@ static void fill_who(struct thread *t, struct trace_record *rec)
     rec->tid = t->self.tid;
     rec->pid_ordinal = t->pid_ordinal;
     rec->tid_ordinal = t->tid_ordinal;
-    rec->time = log_clock();
+    rec->time = wall_clock();
 }
 
 static void print(struct fmt *f, const struct trace_record *rec)
@@ -228,7 +237,7 @@ static void say_folded(struct thread *owner, void *context)
     rec.seq = p->seq;
     rec.pid = p->pid;
     rec.tid = p->tid;
-    rec.time = log_clock();
+    rec.time = wall_clock();
     memcpy(rec.value, &n, sizeof(n));
     print(&f, &rec);
     if (!sink_put(t->text, f.len, t->blocked))
@@ -306,7 +315,7 @@ static void follow_poll(struct thread *t, const struct trace_record *rec, const 
         poll_begin(t->poll, rec, accesses_of(rec->device));
         if (note->rule && lint_on)
             t->poll->run = 0;
-    } else if (lint_on && unlikely(t->poll->run % POLL_LOOK == 0) && poll_endless(t->poll, bus, accesses_of(rec->device))) {
+    } else if (lint_on && poll_endless(t->poll, bus, accesses_of(rec->device))) {
         say_endless(t, rec);
     }
 }
@@ -363,7 +372,7 @@ void log_count(struct thread *t, u16 device, bool write, const struct bus_note *
     __atomic_fetch_add(&arena->quiet_holes, 1, __ATOMIC_RELAXED);
 }
 
-/* stack NULL: none is wanted. */
+/* stack: without its number yet; NULL: none is wanted. */
 static u32 number_stack(struct backtrace *stack, bool *fresh)
 {
     *fresh = false;
@@ -421,32 +430,26 @@ static void line_access(struct thread *t, struct trace_record *rec, const struct
         follow_poll(t, rec, note, again);
 }
 
-static bool passes(const struct trace_record *rec)
+bool log_is_lean(void)
 {
-    struct trace_names names;
-
-    if (likely(!filtered))
-        return true;
-    names = log_names(bus);
-    return trace_filter_match(&filter, rec, &names);
+    return binary && sink_wanted();
 }
 
-bool log_lean_ready(struct thread *t, const struct cpu_insn *insn, u64 rip, u64 rsp, u64 rbp, u32 *stack)
+unsigned log_frames(void)
 {
-    *stack = 0;
-    if (!binary || !t->tid_ordinal || !t->poll || !ring_knows(insn->bytes, insn->length, rip))
-        return false;
-    if (max_frames && t->recall)
-        *stack = backtrace_quick(t->recall, rip, rsp, rbp, max_frames);
-    return !max_frames || *stack;
+    return max_frames;
 }
 
 void log_lean(struct thread *t, struct trace_record *rec, const struct bus_note *note)
 {
-    if (unlikely(note->rule && lint_on))
+    struct trace_names names = log_names(bus);
+
+    log_touch(t);
+    if (note->rule && lint_on)
         count_lint(t);
     count(t, rec->device, rec->op == TRACE_WRITE);
-    if (passes(rec))
+    give_ordinals(t);
+    if (trace_filter_match(&filter, rec, &names))
         ring_access(t, rec, note);
     else
         log_number(t, false);
@@ -455,28 +458,29 @@ void log_lean(struct thread *t, struct trace_record *rec, const struct bus_note 
 void log_access(struct thread *t, struct trace_record *rec, const struct cpu_state *state, const struct cpu_insn *insn,
                 const struct bus_note *note)
 {
-    struct backtrace walked, *stack = NULL;
+    struct trace_names n;
+    struct backtrace stack;
     bool wanted, fresh;
 
     log_touch(t);
     if (note->rule && lint_on)
         count_lint(t);
     count(t, rec->device, rec->op == TRACE_WRITE);
+    n = log_names(bus);
     give_ordinals(t);
     rec->pc = state->rip;
     rec->insn_len = insn->length;
     memcpy(rec->insn, insn->bytes, insn->length);
-    wanted = passes(rec);
+    wanted = trace_filter_match(&filter, rec, &n);
     if (wanted && max_frames) {
         if (unlikely(!t->recall))
             t->recall = recall_make();
-        stack = &walked;
-        backtrace_take(t->recall, state, max_frames, stack);
+        backtrace_take(t->recall, state, max_frames, &stack);
     }
     if (!binary) {
-        line_access(t, rec, note, stack, wanted);
+        line_access(t, rec, note, max_frames ? &stack : NULL, wanted);
     } else if (wanted) {
-        rec->stack = number_stack(stack, &fresh);
+        rec->stack = number_stack(max_frames ? &stack : NULL, &fresh);
         if (unlikely(fresh))
             name_stack(t, rec->stack);
         ring_access(t, rec, note);
@@ -525,7 +529,7 @@ void log_finish(struct thread *t, bool last, bool last_to_touch)
         return;
     log_take(t);
     if (!binary)
-        header(log_clock());
+        header(wall_clock());
     if (last_to_touch && dirty_mode() != DIRTY_OFF)
         log_end_dirty(t, bus->machine, format);
     totals = machine_totals(arena);
@@ -574,13 +578,12 @@ int log_start(struct bus *b, const struct options *options, struct fmt *error)
     max_frames = (unsigned)option_number(options, OPT_BACKTRACE);
     lint_on = option_choice(options, OPT_LINT) != 1;
     trace_filter_parse(&filter, options->value[OPT_LOG_FILTER], &why);
-    filtered = *options->value[OPT_LOG_FILTER] && strcmp(options->value[OPT_LOG_FILTER], "all") != 0;
     if (binary && strcmp(path, "-") == 0)
         return refuse_ring(path, "a binary transcript needs a file", error);
     log_take(t);
     got = sink_open(b->machine->arena, path, b->machine->joined, binary);
     log_release(t);
-    if (got >= 0 && binary && ring_start(b, filtered) < 0)
+    if (got >= 0 && binary && ring_start(b, *options->value[OPT_LOG_FILTER] && strcmp(options->value[OPT_LOG_FILTER], "all")) < 0)
         return refuse_ring(path, "a binary transcript needs a regular file that can be mapped", error);
     if (got >= 0)
         return 0;

@@ -23,14 +23,14 @@ void log_after_fork(void);
 void log_access(struct thread *thread, struct trace_record *rec, const struct cpu_state *state,
                 const struct cpu_insn *insn, const struct bus_note *note);
 /*
- * The lean way, of a binary transcript: no lock, no vector register, and no system call but when a thread needs more of
- * the file. Signals are masked or deferred.
- * ready: can an access of this instruction go it, since all that takes long is known: the instruction, its call stack
- * (registers of the program; *stack gets its number), the thread? Else log_access() makes it known.
+ * The lean way: the transcript is binary. rec has pc, insn and the number of a stack that is in the transcript already
+ * (0: none), too. No lock, and no system call but when a thread needs
+ * more of the file. The device's lock is held, signals are masked or deferred.
  */
-bool log_lean_ready(struct thread *thread, const struct cpu_insn *insn, u64 rip, u64 rsp, u64 rbp, u32 *stack);
-/* As log_access(), of an access that is ready: rec has pc, insn and stack, too. */
+bool log_is_lean(void);
 void log_lean(struct thread *thread, struct trace_record *rec, const struct bus_note *note);
+/* Frames of a call stack that are wanted; 0: none. */
+unsigned log_frames(void);
 /* Does anybody want records of accesses? */
 bool log_wanted(void);
 /*

@@ -1,9 +1,10 @@
 #include "trap/log_end.h"
 
+#include <time.h>
+
 #include "base/mem.h"
 #include "base/sys.h"
 #include "memory/dirty.h"
-#include "trap/log_own.h"
 #include "trap/ring.h"
 #include "trap/sink.h"
 #include "base/trapsafe.h"
@@ -25,9 +26,11 @@ static char short_line[4096 + ARRAY_SIZE(few) * 48];
 static void put(struct thread *t, enum log_format format, const struct fmt *text)
 {
     struct fmt mark = FMT_INIT(t->text);
+    struct timespec now = {0, 0};
 
     if (format == LOG_MMIOTRACE) {
-        trace_print_mmiotrace_mark(&mark, log_clock(), text->buf, text->len);
+        clock_gettime(CLOCK_REALTIME, &now);
+        trace_print_mmiotrace_mark(&mark, (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec, text->buf, text->len);
         text = &mark;
     }
     sink_put(text->buf, text->len, t->blocked);

@@ -1,8 +1,6 @@
-/* What the files of the log share. Signals masked. */
+/* The log's lock, for the files that make it up. Signals masked. */
 #ifndef MMIOSHIM_TRAP_LOG_OWN_H
 #define MMIOSHIM_TRAP_LOG_OWN_H
-
-#include <time.h>
 
 #include "memory/arena.h"
 #include "trap/thread.h"
@@ -10,14 +8,5 @@
 struct arena *log_arena(void);
 void log_take(struct thread *thread);
 void log_release(struct thread *thread);
-
-/* Nanoseconds since 1970. */
-static inline u64 log_clock(void)
-{
-    struct timespec now = {0, 0};
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
-}
 
 #endif

@@ -8,6 +8,7 @@
 /* A run is long when it has so many reads and has taken so long: one that sleeps between its looks waits for somebody. */
 #define LONG_READS 100000u
 #define LONG_TIME  (2 * (u64)1000000000)
+#define LOOK       1024u /* reads from one look at the clock to the next */
 
 static u64 value_of(const struct trace_record *rec)
 {
@@ -75,7 +76,7 @@ static bool may_change(const struct poll *p, const struct bus *bus)
 
 bool poll_endless(struct poll *p, const struct bus *bus, u64 accesses)
 {
-    if (likely(p->run % POLL_LOOK) || p->said)
+    if (likely(p->run % LOOK) || p->said)
         return false;
     if (p->device != TRACE_NONE && accesses - p->before != p->run - 1) { /* somebody else is there: look anew */
         p->before = accesses - (p->run - 1);

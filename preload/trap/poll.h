@@ -24,14 +24,12 @@ struct poll {
     u64 since;  /* when it was looked at first, nanoseconds, monotonic; 0: not yet */
 };
 
-#define POLL_LOOK 1024u /* reads from one look at a run to the next */
-
 /* Does an access go on with the run? */
 bool poll_goes_on(const struct poll *poll, const struct trace_record *rec);
 /* It does not: it begins one. accesses: of the device, this one included. */
 void poll_begin(struct poll *poll, const struct trace_record *rec, u64 accesses);
 /*
- * After run was counted, to a multiple of POLL_LOOK: is the run one that can never end, and was that not said before? Nobody else touches the device,
+ * After run was counted: is the run one that can never end, and was that not said before? Nobody else touches the device,
  * and neither time nor a host end can change the register. accesses: of the device.
  */
 bool poll_endless(struct poll *poll, const struct bus *bus, u64 accesses);

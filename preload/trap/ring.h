@@ -28,8 +28,6 @@ bool ring_put(struct thread *thread, const struct trace_record *rec, u64 order);
 bool ring_repeat(struct thread *thread, u64 first_seq, u64 order);
 /* The repeats that the last record counts were all before the next event. */
 void ring_repeat_ends(struct thread *thread, u64 order);
-/* Was an instruction written down already? Then ring_put() only looks it up. Any context. */
-bool ring_knows(const u8 *bytes, u8 length, u64 pc);
 /* Names a call stack, once in a file. Signals masked. */
 void ring_stack(struct thread *thread, u32 stack);
 

@@ -1,4 +1,5 @@
 /* Instructions that made accesses: each is written down once, and then a number stands for it. */
+#include "calls/calls.h"
 #include "trap/ring_own.h"
 
 #include "base/mem.h"
@@ -74,61 +75,57 @@ static bool site_holds(struct site *s)
     return true;
 }
 
-/* As two words, 0 behind the end; there are 15 bytes, whatever is in those that do not count. */
-static inline void load_insn(u64 insn[2], const u8 *bytes, u8 length)
+struct making {
+    struct thread *t;
+    u64 pc;
+    const u64 *insn;
+    u8 length;
+    struct site *made;
+};
+
+static void make(void *argument)
 {
-    memcpy(&insn[0], bytes, 8);
-    memcpy(&insn[1], bytes + 7, 8);
-    insn[1] >>= 8;
-    if (length < 8) {
-        insn[0] &= ((u64)1 << 8 * length) - 1;
-        insn[1] = 0;
-    } else {
-        insn[1] &= ((u64)1 << 8 * (MIN(length, 15) - 8)) - 1;
-    }
-}
+    struct making *m = argument;
 
-/* The one that is written down; *at: its place, or that of a new one. */
-static inline struct site *find_site(u64 pc, const u64 insn[2], u8 length, u32 *at)
-{
-    u32 hash = (u32)(pc * 0x9e3779b97f4a7c15ull >> 40);
-
-    for (u32 i = 0; i < PROBES; i++) {
-        struct site *s;
-
-        *at = (hash + i) % SITES;
-        s = __atomic_load_n(&sites[*at], __ATOMIC_ACQUIRE);
-        if (!s || (s->pc == pc && s->insn[0] == insn[0] && s->insn[1] == insn[1] && s->length == length))
-            return s;
-    }
-    return NULL;
-}
-
-bool ring_knows(const u8 *bytes, u8 length, u64 pc)
-{
-    u64 insn[2];
-    struct site *s;
-    u32 at;
-
-    load_insn(insn, bytes, length);
-    s = find_site(pc, insn, length, &at);
-    return s && s->file == ring_file_epoch && s->code == backtrace_epoch();
+    m->made = make_site(m->t, m->pc, m->insn, m->length);
 }
 
 u32 ring_site(struct thread *t, const struct trace_record *rec)
 {
-    u64 insn[2];
+    u64 insn[2] = {0, 0};
+    u32 hash = (u32)(rec->pc * 0x9e3779b97f4a7c15ull >> 40);
     struct site *s;
-    u32 at;
+    u32 at = 0;
 
     if (!rec->pc)
         return 0;
-    load_insn(insn, rec->insn, rec->insn_len);
-    s = find_site(rec->pc, insn, rec->insn_len, &at);
-    if (likely(s && site_holds(s)))
-        return s->id;
+    memcpy(insn, rec->insn, 16);
+    if (rec->insn_len < 8) {
+        insn[0] &= ((u64)1 << 8 * rec->insn_len) - 1;
+        insn[1] = 0;
+    } else {
+        insn[1] &= ((u64)1 << 8 * (MIN(rec->insn_len, 15) - 8)) - 1;
+    }
+    for (u32 i = 0; i < PROBES; i++) {
+        at = (hash + i) % SITES;
+        s = __atomic_load_n(&sites[at], __ATOMIC_ACQUIRE);
+        if (!s)
+            break;
+        if (s->pc != rec->pc || s->insn[0] != insn[0] || s->insn[1] != insn[1] || s->length != rec->insn_len)
+            continue;
+        if (likely(site_holds(s)))
+            return s->id;
+        break;
+    }
     /* One that is stale, or that finds no place, gives its place to this one. */
-    s = make_site(t, rec->pc, insn, rec->insn_len);
+    if (calls_inside()) { /* the loader, which is asked, may use vectors, and they are the program's */
+        struct making m = {t, rec->pc, insn, rec->insn_len, NULL};
+
+        calls_guarded(make, &m);
+        s = m.made;
+    } else {
+        s = make_site(t, rec->pc, insn, rec->insn_len);
+    }
     if (s)
         __atomic_store_n(&sites[at], s, __ATOMIC_RELEASE);
     return s ? s->id : 0;

@@ -453,7 +453,7 @@ bool trap_place(u64 addr, struct trap_place *place)
         return false;
     reached = (struct range){a.machine, a.range.size};
     place->window = range_clip(s.span.range, reached);
-    s.machine = place->window.base;
+    s.machine = place->machine = place->window.base;
     place->window.base += a.range.base - a.machine;
     place->device = &bus->devices[s.span.index];
     place->offset = device_offset(&s);
