@@ -97,6 +97,25 @@ as_live() {
     assert_count 1 '^\[DIRTY\] [a-z]*: 700 of 131072 pages:( 0x[0-9a-f]+-0x[0-9a-f]+){700}$'
 }
 
+@test "patched sites: loads, stores, both in one, of every width, with all that is said beside" {
+    words='loop:300 r1:0x10000005 loop:300 w1:0x10000007=0x5a loop:300 or1:0x10000007=1 loop:100 r2:0x10000004 loop:100 r4:0x10001000
+        loop:100 r8:0x10001000 loop:100 w4:0x10001000=1 loop:100 r4:0x10001234 loop:50 w1:0x10000001=2 loop:50 w1:0x10000001=0
+        loop:100 w2:0x10000006=1 loop:100 w8:0x10001070=0 loop:3 w1:0x10000000=0x41 loop:100 r4:0x101008'
+    for frames in 0 8; do
+        for patch in on off; do
+            as_live MMIOSHIM_BACKTRACE=$frames MMIOSHIM_PATCH=$patch "$POKE" $words
+            assert_count 2103 '^\[MMIO\]'
+            cp "$log" "$BATS_TEST_TMPDIR/$patch"
+        done
+        cmp "$BATS_TEST_TMPDIR/on" "$BATS_TEST_TMPDIR/off"
+    done
+    as_live MMIOSHIM_BACKTRACE=0 MMIOSHIM_MAP="$(scratch_map)" "$POKE" loop:300 r4:0x10000020 loop:300 w8:0x10001ff8=5 \
+        loop:300 or1:0x10000021=4 loop:100 r8:0x10001ff8
+    assert_count 1300 '^\[MMIO\]'
+    as_live MMIOSHIM_BACKTRACE=0 MMIOSHIM_LOG_FOLD=on "$POKE" $words
+    as_live MMIOSHIM_BACKTRACE=0 MMIOSHIM_LOG_FILTER=op=write MMIOSHIM_LOG_SHOW=none "$POKE" $words
+}
+
 @test "the example driver" {
     as_live "$ROOT/examples/driver"
     assert_ended

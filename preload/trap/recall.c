@@ -52,7 +52,7 @@ struct stack *recall_find(const struct recall *recall, const struct walk_start *
     const struct recalled *way = recall->set[set_of(recall, start)];
 
     for (unsigned i = 0; i < RECALL_WAYS; i++, way++)
-        if (same_start(way, start) && way->stack && probe_same(way->word, way->count))
+        if (same_start(way, start) && way->stack && (!way->count || probe_same(way->word, way->count)))
             return way->stack;
     return NULL;
 }
@@ -86,7 +86,7 @@ struct recalled *recall_begin(struct recall *recall, const struct walk_start *st
 
 struct recalled *recall_end(struct recalled *walk, const struct reads *reads)
 {
-    if (!walk || reads->lost || !reads->count)
+    if (!walk || reads->lost) /* without words: main() itself */
         return NULL;
     walk->count = reads->count;
     walk->rbp = reads->rbp;
