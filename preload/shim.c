@@ -182,7 +182,7 @@ static int create(void *context, struct machine *m, struct fmt *error)
 {
     struct arena_plan plan;
 
-    bus_plan(&bus, &plan, context);
+    bus_plan(&bus, &plan, context, options.value[OPT_ATTACH]);
     if (plan.create(plan.context, m, error) < 0)
         return -1;
     return ram_load(m, options.value[OPT_LOAD], error);
@@ -192,7 +192,7 @@ static int attach(struct fmt *error)
 {
     struct arena_plan plan;
 
-    bus_plan(&bus, &plan, &desc);
+    bus_plan(&bus, &plan, &desc, options.value[OPT_ATTACH]);
     plan.create = create;
     return machine_attach(&machine, &desc, options.value[OPT_MACHINE], options.value[OPT_MAP], options.given[OPT_MAP],
                           &plan, error);

@@ -3,7 +3,8 @@
 
 #include "base/mem.h"
 
-const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_null, NULL};
+const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_null, &backend_disk,
+                                                   NULL};
 
 const struct backend_ops *backend_kind(const char *text, size_t length)
 {

@@ -14,6 +14,19 @@ struct backend;
 
 enum { BACKEND_IN = 1, BACKEND_OUT = 4 }; /* as POLLIN, POLLOUT */
 
+/*
+ * Bytes by position. Moved bytes (0: there are none at that position) or -errno; the others 0 or -errno. The caller
+ * keeps to [0, size). Any context, SIGXFSZ masked.
+ */
+struct backend_disk {
+    u64 (*size)(struct backend *b);
+    long (*read)(struct backend *b, void *buf, size_t n, u64 position);
+    long (*write)(struct backend *b, const void *buf, size_t n, u64 position);
+    int (*flush)(struct backend *b);
+    int (*discard)(struct backend *b, u64 position, u64 n);
+    int (*zero)(struct backend *b, u64 position, u64 n, bool unmap);
+};
+
 struct backend_ops {
     const char *name;    /* "stdio", "file", "pty", "null" */
     const char *options; /* for `mmioshim devices`: ":PATH[,append]" is what may follow the name */
@@ -44,6 +57,7 @@ struct backend_ops {
     unsigned (*poll)(struct backend *b, unsigned events, int timeout_ms);
     /* Asynchronous completion of a request begun by write or read, for backends that need it. worker. May be NULL. */
     int (*complete)(struct backend *b);
+    const struct backend_disk *disk; /* instead of write, read and poll. NULL: a stream */
 };
 
 #define BACKEND_NAME 32
@@ -65,7 +79,7 @@ struct backend {
     char link[BACKEND_LINK]; /* private: path of the link that was asked for */
 };
 
-extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null;
+extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk;
 /* NULL-terminated list of all kinds. */
 extern const struct backend_ops *const backend_kinds[];
 

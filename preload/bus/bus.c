@@ -7,7 +7,7 @@
 
 bool bus_take_requests(struct bus_requests *taken)
 {
-    if (likely(!bus_requests.end && !bus_requests.reset && !bus_requests.nirqs))
+    if (likely(!bus_requested()))
         return false;
     *taken = bus_requests;
     bus_requests = (struct bus_requests){0};
@@ -278,8 +278,18 @@ void bus_wait(struct bus_device *device, int timeout_ms)
 {
     struct backend *b = bus_end(device);
 
-    if (b->ops)
+    if (b->ops && b->ops->poll)
         b->ops->poll(b, BACKEND_OUT, timeout_ms);
+}
+
+void bus_serve(struct bus *bus, u32 device, const struct lock_self *self)
+{
+    struct bus_device *d = &bus->devices[device];
+
+    bus_lock(d, self);
+    if (d->dev.class->service)
+        d->dev.class->service(&d->dev);
+    bus_unlock(d, self);
 }
 
 void bus_reset(struct bus *bus, const struct lock_self *self)

@@ -50,10 +50,13 @@ struct bus_requests {
     bool reset;
     u32 nirqs;
     struct bus_irq irqs[8];
+    u32 nsoon;
+    u32 soon[4]; /* devices whose service() is to run */
 };
 
 /* Plan for the arena: sizes of states, creation of devices. */
-void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc);
+/* attach: MMIOSHIM_ATTACH, for devices that are slots. */
+void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc, const char *attach);
 /*
  * Binds every device to its state, and opens host ends. attach: MMIOSHIM_ATTACH.
  * 0, or -1 with one line. Ordinary context, in every process.
@@ -114,10 +117,12 @@ static inline bool bus_requested(void)
 {
     __attribute__((visibility("hidden"))) extern __thread struct bus_requests bus_requests;
 
-    return bus_requests.end || bus_requests.reset || bus_requests.nirqs;
+    return bus_requests.end || bus_requests.reset || bus_requests.nirqs || bus_requests.nsoon;
 }
 /* What devices asked for on this thread since the last call. False: nothing, *taken is unchanged. */
 bool bus_take_requests(struct bus_requests *taken);
+/* Runs the service() that a device asked for, under its lock; it may ask for more. */
+void bus_serve(struct bus *bus, u32 device, const struct lock_self *self);
 /* Resets all devices. */
 void bus_reset(struct bus *bus, const struct lock_self *self);
 

@@ -1,19 +1,16 @@
 #include "bus/host.h"
 
 #include <errno.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/sys.h"
+#include "bus/dma.h"
 #include "config/machine.h"
-#include "memory/dma.h"
 #include "base/trapsafe.h"
 
 __thread struct bus_requests bus_requests;
-
-static struct bus_device *bus_device_of(struct mmioshim_device *dev)
-{
-    return (struct bus_device *)((char *)dev - offsetof(struct bus_device, dev));
-}
 
 static void host_irq(struct mmioshim_device *dev, unsigned line, bool level)
 {
@@ -55,16 +52,26 @@ static void host_wake(struct mmioshim_device *dev)
         dev->class->service(dev);
 }
 
-static bool host_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
+static void host_soon(struct mmioshim_device *dev)
 {
-    (void)dev;
-    return dma_read(addr, buf, len);
+    struct bus_requests *r = &bus_requests;
+
+    for (u32 i = 0; i < r->nsoon; i++)
+        if (r->soon[i] == dev->index)
+            return;
+    /* More devices in one access than fit: in the log their work comes before it. */
+    if (r->nsoon < ARRAY_SIZE(r->soon))
+        r->soon[r->nsoon++] = dev->index;
+    else
+        dev->class->service(dev);
 }
 
-static bool host_dma_write(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
+static size_t host_random(struct mmioshim_device *dev, void *buf, size_t len)
 {
+    long got = sys(SYS_getrandom, buf, MIN(len, 256u), GRND_NONBLOCK);
+
     (void)dev;
-    return dma_write(addr, buf, len);
+    return got > 0 ? (size_t)got : 0;
 }
 
 static bool host_char_send(struct mmioshim_device *dev, u8 byte)
@@ -115,8 +122,16 @@ const struct mmioshim_host bus_host = {
     .clock = host_clock,
     .wall_clock = host_wall_clock,
     .wake = host_wake,
-    .dma_read = host_dma_read,
-    .dma_write = host_dma_write,
+    .soon = host_soon,
+    .dma_read = bus_dma_read,
+    .dma_write = bus_dma_write,
+    .dma_fetch = bus_dma_fetch,
+    .dma_store = bus_dma_store,
+    .disk_size = bus_disk_size,
+    .disk_read = bus_disk_read,
+    .disk_write = bus_disk_write,
+    .disk_control = bus_disk_control,
+    .random = host_random,
     .char_send = host_char_send,
     .char_receive = host_char_receive,
     .char_pending = host_char_pending,

@@ -16,7 +16,7 @@
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 4u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet */
+#define ARENA_VERSION 5u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 5: refused */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 
@@ -44,6 +44,7 @@ struct arena_device {
     u64 state;   /* offset in the arena */
     u64 state_size;
     u64 lines;   /* interrupt lines that are high, bit per line */
+    u64 refused; /* DMA of the device. Under the lock, as are */
     u64 reads, writes; /* the other accesses, counted under the lock */
     u64 numbered;      /* how many of the quiet ones next_seq knows of. Under log_lock */
 };

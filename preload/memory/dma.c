@@ -54,6 +54,8 @@ static size_t ram_here(u64 addr, size_t len)
 
 static bool all_ram(u64 addr, size_t len)
 {
+    if (!range_valid((struct range){addr, len}))
+        return false;
     for (size_t n; len; addr += n, len -= n) {
         n = ram_here(addr, len);
         if (!n)
@@ -105,6 +107,24 @@ static bool transfer(u64 addr, u8 *buf, size_t len, bool write)
             return false;
     }
     return true;
+}
+
+bool dma_reaches(u64 addr, size_t len)
+{
+    return all_ram(addr, len);
+}
+
+void *dma_get(u64 addr, size_t *len, bool write)
+{
+    size_t n = ram_here(addr, *len);
+    u64 offset;
+
+    if (!host || !n || !machine_ram_offset(desc, addr, &offset))
+        return NULL;
+    if (write)
+        dirty_mark(addr, n);
+    *len = n;
+    return host + offset;
 }
 
 bool dma_read(u64 addr, void *buf, size_t len)

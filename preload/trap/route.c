@@ -13,6 +13,7 @@
 #include "trap/backtrace.h"
 #include "trap/log.h"
 #include "trap/probe.h"
+#include "trap/serve.h"
 #include "trap/trap.h"
 #include "base/trapsafe.h"
 
@@ -447,15 +448,21 @@ static void log_irq(struct thread *thread, const struct bus_irq *irq)
 bool trap_site_requests(struct trap *t, int *status)
 {
     struct bus_requests r;
+    bool end = false;
 
-    if (likely(!bus_take_requests(&r)))
-        return false;
-    for (u32 i = 0; i < r.nirqs; i++)
-        log_irq(t->thread, &r.irqs[i]);
-    if (r.reset)
-        bus_reset(bus, &t->thread->self);
-    *status = r.status;
-    return r.end;
+    while (unlikely(bus_take_requests(&r))) {
+        for (u32 i = 0; i < r.nirqs; i++)
+            log_irq(t->thread, &r.irqs[i]);
+        if (r.nsoon)
+            trap_serve(t, bus, &r);
+        if (r.reset)
+            bus_reset(bus, &t->thread->self);
+        if (r.end) {
+            end = true;
+            *status = r.status;
+        }
+    }
+    return end;
 }
 
 void trap_requests(struct trap *t)
@@ -634,4 +641,5 @@ void trap_start(struct bus *b, const struct view *v, const struct view *p)
     bus = b;
     view = v;
     ports = p;
+    trap_serve_start();
 }
