@@ -31,7 +31,18 @@ struct mock {
     u8 input[64];
     unsigned nreceived, ninput;
     unsigned polls, receives;
+    /* RAM that DMA reaches: ram_size bytes at MOCK_RAM; NULL: none. */
+    u8 *ram;
+    u64 ram_size;
+    unsigned fetches, transfers, refused, soon;
+    /* A disk; NULL: none. */
+    u8 *disk;
+    u64 disk_size;
+    unsigned flushes;
+    int disk_error; /* 0, or what every use of it gives */
 };
+
+#define MOCK_RAM 0x80000000ull
 
 static inline struct mock *mock_of(struct mmioshim_device *dev)
 {
@@ -65,16 +76,96 @@ static void mock_wake(struct mmioshim_device *dev)
     mock_of(dev)->wakes++;
 }
 
+static void mock_soon(struct mmioshim_device *dev)
+{
+    mock_of(dev)->soon++;
+}
+
+static bool mock_move(struct mmioshim_device *dev, u64 addr, void *buf, size_t len, bool write)
+{
+    struct mock *m = mock_of(dev);
+    u64 at = addr - MOCK_RAM;
+
+    if (!m->ram || (len && (at >= m->ram_size || len > m->ram_size - at))) {
+        m->refused++;
+        return false;
+    }
+    if (len)
+        memcpy(write ? m->ram + at : buf, write ? buf : m->ram + at, len);
+    return true;
+}
+
 static bool mock_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 {
-    (void)dev, (void)addr, (void)buf, (void)len;
-    return false;
+    mock_of(dev)->transfers++;
+    return mock_move(dev, addr, buf, len, false);
 }
 
 static bool mock_dma_write(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
 {
-    (void)dev, (void)addr, (void)buf, (void)len;
-    return false;
+    mock_of(dev)->transfers++;
+    return mock_move(dev, addr, (void *)(uintptr_t)buf, len, true);
+}
+
+static bool mock_dma_fetch(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
+{
+    mock_of(dev)->fetches++;
+    return mock_move(dev, addr, buf, len, false);
+}
+
+static bool mock_dma_store(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
+{
+    return mock_move(dev, addr, (void *)(uintptr_t)buf, len, true);
+}
+
+static u64 mock_disk_size(struct mmioshim_device *dev)
+{
+    return mock_of(dev)->disk_size;
+}
+
+static int mock_disk_move(struct mmioshim_device *dev, u64 position, u64 addr, size_t len, bool to_ram)
+{
+    struct mock *m = mock_of(dev);
+
+    CHECK(position <= m->disk_size && len <= m->disk_size - position);
+    m->transfers++;
+    if (m->disk_error)
+        return m->disk_error;
+    return mock_move(dev, addr, m->disk + position, len, to_ram) ? 0 : -14 /* EFAULT */;
+}
+
+static int mock_disk_read(struct mmioshim_device *dev, u64 position, u64 addr, size_t len)
+{
+    return mock_disk_move(dev, position, addr, len, true);
+}
+
+static int mock_disk_write(struct mmioshim_device *dev, u64 position, u64 addr, size_t len)
+{
+    return mock_disk_move(dev, position, addr, len, false);
+}
+
+static int mock_disk_control(struct mmioshim_device *dev, enum mmioshim_disk what, u64 position, u64 len)
+{
+    struct mock *m = mock_of(dev);
+
+    if (m->disk_error)
+        return m->disk_error;
+    if (what == MMIOSHIM_DISK_FLUSH) {
+        m->flushes++;
+        return 0;
+    }
+    CHECK(position <= m->disk_size && len <= m->disk_size - position);
+    memset(m->disk + position, what == MMIOSHIM_DISK_DISCARD ? 0xdd : 0, len);
+    return 0;
+}
+
+/* 1, 2, 3, ... */
+static size_t mock_random(struct mmioshim_device *dev, void *buf, size_t len)
+{
+    (void)dev;
+    for (size_t i = 0; i < len; i++)
+        ((u8 *)buf)[i] = (u8)(i + 1);
+    return len;
 }
 
 static bool mock_send(struct mmioshim_device *dev, u8 byte)
@@ -146,8 +237,16 @@ static const struct mmioshim_host mock_host = {
     .clock = mock_clock,
     .wall_clock = mock_wall_clock,
     .wake = mock_wake,
+    .soon = mock_soon,
     .dma_read = mock_dma_read,
     .dma_write = mock_dma_write,
+    .dma_fetch = mock_dma_fetch,
+    .dma_store = mock_dma_store,
+    .disk_size = mock_disk_size,
+    .disk_read = mock_disk_read,
+    .disk_write = mock_disk_write,
+    .disk_control = mock_disk_control,
+    .random = mock_random,
     .char_send = mock_send,
     .char_receive = mock_receive,
     .char_pending = mock_pending,
@@ -180,6 +279,18 @@ static inline const char *mock_create(struct mock *m, const struct mmioshim_clas
         return why ? why : "no reason given";
     class->reset(&m->dev, MMIOSHIM_RESET_COLD);
     return NULL;
+}
+
+/* The same for a slot and what is plugged into it. */
+static inline const char *mock_plug(struct mock *m, const struct mmioshim_class *class, u64 size, const char *attachment)
+{
+    const char *why = mock_create(m, class, size, NULL);
+
+    if (!why && class->plug(&m->dev, attachment, &why) == 0)
+        why = NULL;
+    if (!why)
+        class->reset(&m->dev, MMIOSHIM_RESET_COLD);
+    return why;
 }
 
 static inline enum mmioshim_status rd_status(struct mock *m, u64 offset, unsigned width, u64 *value)
