@@ -36,6 +36,10 @@ static const struct mmioshim_field reset_fields[] = {{"RESET", 0, 1}};
     {.name = (label), .offset = (at), .width = 4, .access = MMIOSHIM_##mode, .doc = (text), __VA_ARGS__}
 #define VOLATILE .flags = MMIOSHIM_REG_VOLATILE
 
+#define BLK(at, bytes, label, mode, text) \
+    {.name = (label), .offset = VIRTIO_CONFIG + (at), .width = (bytes), .access = MMIOSHIM_##mode, .view = VIRTIO_ID_BLOCK, \
+     .doc = (text)}
+
 static const struct mmioshim_register registers[] = {
     REGISTER(VIRTIO_MAGIC_VALUE, "MagicValue", RO, "0x74726976, \"virt\""),
     REGISTER(VIRTIO_VERSION, "Version", RO, "2: virtio 1.x"),
@@ -69,6 +73,24 @@ static const struct mmioshim_register registers[] = {
     REGISTER(VIRTIO_SHM_BASE_HIGH, "SHMBaseHigh", RO, "its high half"),
     REGISTER(VIRTIO_QUEUE_RESET, "QueueReset", RW, "1: resets the queue", MMIOSHIM_FIELDS(reset_fields)),
     REGISTER(VIRTIO_CONFIG_GENERATION, "ConfigGeneration", RO, "changes when the configuration space does", VOLATILE),
+    /* Configuration of a disk, 5.2.4: there while one is plugged in. */
+    BLK(0x00, 8, "capacity", RO, "sectors of 512 bytes"),
+    BLK(0x08, 4, "size_max", RO, "not offered: 0"),
+    BLK(0x0c, 4, "seg_max", RO, "most segments of data in a request"),
+    BLK(0x10, 4, "geometry", RO, "not offered: 0"),
+    BLK(0x14, 4, "blk_size", RO, "bytes of a block, to which requests should be aligned"),
+    BLK(0x18, 1, "physical_block_exp", RO, "log2 of logical blocks in a physical one"),
+    BLK(0x19, 1, "alignment_offset", RO, "of the first aligned logical block"),
+    BLK(0x1a, 2, "min_io_size", RO, "suggested minimum in blocks"),
+    BLK(0x1c, 4, "opt_io_size", RO, "suggested optimum in blocks, 0: none"),
+    BLK(0x20, 1, "writeback", RW, "1: data is safe after a flush; 0: after each write"),
+    BLK(0x22, 2, "num_queues", RO, "not offered: 0"),
+    BLK(0x24, 4, "max_discard_sectors", RO, "of one range"),
+    BLK(0x28, 4, "max_discard_seg", RO, "ranges of one request"),
+    BLK(0x2c, 4, "discard_sector_alignment", RO, "in sectors"),
+    BLK(0x30, 4, "max_write_zeroes_sectors", RO, "of one range"),
+    BLK(0x34, 4, "max_write_zeroes_seg", RO, "ranges of one request"),
+    BLK(0x38, 1, "write_zeroes_may_unmap", RO, "1: zeroed ranges may take no room in the file"),
 };
 
 static const struct mmioshim_register *find_register(u64 offset)

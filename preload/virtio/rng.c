@@ -42,7 +42,7 @@ static void rng_notify(struct mmioshim_device *dev, unsigned queue)
 }
 
 const struct virtio_type virtio_rng = {
-    .id = 4,
+    .id = VIRTIO_ID_RNG,
     .nqueues = 1,
     .name = "rng",
     .plug = rng_plug,

@@ -26,6 +26,7 @@ static const struct virtio_type *const types[] = {
 /* --- what is plugged in --- */
 
 const struct mmioshim_property virtio_parts[] = {
+    {"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
     {"rng", "random bytes of the host"},
     {NULL, NULL},
 };

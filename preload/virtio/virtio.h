@@ -15,6 +15,7 @@
 
 #include "base/types.h"
 #include "mmioshim/device.h"
+#include "virtio/mmio.h"
 
 #define VIRTIO_QUEUES    16u  /* most of a device */
 #define VIRTIO_QUEUE_MAX 256u /* most entries of a queue */

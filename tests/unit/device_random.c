@@ -235,6 +235,11 @@ TEST(virtio_rng)
     virtio_storm("rng");
 }
 
+TEST(virtio_blk)
+{
+    virtio_storm("blk:disk");
+}
+
 TEST(scratch)
 {
     storm(&class_scratch, 77, NULL);
