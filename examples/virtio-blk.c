@@ -111,7 +111,7 @@ static int fail(const struct disk *d, const char *why)
 
 /* --- bring-up, 3.1.1 --- */
 
-static int find(struct disk *d)
+__attribute__((noinline)) static int find(struct disk *d)
 {
     for (unsigned i = 0; i < NSLOTS; i++) {
         d->base = SLOTS + i * SLOT_STEP;
@@ -122,7 +122,7 @@ static int find(struct disk *d)
     return fail(d, "no disk");
 }
 
-static int negotiate(struct disk *d)
+__attribute__((noinline)) static int negotiate(struct disk *d)
 {
     uint64_t offered;
 
@@ -144,7 +144,7 @@ static int negotiate(struct disk *d)
     return 0;
 }
 
-static int set_up_queue(struct disk *d)
+__attribute__((noinline)) static int set_up_queue(struct disk *d)
 {
     reg_write(d, QUEUE_SEL, 0);
     if (reg_read(d, QUEUE_READY) != 0 || reg_read(d, QUEUE_NUM_MAX) < QUEUE_SIZE)
@@ -160,7 +160,7 @@ static int set_up_queue(struct disk *d)
 }
 
 /* 4.2.2.2: a 64-bit field is read in halves, which belong together when the generation stays the same */
-static uint64_t read_capacity(const struct disk *d)
+__attribute__((noinline)) static uint64_t read_capacity(const struct disk *d)
 {
     uint32_t before, low, high;
 
@@ -172,7 +172,7 @@ static uint64_t read_capacity(const struct disk *d)
     return (uint64_t)high << 32 | low;
 }
 
-static int bring_up(struct disk *d)
+__attribute__((noinline)) static int bring_up(struct disk *d)
 {
     if (find(d) || negotiate(d) || set_up_queue(d))
         return -1;
@@ -192,7 +192,7 @@ static void describe(unsigned i, const volatile void *address, uint32_t len, uin
 }
 
 /* One request, from ram->data or to it; waits until it is done. The status, or -1. */
-static int submit(struct disk *d, uint32_t type, uint64_t sector, uint32_t bytes)
+__attribute__((noinline)) static int submit(struct disk *d, uint32_t type, uint64_t sector, uint32_t bytes)
 {
     uint16_t data_flags = type == REQUEST_OUT ? DESC_NEXT : DESC_NEXT | DESC_WRITE;
     unsigned n = 0;
@@ -247,7 +247,7 @@ static int write_sectors(struct disk *d, uint64_t first)
     return 0;
 }
 
-static int demonstrate(struct disk *d)
+__attribute__((noinline)) static int demonstrate(struct disk *d)
 {
     if (submit(d, REQUEST_GET_ID, 0, 20) != 0)
         return fail(d, "the disk has no name");

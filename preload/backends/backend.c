@@ -50,7 +50,8 @@ static int unknown_kind(const char *spec, size_t length, struct fmt *error)
     fmt_mem(error, spec, length);
     fmt_str(error, "\"; allowed:");
     for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++)
-        fmt_printf(error, "%s %s%s", kind == backend_kinds ? "" : ",", (*kind)->name, (*kind)->options);
+        if (!(*kind)->disk)
+            fmt_printf(error, "%s %s%s", kind == backend_kinds ? "" : ",", (*kind)->name, (*kind)->options);
     return -1;
 }
 
