@@ -217,6 +217,8 @@ static enum mmioshim_status virtio_mmio_read(struct mmioshim_device *dev, u64 of
         *value = VIRTIO_VENDOR;
         return MMIOSHIM_OK;
     default:
+        if (virtio_of(dev)->notified && virtio_live(virtio_of(dev)))
+            dev->host->soon(dev); /* not yet done, or begun by a process that died */
         return type ? read_register(dev, reg, value) : read_absent(reg, value);
     }
 }

@@ -26,8 +26,9 @@ bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain
     struct virtio *v = virtio_of(dev);
     struct virtio_queue *q = &v->queues[queue];
 
-    if (!q->ready || !virtio_live(v))
+    if (!q->ready || !virtio_live(v) || !v->left)
         return false;
+    v->left--;
     chain->out = chain->in = chain->places = 0;
     chain->out_length = chain->in_length = 0;
     return ring_of(v)->pop(dev, q, chain);

@@ -156,10 +156,16 @@ void virtio_serve(struct mmioshim_device *dev)
     /* "The device MUST NOT consume buffers or send any used buffer notifications to the driver before DRIVER_OK", 2.1.2 */
     if (!type || !virtio_live(v))
         return;
+    /*
+     * A driver can have the device write new requests into its own queue for ever. It has to come back for those: the
+     * queue stays notified, and the next access to a register goes on.
+     */
+    v->left = VIRTIO_AT_ONCE;
     for (unsigned i = 0; i < type->nqueues; i++)
         if (queues & (u64)1 << i && v->queues[i].ready)
             type->notify(dev, i);
-    v->notified &= ~queues;
+    if (v->left)
+        v->notified &= ~queues;
 }
 
 /* --- configuration space --- */

@@ -19,6 +19,7 @@
 
 #define VIRTIO_QUEUES    16u  /* most of a device */
 #define VIRTIO_QUEUE_MAX 256u /* most entries of a queue */
+#define VIRTIO_AT_ONCE   65536u /* requests that a device answers before it lets the driver go on */
 #define VIRTIO_PRIVATE   1024u /* bytes of a type's own state */
 #define VIRTIO_END       512u  /* bytes of the host end's specification, terminator included */
 
@@ -60,7 +61,9 @@ struct virtio {
     u8 status, isr;
     u32 generation; /* of the configuration space */
     u64 accepted;   /* features that the driver wrote */
-    u64 notified;   /* queues that the driver spoke of, bit each */
+    u64 notified;   /* queues that the driver spoke of, and that may hold more, bit each */
+    u32 left;       /* of VIRTIO_AT_ONCE, while queues are served */
+    u32 reserved;
     struct virtio_queue queues[VIRTIO_QUEUES];
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
     char end[VIRTIO_END];        /* host end, "" for none */

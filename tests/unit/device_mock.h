@@ -35,6 +35,7 @@ struct mock {
     u8 *ram;
     u64 ram_size;
     unsigned fetches, transfers, refused, soon;
+    u64 feed; /* where somebody else counts up 16 bits whenever the device looks there; 0: nowhere */
     /* A disk; NULL: none. */
     u8 *disk;
     u64 disk_size;
@@ -109,7 +110,16 @@ static bool mock_dma_write(struct mmioshim_device *dev, u64 addr, const void *bu
 
 static bool mock_dma_fetch(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 {
-    mock_of(dev)->fetches++;
+    struct mock *m = mock_of(dev);
+
+    m->fetches++;
+    if (m->feed && addr == m->feed) {
+        u16 value;
+
+        memcpy(&value, m->ram + (addr - MOCK_RAM), 2);
+        value++;
+        memcpy(m->ram + (addr - MOCK_RAM), &value, 2);
+    }
     return mock_move(dev, addr, buf, len, false);
 }
 

@@ -425,6 +425,27 @@ static void split_events(void)
     CHECK_EQ(get16(dq[0].device + 4 + 8 * 8), 3);
 }
 
+/* Somebody makes requests as fast as the device answers: who notified goes on nevertheless, and none is forgotten. */
+static void endless_supply(void)
+{
+    driver_start("rng", 0, 8);
+    driver_split_chain(&dq[0], 0, (struct buffer[]){{DATA, 4, true}}, 1, 0);
+    vm.feed = MOCK_RAM + dq[0].driver + 2;
+    driver_kick(0);
+    CHECK_EQ(vm.transfers, VIRTIO_AT_ONCE);
+    CHECK_EQ(get16(dq[0].device + 2), (u16)VIRTIO_AT_ONCE);
+    vm.feed = 0;
+    put16(dq[0].driver + 2, (u16)(get16(dq[0].driver + 2) + 1)); /* one more, without a notification */
+    vm.soon = 0;
+    rd(&vm, VIRTIO_INTERRUPT_STATUS, 4);
+    CHECK_EQ(vm.soon, 1);
+    vm.dev.class->service(&vm.dev);
+    CHECK_EQ(vm.transfers, VIRTIO_AT_ONCE + 1);
+    rd(&vm, VIRTIO_INTERRUPT_STATUS, 4);
+    CHECK_EQ(vm.soon, 1);
+    CHECK(!driver_broken());
+}
+
 /* --- packed --- */
 
 static unsigned packed_interrupts(u16 flags, u16 place, unsigned count, bool together)
@@ -569,6 +590,7 @@ static const struct clause split[] = {
     {"2.7.6", "no more is available than fits", index_runs_away},
     {"2.7.5.3.1", "indirect descriptors that must not be", bad_indirect},
     {"2.7.5.3.2", "indirect tables that must not be", bad_table},
+    {"2.7.13", "requests that never end", endless_supply},
     {"2.7.7", "NO_INTERRUPT", no_interrupt_flag},
     {"2.7.7.2, 2.7.10", "used_event and avail_event", split_events},
 };

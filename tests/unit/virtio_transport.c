@@ -197,7 +197,7 @@ static void notify(void)
     vm.dev.class->service(&vm.dev);
     CHECK_EQ(vm.fetches, 0);
     driver_go();
-    CHECK_EQ(vm.soon, 1);
+    CHECK(vm.soon > 0);
     vm.dev.class->service(&vm.dev);
     CHECK(driver_take(0, &id, &length));
 }
