@@ -140,9 +140,53 @@ END
     assert_count 3 '"type":"dma".*"ok":false'
 }
 
+@test "net: frames come back in a loopback" {
+    attach net:loopback
+    logged "$GUESTS/g_virtio_net" 3
+    assert_success
+    assert_output $'60 bytes, type 88b5: aaaa\n60 bytes, type 88b5: bbbb\n60 bytes, type 88b5: cccc'
+    assert_count 3 '^\[DMA\] virtio_mmio@10001000 read 0x8022000c\+60$'
+    assert_count 3 '^\[DMA\] virtio_mmio@10001000 write 0x8021[0-9a-f]*\+60$'
+}
+
+# frames FILE: what a capture file holds, read by the rules of its format alone
+frames() {
+    python3 - "$1" <<'END'
+import struct, sys
+data = open(sys.argv[1], 'rb').read()
+magic, major, minor, zone, accuracy, snaplen, link = struct.unpack_from('<IHHIIII', data)
+assert (magic, major, minor, link) == (0xa1b2c3d4, 2, 4, 1), 'header'
+at = 24
+while at < len(data):
+    seconds, fraction, captured, length = struct.unpack_from('<IIII', data, at)
+    assert captured == length and seconds > 1700000000 and fraction < 1000000, 'record'
+    frame = data[at + 16:at + 16 + captured]
+    print(len(frame), frame[:6].hex(), frame[6:12].hex(), frame[12:14].hex(), frame[14:18].decode())
+    at += 16 + captured
+END
+}
+
+@test "net: frames go into a capture file, from two processes, and out of one" {
+    attach net:pcap,out=sent.pcap
+    run --separate-stderr shim MMIOSHIM_LOG=none sh -c "'$GUESTS/g_virtio_net' 2; cd /; '$GUESTS/g_virtio_net' 1"
+    assert_success
+    assert_equal "$(frames sent.pcap)" "60 ffffffffffff 525400123456 88b5 aaaa
+60 ffffffffffff 525400123456 88b5 bbbb
+60 ffffffffffff 525400123456 88b5 aaaa"
+    if command -v tcpdump > /dev/null; then
+        assert_equal "$(tcpdump -e -n -r sent.pcap 2> /dev/null | grep -c '52:54:00:12:34:56 > ff:ff:ff:ff:ff:ff, ethertype')" 3
+    fi
+    attach net:pcap,in=sent.pcap,out=more.pcap
+    run --separate-stderr shim MMIOSHIM_LOG=none "$GUESTS/g_virtio_net" 1
+    assert_success
+    assert_output $'60 bytes, type 88b5: aaaa\n60 bytes, type 88b5: bbbb\n60 bytes, type 88b5: aaaa'
+    assert_equal "$(frames more.pcap)" "60 ffffffffffff 525400123456 88b5 aaaa"
+}
+
 @test "attachments that cannot be: one line, and what is allowed" {
     printf x > odd
-    for wrong in blk teapot blk:missing.img blk:odd blk:/dev/null blk:odd,fast blk:odd,block-size=3 rng:x; do
+    for wrong in blk teapot blk:missing.img blk:odd blk:/dev/null blk:odd,fast blk:odd,block-size=3 rng:x \
+        net net:tap net:pcap,in=odd net:pcap,in=missing net:loopback,mac=1; do
         attach "$wrong"
         run --separate-stderr shim true
         assert_refused '^mmioshim: MMIOSHIM_ATTACH=virtio_mmio@10001000='
@@ -162,7 +206,7 @@ END
     python3 - "$output" <<'END'
 import json, sys
 models = {l['name']: l for l in map(json.loads, sys.argv[1].splitlines()) if l['type'] == 'model'}
-assert [p['name'].split(':')[0] for p in models['virtio_mmio']['parts']] == ['blk', 'rng']
+assert [p['name'].split(':')[0] for p in models['virtio_mmio']['parts']] == ['blk', 'net', 'net', 'rng']
 assert models['ns16550a']['parts'] == []
 END
 }

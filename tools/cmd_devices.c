@@ -54,7 +54,7 @@ static void print_backends(void)
     for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++) {
         char use[96];
 
-        if ((*kind)->disk) /* opened by what is plugged in, and never named */
+        if (!(*kind)->write) /* opened by what is plugged in, and never named */
             continue;
         snprintf(use, sizeof(use), "%s%s", (*kind)->name, (*kind)->options);
         printf("  %-29s %s\n", use, (*kind)->doc);
@@ -271,7 +271,7 @@ static void json_all(void)
     for (u32 i = 0; i < device_class_count; i++)
         json_model(device_classes[i]);
     for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++) {
-        if ((*kind)->disk)
+        if (!(*kind)->write)
             continue;
         printf("{\"type\":\"backend\",");
         json_text("name", (*kind)->name);

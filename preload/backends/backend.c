@@ -4,7 +4,7 @@
 #include "base/mem.h"
 
 const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_null, &backend_disk,
-                                                   NULL};
+                                                   &backend_pcap, NULL};
 
 const struct backend_ops *backend_kind(const char *text, size_t length)
 {
@@ -50,7 +50,7 @@ static int unknown_kind(const char *spec, size_t length, struct fmt *error)
     fmt_mem(error, spec, length);
     fmt_str(error, "\"; allowed:");
     for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++)
-        if (!(*kind)->disk)
+        if ((*kind)->write)
             fmt_printf(error, "%s %s%s", kind == backend_kinds ? "" : ",", (*kind)->name, (*kind)->options);
     return -1;
 }

@@ -27,6 +27,15 @@ struct backend_disk {
     int (*zero)(struct backend *b, u64 position, u64 n, bool unmap);
 };
 
+/*
+ * Frames. send: the frame's length, or -errno. receive: the length of the frame at *position, which goes on behind it,
+ * or -EAGAIN: there is none, *position is unchanged. Positions begin at 0. Any context, SIGXFSZ masked.
+ */
+struct backend_packets {
+    long (*send)(struct backend *b, const void *frame, size_t n);
+    long (*receive)(struct backend *b, u64 *position, void *frame, size_t room);
+};
+
 struct backend_ops {
     const char *name;    /* "stdio", "file", "pty", "null" */
     const char *options; /* for `mmioshim devices`: ":PATH[,append]" is what may follow the name */
@@ -57,7 +66,9 @@ struct backend_ops {
     unsigned (*poll)(struct backend *b, unsigned events, int timeout_ms);
     /* Asynchronous completion of a request begun by write or read, for backends that need it. worker. May be NULL. */
     int (*complete)(struct backend *b);
-    const struct backend_disk *disk; /* instead of write, read and poll. NULL: a stream */
+    /* Instead of write, read and poll; both NULL: a stream. */
+    const struct backend_disk *disk;
+    const struct backend_packets *packets;
 };
 
 #define BACKEND_NAME 32
@@ -79,7 +90,7 @@ struct backend {
     char link[BACKEND_LINK]; /* private: path of the link that was asked for */
 };
 
-extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk;
+extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk, backend_pcap;
 /* NULL-terminated list of all kinds. */
 extern const struct backend_ops *const backend_kinds[];
 

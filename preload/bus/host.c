@@ -66,6 +66,21 @@ static void host_soon(struct mmioshim_device *dev)
         dev->class->service(dev);
 }
 
+static bool host_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
+{
+    struct backend *b = bus_end(bus_device_of(dev));
+
+    return b->ops && b->ops->packets && b->ops->packets->send(b, frame, len) >= 0;
+}
+
+static size_t host_packet_receive(struct mmioshim_device *dev, u64 *position, void *frame, size_t room)
+{
+    struct backend *b = bus_end(bus_device_of(dev));
+    long got = b->ops && b->ops->packets ? b->ops->packets->receive(b, position, frame, room) : -EAGAIN;
+
+    return got > 0 ? (size_t)got : 0;
+}
+
 static size_t host_random(struct mmioshim_device *dev, void *buf, size_t len)
 {
     long got = sys(SYS_getrandom, buf, MIN(len, 256u), GRND_NONBLOCK);
@@ -131,6 +146,8 @@ const struct mmioshim_host bus_host = {
     .disk_read = bus_disk_read,
     .disk_write = bus_disk_write,
     .disk_control = bus_disk_control,
+    .packet_send = host_packet_send,
+    .packet_receive = host_packet_receive,
     .random = host_random,
     .char_send = host_char_send,
     .char_receive = host_char_receive,

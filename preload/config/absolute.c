@@ -13,6 +13,8 @@ static const struct {
     {"blk", NULL},
     {"unix", NULL},
     {"pty", "link="},
+    {"net", "out="},
+    {"net", "in="},
 };
 
 static bool starts(const char *text, const char *with)

@@ -125,6 +125,12 @@ struct mmioshim_host {
     int (*disk_read)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_write)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_control)(struct mmioshim_device *dev, enum mmioshim_disk what, uint64_t position, uint64_t len);
+    /*
+     * A host end with frames. send: false = it failed, or there is none. receive: the length of the next frame behind
+     * *position, at most `room` bytes, or 0: there is none.
+     */
+    bool (*packet_send)(struct mmioshim_device *dev, const void *frame, size_t len);
+    size_t (*packet_receive)(struct mmioshim_device *dev, uint64_t *position, void *frame, size_t room);
     /* Random bytes of the host's kernel; how many it gave at once. */
     size_t (*random)(struct mmioshim_device *dev, void *buf, size_t len);
     /* Character host end. send: false = it would block, nothing taken. receive: -1 = nothing there. */

@@ -36,9 +36,11 @@ static const struct mmioshim_field reset_fields[] = {{"RESET", 0, 1}};
     {.name = (label), .offset = (at), .width = 4, .access = MMIOSHIM_##mode, .doc = (text), __VA_ARGS__}
 #define VOLATILE .flags = MMIOSHIM_REG_VOLATILE
 
-#define BLK(at, bytes, label, mode, text) \
-    {.name = (label), .offset = VIRTIO_CONFIG + (at), .width = (bytes), .access = MMIOSHIM_##mode, .view = VIRTIO_ID_BLOCK, \
-     .doc = (text)}
+#define CONFIG(type, at, bytes, label, mode, text, ...) \
+    {.name = (label), .offset = VIRTIO_CONFIG + (at), .width = (bytes), .access = MMIOSHIM_##mode, .view = (type), \
+     .doc = (text), __VA_ARGS__}
+#define BLK(...) CONFIG(VIRTIO_ID_BLOCK, __VA_ARGS__)
+#define NET(...) CONFIG(VIRTIO_ID_NET, __VA_ARGS__)
 
 static const struct mmioshim_register registers[] = {
     REGISTER(VIRTIO_MAGIC_VALUE, "MagicValue", RO, "0x74726976, \"virt\""),
@@ -73,8 +75,10 @@ static const struct mmioshim_register registers[] = {
     REGISTER(VIRTIO_SHM_BASE_HIGH, "SHMBaseHigh", RO, "its high half"),
     REGISTER(VIRTIO_QUEUE_RESET, "QueueReset", RW, "1: resets the queue", MMIOSHIM_FIELDS(reset_fields)),
     REGISTER(VIRTIO_CONFIG_GENERATION, "ConfigGeneration", RO, "changes when the configuration space does", VOLATILE),
-    /* Configuration of a disk, 5.2.4: there while one is plugged in. */
+    /* Configuration of a network card, 5.1.4, and of a disk, 5.2.4: there while one is plugged in. */
+    NET(0x00, 1, "mac", RO, "address of the card, byte by byte", .count = 6, .stride = 1),
     BLK(0x00, 8, "capacity", RO, "sectors of 512 bytes"),
+    NET(0x06, 2, "status", RO, "1: the link is up"),
     BLK(0x08, 4, "size_max", RO, "not offered: 0"),
     BLK(0x0c, 4, "seg_max", RO, "most segments of data in a request"),
     BLK(0x10, 4, "geometry", RO, "not offered: 0"),

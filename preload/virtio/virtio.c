@@ -27,6 +27,8 @@ static const struct virtio_type *const types[] = {
 
 const struct mmioshim_property virtio_parts[] = {
     {"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
+    {"net:loopback[,mac=MAC]", "a network card whose frames come back to it"},
+    {"net:pcap[,out=FILE][,in=FILE][,mac=MAC]", "one that sends into a capture file and receives from another"},
     {"rng", "random bytes of the host"},
     {NULL, NULL},
 };

@@ -41,6 +41,10 @@ struct mock {
     u64 disk_size;
     unsigned flushes;
     int disk_error; /* 0, or what every use of it gives */
+    /* Frames: the last one that was sent; those that arrive are frames of i + 60 bytes of value i. */
+    u8 frame[2048];
+    size_t frame_length;
+    unsigned nframes, arriving;
 };
 
 #define MOCK_RAM 0x80000000ull
@@ -169,6 +173,29 @@ static int mock_disk_control(struct mmioshim_device *dev, enum mmioshim_disk wha
     return 0;
 }
 
+static bool mock_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
+{
+    struct mock *m = mock_of(dev);
+
+    CHECK(len <= sizeof(m->frame));
+    memcpy(m->frame, frame, len);
+    m->frame_length = len;
+    m->nframes++;
+    return true;
+}
+
+static size_t mock_packet_receive(struct mmioshim_device *dev, u64 *position, void *frame, size_t room)
+{
+    struct mock *m = mock_of(dev);
+    size_t n = *position + 60;
+
+    if (*position >= m->arriving || n > room)
+        return 0;
+    memset(frame, (int)*position, n);
+    ++*position;
+    return n;
+}
+
 /* 1, 2, 3, ... */
 static size_t mock_random(struct mmioshim_device *dev, void *buf, size_t len)
 {
@@ -256,6 +283,8 @@ static const struct mmioshim_host mock_host = {
     .disk_read = mock_disk_read,
     .disk_write = mock_disk_write,
     .disk_control = mock_disk_control,
+    .packet_send = mock_packet_send,
+    .packet_receive = mock_packet_receive,
     .random = mock_random,
     .char_send = mock_send,
     .char_receive = mock_receive,
