@@ -42,7 +42,7 @@ TOOL_SRC := $(sort $(wildcard tools/*.c))
 TOOL_OBJ := $(patsubst %.c,$(B)/%.o,$(TOOL_SRC))
 EXAMPLES := $(patsubst examples/%.c,examples/%,$(sort $(wildcard examples/*.c)))
 
-.PHONY: FORCE all run test test-all deps install uninstall clean help bench fuzz fuzz-insn check-deps
+.PHONY: FORCE all run test test-all deps install uninstall clean help bench bench-peers stress fuzz fuzz-insn check-deps
 all: libmmioshim.so mmioshim $(EXAMPLES)
 
 # --- set-up: what is missing is installed by the first command of a fresh clone ---
@@ -77,9 +77,28 @@ fuzz-insn: deps
 	$(Q)LD_PRELOAD=./libmmioshim.so MMIOSHIM_MAP=build/tests/diff/diff.dtb MMIOSHIM_LOG=none MMIOSHIM_BACKTRACE=0 \
 		build/tests/diff/fuzz_insn $(N) $(SEED)
 
-bench: build-deps
+# SECONDS=number, SEED=number: the tests of tests/stress.bats with more functions, signals and rounds, seed after seed.
+SECONDS ?= 600
+stress: deps
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)CC="$(CC)" sh tests/bench/run.sh
+	$(Q)CC="$(CC)" sh tests/stress/long.sh $(SECONDS) $(SEED)
+
+# ROUNDS=n, BEFORE=an earlier libmmioshim.so, OUT=directory of bench.json: tests/bench/bench.py.
+bench:
+	$(Q)sh tests/deps.sh $(PACKAGES) python3
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) -s -f tests/bench/Makefile CC="$(CC)" all
+	$(Q)CC="$(CC)" python3 -B tests/bench/bench.py
+
+# What cannot be installed is left out.
+PEER_PACKAGES := libunicorn-dev qemu-system-x86
+bench-peers:
+	$(Q)sh tests/deps.sh $(PACKAGES) python3
+	$(Q)for package in $(PEER_PACKAGES); do \
+		sh tests/deps.sh $$package || echo "bench-peers: without $$package: its rows say so"; done
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) -s -f tests/bench/Makefile CC="$(CC)" peers
+	$(Q)CC="$(CC)" python3 -B tests/bench/peers.py
 
 # --- library ---
 
@@ -179,7 +198,9 @@ help:
 	@echo "  test       installs what is missing, builds, runs every test"
 	@echo "  test-all   the same, and programs of other languages, which it installs with apt-get"
 	@echo "  fuzz-insn  compares random instructions in memory and in a window; N=executions, SEED=number"
-	@echo "  bench      measures costs as ratios within one run"
+	@echo "  stress     generated functions while their access sites become hot; SECONDS=number, SEED=number"
+	@echo "  bench      measures costs as ratios within one run; ROUNDS=n, BEFORE=an earlier library"
+	@echo "  bench-peers  the same for what else answers registers: Unicorn and QEMU, which it installs with apt-get"
 	@echo "  deps       installs missing Debian packages"
 	@echo "  install    to PREFIX (default /usr/local), below DESTDIR; uninstall takes it back"
 	@echo "  clean      removes what was built"

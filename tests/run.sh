@@ -88,6 +88,9 @@ diff() {
 bats_files() {
     [ -e "$1" ] || return 0
     check "guests build" make -s -j2 -f tests/guests/Makefile CC="$CC" all
+    case " $* " in
+    *" tests/stress.bats "*) check "stress programs build" make -s -j2 -f tests/stress/Makefile CC="$CC" all ;;
+    esac
     for file in "$@"; do
         collect "bats $(basename "$file" .bats)" bats --tap "$file"
     done

@@ -18,7 +18,7 @@
 #include "base/types.h"
 
 #define LOCK_LANES     4096u
-#define LANES_PATIENCE 5000u /* milliseconds */
+#define LANES_PATIENCE 1000u /* milliseconds */
 
 struct lock;
 

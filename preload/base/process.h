@@ -8,6 +8,8 @@
 u64 process_start(u32 pid);
 /* Its parent, 0 when there is none. */
 u32 process_parent(u32 pid);
+/* Is this process traced (ptrace(2))? Also where that cannot be known. */
+bool process_traced(void);
 /* Is a process that had this pid and start time still there (not a zombie)? */
 bool process_alive(u32 pid, u64 start);
 /* The pid namespace of this process: numbers mean nothing elsewhere. */

@@ -31,9 +31,13 @@ struct site;
 struct call_patch {
     u64 rsp;         /* of the program */
     u64 next, later; /* where it goes on; and where, when a signal was deferred */
-    u64 site;
-    u64 saved[4];    /* rdi rsi rdx r10, while signals are delivered */
     u64 full;        /* the function that gets all registers */
+    u64 status;      /* the program ends with it */
+};
+
+/* What calls_resume() makes of a thread's registers. */
+struct call_resume {
+    u64 rip, rax, rcx, r11;
 };
 
 /* A call on its way, one for each thread. Offsets are known to entry.S. */
@@ -57,7 +61,9 @@ struct call {
     u64 redirect;
     bool late;      /* a SIGSEGV was sent meanwhile */
     bool waited;    /* calls_interrupted(): the signal ended a call with `waiting` */
+    struct call_resume resume;
     struct call_patch patch;
+    const ucontext_t *waited_in; /* calls_interrupted() was asked early, and this is whose signal ended a call with `waiting` */
 };
 
 /* What a function that interposes answers. */
@@ -110,6 +116,11 @@ bool calls_interrupted(ucontext_t *uc, bool fault);
 /* Sends the signal again, to be delivered when the call is over. `also`: signals to block besides the asynchronous ones. */
 void calls_defer(int sig, const siginfo_t *info, ucontext_t *uc, u64 also);
 
+/*
+ * Goes on in the program with all registers as they are, but those in call->resume, on the stack that rsp points to, and
+ * with call->mask: what was deferred is delivered there. r11: the call. Jumped to.
+ */
+extern const char calls_resume[];
 /*
  * A system call in the place of the program's that may block. A signal that arrives ends it: -EINTR, or CALLS_AGAIN
  * where the kernel would have restarted it (answer CALL_AGAIN then). Only from a function that interposes.

@@ -20,6 +20,7 @@
         .set    C_WAITING, 224
         .set    C_CHANGING, 232
         .set    C_HERE, 240
+        .set    C_RESUME, 328
         .set    S_RESUME, 0
         .set    S_TAIL, 8
         .set    S_NR, 24
@@ -168,22 +169,46 @@
         global  calls_changed_end
 
 # Signals were deferred, and are all blocked: they come now. r11: the struct call.
-settle:
-        movq    $0, C_DEFERRED(%r11)
-        movl    $14, %eax               # rt_sigprocmask(SIG_SETMASK, &call->mask, NULL, 8)
-        movl    $2, %edi
-        leaq    C_MASK(%r11), %rsi
-        movl    $0, %edx
-        movl    $8, %r10d
-        syscall
-        global  calls_settled
-        here    %rcx
-        arguments C_A, %rcx
-        movq    C_RET(%rcx), %rax
-        jmp     *C_AGAIN(%rcx)
-        global  calls_settle_end
+settle: movq    %rax, C_RESUME+8(%r11)
+        movq    C_AGAIN(%r11), %rax
+        movq    %rax, C_RESUME(%r11)
+        jmp     calls_resume
         .cfi_endproc
         .size   calls_native, . - calls_native
+
+# All registers at once, the mask and the address: by rt_sigreturn. The signals
+# that come then find the program, however many they are.
+        .p2align 4
+        .type   calls_resume, @function
+        .cfi_startproc
+        .cfi_undefined %rip
+        global  calls_resume
+        movq    %rsp, %rcx
+        movq    C_STACK(%r11), %rsp
+        pushfq
+        pushq   %rcx                    # rsp
+        pushq   %rdx
+        pushq   %rbx
+        pushq   %rbp
+        pushq   %rsi
+        pushq   %rdi
+        pushq   %r15
+        pushq   %r14
+        pushq   %r13
+        pushq   %r12
+        pushq   %r10
+        pushq   %r9
+        pushq   %r8
+        cld
+        movq    %rsp, %rdi
+        movq    %r11, %rsi
+        call    calls_frame
+        movq    %rax, %rsp
+        movl    $15, %eax
+        syscall
+        ud2
+        .cfi_endproc
+        .size   calls_resume, . - calls_resume
 
 # Behind the second call instruction of a stub. r11: the site. A call with other
 # arguments is over: the registers are the program's again.

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include "base/mem.h"
+#include "base/process.h"
 #include "base/sys.h"
 #include "calls/site.h"
 #include "patch/patch.h"
@@ -16,7 +17,8 @@
 _Static_assert(offsetof(struct call, rsp) == 56 && offsetof(struct call, rbx) == 72 && offsetof(struct call, site) == 120 &&
                    offsetof(struct call, again) == 144 && offsetof(struct call, changed) == 168 &&
                    offsetof(struct call, stack) == 216 && offsetof(struct call, waiting) == 224 &&
-                   offsetof(struct call, changing) == 232 && offsetof(struct call, here) == 240,
+                   offsetof(struct call, changing) == 232 && offsetof(struct call, here) == 240 &&
+                   offsetof(struct call, resume) == 328 && offsetof(struct call, late) == 320,
                "entry.S");
 
 __attribute__((visibility("hidden"))) extern __thread struct call *calls_here;
@@ -71,12 +73,29 @@ void calls_redirect(void (*function)(int), int argument)
     call->rsp = ((call->rsp - 128) & ~(u64)15) - 8;
 }
 
+#define FLAG_TF 0x100
+
+/*
+ * TF in flags that were pushed: of a tracer that steps, or of the program itself? It would stay behind when the tracer
+ * is gone; what the program has set is set now, too.
+ */
+static u64 own_flags(u64 flags)
+{
+    u64 now;
+
+    if (likely(!(flags & FLAG_TF)))
+        return flags;
+    __asm__ volatile("pushfq\n\tpopq %0" : "=r"(now));
+    return (now & FLAG_TF) && !process_traced() ? flags : flags & ~(u64)FLAG_TF;
+}
+
 void calls_dispatch(struct call *call)
 {
     const struct site *site = call->site;
     call_function function = call->nr < CALL_MAX ? functions[call->nr] : NULL;
     enum call_answer answer = function ? function(call) : CALL_PASS;
 
+    call->flags = own_flags(call->flags);
     if (unlikely(call->late)) {
         call->late = false;
         if (signals_late()) {
@@ -181,11 +200,6 @@ static u64 seen_in_entry(u64 rip, greg_t *regs, struct call *call)
         return call->changing ? changed_over(call->site, regs, call, false, false) : rip;
     if (within(rip, calls_changed, calls_changed_end))
         return changed_over(call->site, regs, call, true, false);
-    if (within(rip, calls_settled, calls_settle_end)) {
-        give_arguments(regs, call);
-        regs[REG_RAX] = (greg_t)call->ret;
-        return call->again;
-    }
     return rip;
 }
 
@@ -200,7 +214,7 @@ bool calls_interrupted(ucontext_t *uc, bool fault)
     if (!functions)
         return true;
     if (thread_self())
-        thread_self()->call.waited = false;
+        thread_self()->call.waited = thread_self()->call.waited_in == uc;
     if (calls_inside()) {
         if (within(rip, calls_wait_begin, calls_wait_after))
             regs[REG_RIP] = (greg_t)calls_wait_restart;
@@ -258,6 +272,76 @@ void calls_guarded(void (*function)(void *), void *argument)
     __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
     function(argument);
     __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
+}
+
+/* --- going on --- */
+
+/* As calls_resume pushes them. */
+struct resumed {
+    u64 r8, r9, r10, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rsp, flags;
+};
+
+u64 calls_frame(const struct resumed *regs, struct call *call);
+
+/* Offsets and magic numbers of the kernel's signal frames: Linux arch/x86/include/uapi/asm/sigcontext.h, ucontext.h. */
+#define UC_FP_XSTATE     1u
+#define UC_SIGCONTEXT_SS 2u
+#define UC_STRICT_SS     4u
+
+struct sw_reserved {
+    u32 magic, extended_size;
+    u64 features;
+    u32 size;
+};
+
+static void save_vectors(u8 *area)
+{
+    u64 size = xsave_size();
+    u32 low, high, magic = FP_XSTATE_MAGIC2;
+    struct sw_reserved sw = {FP_XSTATE_MAGIC1, (u32)size + 4, 0, (u32)size};
+
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    memset(area + 512, 0, 64);
+    __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
+    sw.features = (u64)high << 32 | low;
+    memcpy(area + 464, &sw, sizeof(sw));
+    memcpy(area + size, &magic, sizeof(magic));
+}
+
+static u64 segments(void)
+{
+    u64 cs, ss;
+
+    __asm__("movq %%cs, %0" : "=r"(cs));
+    __asm__("movq %%ss, %0" : "=r"(ss));
+    return cs | ss << 48;
+}
+
+/* Called by entry.S: a signal frame, low on our stack. What rsp is to be at rt_sigreturn. */
+u64 calls_frame(const struct resumed *r, struct call *call)
+{
+    struct thread *t = (struct thread *)((char *)call - offsetof(struct thread, call));
+    u64 base = (call->stack - CALL_STACK / 2) & ~(u64)63;
+    ucontext_t *uc = (ucontext_t *)(base + 64);
+    u8 *vectors = (u8 *)((base + 64 + sizeof(*uc) + 63) & ~(u64)63);
+    const greg_t regs[23] = {
+        [REG_R8] = (greg_t)r->r8, [REG_R9] = (greg_t)r->r9, [REG_R10] = (greg_t)r->r10, [REG_R11] = (greg_t)call->resume.r11,
+        [REG_R12] = (greg_t)r->r12, [REG_R13] = (greg_t)r->r13, [REG_R14] = (greg_t)r->r14, [REG_R15] = (greg_t)r->r15,
+        [REG_RDI] = (greg_t)r->rdi, [REG_RSI] = (greg_t)r->rsi, [REG_RBP] = (greg_t)r->rbp, [REG_RBX] = (greg_t)r->rbx,
+        [REG_RDX] = (greg_t)r->rdx, [REG_RAX] = (greg_t)call->resume.rax, [REG_RCX] = (greg_t)call->resume.rcx,
+        [REG_RSP] = (greg_t)r->rsp, [REG_RIP] = (greg_t)call->resume.rip, [REG_EFL] = (greg_t)own_flags(r->flags),
+        [REG_CSGSFS] = (greg_t)segments(),
+    };
+
+    memset(uc, 0, sizeof(*uc));
+    uc->uc_flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_SS;
+    uc->uc_stack = (stack_t){.ss_sp = t->stack, .ss_size = THREAD_STACK};
+    memcpy(uc->uc_mcontext.gregs, regs, sizeof(regs));
+    uc->uc_mcontext.fpregs = (fpregset_t)(void *)vectors;
+    memcpy(&uc->uc_sigmask, &call->mask, 8);
+    save_vectors(vectors);
+    call->deferred = 0;
+    return (u64)uc;
 }
 
 /* --- start --- */

@@ -81,7 +81,6 @@ extern struct site calls_sites[STUB_COUNT];
 extern const u8 calls_stubs[STUB_COUNT][STUB_SIZE];
 extern const char calls_enter[], calls_stored[], calls_entered[], calls_left[], calls_native[], calls_leave_end[];
 extern const char calls_changed[], calls_changed_end[];
-extern const char calls_settled[], calls_settle_end[];
 extern const char calls_apart[], calls_restored[], calls_apart_end[];
 extern const char calls_wait_begin[], calls_wait_after[], calls_wait_restart[];
 

@@ -210,26 +210,29 @@ static u32 sample(unsigned fixed, unsigned variant)
     return low;
 }
 
+static bool try_variants(struct attempt *a, unsigned k, struct form form, unsigned variants)
+{
+    for (unsigned i = 0; i < variants; i++) {
+        form.prefix = prefixes[i % ARRAY_SIZE(prefixes)];
+        form.low = sample(form.fixed, i);
+        if (try_form(a, k, &form))
+            return true;
+    }
+    return false;
+}
+
+/* Chosen bytes come first: they are few, so that rooms lie close together. */
 static bool try_forms(struct attempt *a, unsigned k, unsigned count)
 {
     bool prefix = false;
     unsigned set = useful(a, k, count, &prefix);
-    struct form form = {.prefixes = count, .prefix = prefixes[0]};
+    struct form form = {.prefixes = count};
 
-    if (!set)
-        for (unsigned i = 0; i < (prefix ? ARRAY_SIZE(prefixes) : 1); i++) {
-            form.prefix = prefixes[i];
-            if (try_form(a, k, &form))
-                return true;
-        }
     for (form.fixed = 1; form.fixed <= 4; form.fixed++)
-        for (unsigned i = 0; set >> form.fixed & 1 && i < ARRAY_SIZE(samples); i++) {
-            form.prefix = prefixes[i % ARRAY_SIZE(prefixes)];
-            form.low = sample(form.fixed, i);
-            if (try_form(a, k, &form))
-                return true;
-        }
-    return false;
+        if (set >> form.fixed & 1 && try_variants(a, k, form, ARRAY_SIZE(samples)))
+            return true;
+    form.fixed = 0;
+    return try_variants(a, k, form, prefix ? ARRAY_SIZE(prefixes) : 1);
 }
 
 /* The old jump still goes where it went. */
@@ -238,8 +241,6 @@ static bool still_right(const struct attempt *a, unsigned k)
     const struct pun_unit *old = a->pieces[k].old;
     u32 displacement = 0;
 
-    if (old->length != a->pieces[k].unit.length)
-        return false;
     if (old->kind == PUN_SHORT)
         return true;
     for (unsigned i = 0; i < 4; i++) {
@@ -371,16 +372,16 @@ static bool add_readers(struct attempt *a, u64 at)
     return added;
 }
 
-static void add_all_readers(struct attempt *a)
+bool attempt_complete(struct attempt *a)
 {
     for (unsigned i = 0; i < a->n && !a->full;)
         i = add_readers(a, a->pieces[i].unit.at) ? 0 : i + 1;
+    return !a->full;
 }
 
 bool attempt_solve(struct attempt *a)
 {
-    add_all_readers(a);
-    if (a->full)
+    if (!attempt_complete(a))
         return false;
     for (unsigned i = 0; i < a->n; i++)
         a->pieces[i].limit = rely_until(a, &a->pieces[i].unit);

@@ -20,7 +20,7 @@
 #include "base/types.h"
 
 #define PUN_ROOM  5  /* bytes of a room: a jmp rel32 */
-#define PUN_UNITS 16 /* most instructions that one plan touches */
+#define PUN_UNITS 32 /* most instructions that one plan touches */
 #define PUN_REACH ((i64)0x7f000000) /* 2 GiB - 16 MiB: no jump goes farther */
 
 /* Room for 5 bytes that can be executed, near the text. */
@@ -87,7 +87,7 @@ struct pun_unit {
 
 struct pun_jump {
     u64 insn;  /* to this instruction's trampoline */
-    u64 room;  /* a 5-byte jmp must be here before the writes are made */
+    u64 room;  /* a 5-byte jmp must be here before the writes are made; rooms may be 4 GiB apart, so it must reach */
     u8 length; /* of that instruction */
     bool copy; /* it is evicted, no site: its trampoline is a native copy (pun_copy, of pun_original's bytes) */
 };
@@ -95,10 +95,10 @@ struct pun_jump {
 /*
  * Writes are in ascending order of address and do not overlap. While they are made, bytes that another jump
  * takes for its displacement change, so:
- *   1. first to last: int3 as first byte of each, and make every core see it before the next;
+ *   1. first to last: a stop (int3, or another instruction of one byte that traps) as first byte of each, and make every core see it before the next;
  *   2. all bytes but the first of each; make every core see them;
  *   3. last to first: the first byte of each, again one after the other.
- * A thread that meets an int3 meanwhile goes on at the trampoline of `insn`. Some writes change nothing: their jumps
+ * A thread that meets a stop meanwhile goes on at the trampoline of `insn`. Some writes change nothing: their jumps
  * would be wrong during 1 to 3. Code that runs from `at` of a landing comes from `insn`.
  */
 struct pun_write {
@@ -122,20 +122,23 @@ struct pun_plan {
 struct pun_book {
     struct pun_unit *units; /* [0] is none */
     u32 *heads;
+    void *work; /* of one pun_plan */
     u32 capacity, used, spare, nheads;
 };
 
 /*
- * A book in `size` bytes of memory (zeroed, aligned to 8), 72 for each instruction. Memory that is not touched yet
- * stays untouched.
+ * A book in `size` bytes of memory (zeroed, aligned to 8, at least PUN_LEAST), some 80 for each instruction that a
+ * plan touches. Memory that is not needed yet stays untouched.
  */
+#define PUN_LEAST ((u64)64 << 10)
 void pun_init(struct pun_book *book, void *memory, u64 size);
 
 /*
- * How to make the instruction jump. False: there is no way (also where it is a site already inside of something
- * patched, int3, or foreign). On success rooms are taken; then pun_commit or pun_cancel must follow.
+ * How to make the instruction jump. False: there is no way, or it is int3, foreign, or entered behind its lock prefix. On success rooms are taken; then
+ * pun_commit or pun_cancel must follow. Asks for at most 2000 rooms, in nearly all cases for one or two. Takes up to
+ * 10 KiB of stack.
  */
-bool pun_plan(const struct pun_book *book, const struct pun_text *text, u64 insn, const struct pun_space *space,
+bool pun_plan(struct pun_book *book, const struct pun_text *text, u64 insn, const struct pun_space *space,
               struct pun_plan *plan);
 /* Notes the plan: called before the first byte is written, so that pun_original is right all the time. */
 void pun_commit(struct pun_book *book, const struct pun_plan *plan);
@@ -147,7 +150,10 @@ void pun_forget(struct pun_book *book, u64 base, u64 size);
 const struct pun_unit *pun_find(const struct pun_book *book, u64 at);
 /* The next unit; *i begins as 0. NULL: no more. */
 const struct pun_unit *pun_next(const struct pun_book *book, u32 *i);
-/* Puts the program's own bytes in place of patched ones among n (up to 64) that were read at that address. True: there were some. */
+/*
+ * Puts the program's own bytes in place of patched ones among n (up to 64) that were read at that address. True: there
+ * were some.
+ */
 bool pun_original(const struct pun_book *book, u64 at, u8 *bytes, unsigned n);
 /* Does any of the n (up to 64) bytes belong to a patch, or does a jump rely on it? */
 bool pun_involves(const struct pun_book *book, u64 at, unsigned n);

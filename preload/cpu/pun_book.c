@@ -11,16 +11,15 @@ static u32 *head(const struct pun_book *book, u64 block)
 
 void pun_init(struct pun_book *book, void *memory, u64 size)
 {
-    u64 n = size / 72;
+    u64 lists = 1, begin = page_up(PUN_WORK), units;
 
-    *book = (struct pun_book){.heads = memory, .nheads = 1, .used = 1};
-    while (book->nheads * (u64)2 <= n)
-        book->nheads *= 2;
-    book->units = (struct pun_unit *)((u8 *)memory + page_up(book->nheads * 4));
-    if (size <= page_up(book->nheads * 4))
-        book->nheads = 1, book->units = memory, book->capacity = 0;
-    else
-        book->capacity = (u32)MIN((size - page_up(book->nheads * 4)) / sizeof(struct pun_unit), (u64)UINT32_MAX);
+    while (lists * 160 <= size)
+        lists *= 2;
+    units = begin + page_up(lists * sizeof(u32));
+    *book = (struct pun_book){.work = memory, .heads = (u32 *)((u8 *)memory + begin), .nheads = (u32)lists, .used = 1};
+    book->units = (struct pun_unit *)((u8 *)memory + units);
+    if (size > units)
+        book->capacity = (u32)MIN((size - units) / sizeof(struct pun_unit), (u64)UINT32_MAX);
 }
 
 unsigned pun_units(const struct pun_book *book, u64 low, unsigned n, const struct pun_unit **units, unsigned most)

@@ -66,11 +66,10 @@ static enum pun_flow flow_of_two_bytes(const ZydisDecodedInstruction *in)
     }
 }
 
-/* 66 before a branch: Intel ignores it, AMD does not (SDM vol. 2, jmp; APM vol. 3, jmp). */
-static bool has_operand_size(const u8 *bytes, unsigned length)
+static bool has_prefix(const u8 *bytes, unsigned length, u8 prefix)
 {
     for (unsigned i = 0; i < surgery_prefixes(bytes, length); i++)
-        if (bytes[i] == 0x66)
+        if (bytes[i] == prefix)
             return true;
     return false;
 }
@@ -116,7 +115,8 @@ static bool copyable(const ZydisDecodedInstruction *in, const struct pun_insn *i
         return false;
     if (rip_relative(in) && in->address_width == 32)
         return false;
-    if (insn->flow != FLOW_PLAIN && insn->flow != FLOW_STOP && has_operand_size(bytes, in->length))
+    /* 66 before a branch: Intel ignores it, AMD does not (SDM vol. 2, jmp; APM vol. 3, jmp). */
+    if (insn->flow != FLOW_PLAIN && insn->flow != FLOW_STOP && has_prefix(bytes, in->length, 0x66))
         return false;
     return insn->flow != FLOW_CALL_INDIRECT || call_copyable(in);
 }
@@ -133,6 +133,8 @@ bool pun_insn_decode(const u8 *bytes, unsigned avail, struct pun_insn *insn)
     else if (legacy(&in, ZYDIS_OPCODE_MAP_0F))
         insn->flow = (u8)flow_of_two_bytes(&in);
     insn->nop = is_nop(bytes, in.length);
+    insn->locked = has_prefix(bytes, in.length, 0xf0);
+    insn->distance = in.length + in.raw.imm[0].value.s;
     insn->copyable = copyable(&in, insn, bytes);
     return true;
 }
@@ -216,7 +218,7 @@ static void put_call_indirect(struct copy *c, const ZydisDecodedInstruction *in)
     put_return_address(c);
     start = c->n;
     put_adjusted(c, in);
-    c->out[start + in->raw.modrm.offset] ^= (2 ^ 4) << 3; /* ff /2 becomes ff /4 */
+    c->out[start + in->raw.modrm.offset] ^= 6 << 3; /* ff /2 becomes ff /4 */
 }
 
 static void put_copy(struct copy *c, const ZydisDecodedInstruction *in, enum pun_flow flow)

@@ -24,7 +24,9 @@ struct pun_insn {
     u8 length;
     u8 flow;
     bool copyable;
-    bool nop; /* padding, as compilers write it */
+    bool nop;    /* padding, as compilers write it */
+    bool locked; /* libc jumps over lock prefixes in a process of one thread, into the instruction */
+    i64 distance; /* of a relative branch: its target is the instruction's address + distance */
 };
 
 bool pun_insn_decode(const u8 *bytes, unsigned avail, struct pun_insn *insn);
@@ -42,6 +44,8 @@ static inline bool pun_foreign(const struct pun_text *text, u64 at, unsigned n)
 }
 
 /* ---- the book ---- */
+
+#define PUN_WORK 8192 /* bytes for one search, at the beginning of a book's memory */
 
 /* First address behind what the unit's jump reads. */
 static inline u64 pun_reach(const struct pun_unit *unit)
@@ -81,7 +85,9 @@ struct attempt {
 void attempt_jump(struct attempt *a, u64 at, unsigned length, u64 insn, bool site);
 /* Instruction that gets a short jump to a landing. */
 void attempt_short(struct attempt *a, u64 at, unsigned length, u64 landing);
-/* Adds what depends on these and finds rooms for all. False: there are none; nothing is taken then. */
+/* Adds the units that depend on these. False: they are too many. */
+bool attempt_complete(struct attempt *a);
+/* Adds them, and finds rooms for all. False: there are none; nothing is taken then. */
 bool attempt_solve(struct attempt *a);
 
 #endif

@@ -3,20 +3,10 @@
 #include "base/trapsafe.h"
 
 #define FOLLOWERS  4
+#define ROW        6   /* jumps that read each other: from then on a short one is preferred */
 #define CANDIDATES 128 /* neighbours that are looked at */
-#define ROOMS      4000 /* asked for in one attempt */
-#define ROOMS_ALL  40000 /* in all attempts for a site */
-
-struct search {
-    const struct pun_book *book;
-    const struct pun_text *text;
-    const struct pun_space *space;
-    struct pun_plan *plan;
-    u64 insn;
-    struct pun_insn decoded;
-    unsigned budget;
-    struct attempt attempt;
-};
+#define ROOMS      200  /* asked for in one attempt */
+#define ROOMS_ALL  2000 /* in all attempts for a site */
 
 struct candidate {
     u64 at;
@@ -28,10 +18,26 @@ struct candidates {
     struct candidate list[CANDIDATES];
     unsigned count;
     u64 low, high; /* landings are within */
+    u64 targets[5]; /* bit i: a branch leads to low - 16 + i */
     bool site;     /* the site was among the instructions */
     u8 flow;       /* of the last instruction that was seen */
     u64 end;       /* and where it ends */
 };
+
+struct search {
+    const struct pun_book *book;
+    const struct pun_text *text;
+    const struct pun_space *space;
+    struct pun_plan *plan;
+    u64 insn;
+    struct pun_insn decoded;
+    unsigned budget;
+    struct attempt attempt;
+    struct candidates near;
+    struct candidates last; /* of the function before: only where it ends */
+};
+
+_Static_assert(sizeof(struct search) <= PUN_WORK, "a search fits into what the book has for it");
 
 /* ---- the plan ---- */
 
@@ -114,7 +120,7 @@ static bool evictable(const struct search *s, u64 at, const struct pun_insn *ins
         return false;
     if (unit)
         return unit->kind == PUN_JUMP && unit->insn == at;
-    return insn->copyable && !pun_taken(s->book, at, insn->length);
+    return insn->copyable && !insn->locked && !pun_taken(s->book, at, insn->length);
 }
 
 /* Gives the instruction a new jump; if it has a landing, that as well. */
@@ -209,17 +215,51 @@ static void add_candidate(const struct search *s, struct candidates *c, u64 at, 
         c->list[c->count++] = (struct candidate){.at = at, .length = insn->length, .nop = insn->nop};
 }
 
-/* Instructions of [at, end) from the first on. False: it was not decoded as far as wanted. */
+static bool branches(u8 flow)
+{
+    return flow == FLOW_CONDITIONAL || flow == FLOW_JUMP || flow == FLOW_LOOP;
+}
+
+static u64 *target_word(struct candidates *c, u64 at)
+{
+    u64 offset = at - (c->low - 16);
+
+    return offset < 64 * ARRAY_SIZE(c->targets) ? &c->targets[offset / 64] : NULL;
+}
+
+static void note_target(struct candidates *c, u64 at)
+{
+    u64 *word = target_word(c, at);
+
+    if (word)
+        *word |= (u64)1 << ((at - (c->low - 16)) & 63);
+}
+
+static bool is_target(struct candidates *c, u64 at)
+{
+    const u64 *word = target_word(c, at);
+
+    return word && *word >> ((at - (c->low - 16)) & 63) & 1;
+}
+
+/*
+ * Instructions of [at, end) from the first on. Behind a jump there may be data: what is there counts only from where
+ * the program is known to come. False: it was not decoded as far as wanted.
+ */
 static bool collect(const struct search *s, struct candidates *c, u64 at, u64 end, bool linear)
 {
     struct pun_insn insn;
+    bool code = true;
 
     c->end = at;
     while (at < end && at < c->high && pun_insn_at(s->book, s->text, at, &insn)) {
-        if (insn.flow == FLOW_SYSTEM && !linear)
-            break;
-        add_candidate(s, c, at, &insn);
+        code |= at == s->insn || is_target(c, at);
         c->site |= at == s->insn;
+        if (code)
+            add_candidate(s, c, at, &insn);
+        if (code && branches(insn.flow))
+            note_target(c, at + (u64)insn.distance);
+        code &= insn.flow != FLOW_STOP && insn.flow != FLOW_JUMP;
         at += insn.length;
         c->flow = insn.flow;
         c->end = at;
@@ -310,14 +350,16 @@ static bool around(struct search *s, struct candidates *c, u64 at, struct pun_fu
 
 static bool in_gaps(struct search *s, struct candidates *c, struct pun_function *f)
 {
+    struct candidates *last = &s->last;
     struct pun_function before = {0};
-    struct candidates last = {.low = c->high, .high = UINT64_MAX};
+
+    *last = (struct candidates){.low = c->high, .high = UINT64_MAX};
 
     if (closed(c, f) && gap(s, f->end, f->after, c->low, c->high - 1))
         return true;
-    if (f->begin <= c->low || !f->before || !around(s, &last, f->before - 1, &before) || before.end != f->before)
+    if (f->begin <= c->low || !f->before || !around(s, last, f->before - 1, &before) || before.end != f->before)
         return false;
-    return closed(&last, &before) && gap(s, before.end, f->begin, c->low, c->high - 1);
+    return closed(last, &before) && gap(s, before.end, f->begin, c->low, c->high - 1);
 }
 
 static void neighbouring_functions(struct search *s, struct candidates *c, struct pun_function f)
@@ -336,23 +378,22 @@ static void neighbouring_functions(struct search *s, struct candidates *c, struc
 
 static bool near_by(struct search *s)
 {
-    struct candidates c = {.low = s->insn + 2 - 128, .high = s->insn + 2 + 128};
+    struct candidates *c = &s->near;
     struct pun_function f = {0};
-    struct pun_insn insn;
 
+    *c = (struct candidates){.low = s->insn + 2 - 128, .high = s->insn + 2 + 128};
     if (s->decoded.length < 2)
         return false;
-    if (!around(s, &c, s->insn, &f) || !c.site) {
-        c.count = 0;
-        insn = s->decoded;
-        if (goes_on(insn.flow))
-            collect(s, &c, s->insn + insn.length, s->text->base + s->text->size, false);
-        return into_any(s, &c);
+    if (!around(s, c, s->insn, &f) || !c->site) {
+        c->count = 0;
+        if (goes_on(s->decoded.flow))
+            collect(s, c, s->insn + s->decoded.length, s->text->base + s->text->size, false);
+        return into_any(s, c);
     }
-    if (in_gaps(s, &c, &f))
+    if (in_gaps(s, c, &f))
         return true;
-    neighbouring_functions(s, &c, f);
-    return into_any(s, &c);
+    neighbouring_functions(s, c, f);
+    return into_any(s, c);
 }
 
 /* ---- */
@@ -366,25 +407,56 @@ static bool retarget(struct search *s, const struct pun_unit *unit)
         return false;
     plan->tactic = PUN_RETARGET;
     emit_jump(s, unit->at, landing->room, true);
+    plan->taken[plan->nunits] = false;
     plan->units[plan->nunits] = *unit;
     plan->units[plan->nunits++].site = true;
     return true;
 }
 
-bool pun_plan(const struct pun_book *book, const struct pun_text *text, u64 insn, const struct pun_space *space,
+/* Jumps that read each other, up to the site. Each one of them costs, so a short jump may end the row. */
+static bool in_long_row(struct search *s)
+{
+    begin(s);
+    attempt_jump(&s->attempt, s->insn, s->decoded.length, s->insn, true);
+    attempt_complete(&s->attempt);
+    s->budget += s->attempt.budget;
+    return s->attempt.n > ROW;
+}
+
+/* "je 1f; lock; 1: ...": one more beginning than there are instructions. */
+static bool entered_behind_lock(const struct search *s)
+{
+    const u8 *site = s->text->bytes + (s->insn - s->text->base);
+
+    return s->decoded.locked && s->insn - s->text->base >= 2 && site[-1] == 1 && (site[-2] & 0xf0) == 0x70;
+}
+
+static bool plan_new(struct search *s)
+{
+    if (s->decoded.flow == FLOW_SYSTEM || entered_behind_lock(s) || pun_taken(s->book, s->insn, s->decoded.length) ||
+        pun_foreign(s->text, s->insn, s->decoded.length))
+        return false;
+    if (in_long_row(s))
+        return near_by(s) || in_place(s);
+    return in_place(s) || near_by(s);
+}
+
+bool pun_plan(struct pun_book *book, const struct pun_text *text, u64 insn, const struct pun_space *space,
               struct pun_plan *plan)
 {
-    struct search s = {.book = book, .text = text, .space = space, .plan = plan, .insn = insn, .budget = ROOMS_ALL};
-    const struct pun_unit *unit;
+    struct search *s = book->work;
+    const struct pun_unit *unit = pun_find(book, insn);
 
-    memset(plan, 0, sizeof(*plan));
-    if (!pun_has_space(book) || !pun_insn_at(book, text, insn, &s.decoded))
+    plan->tactic = PUN_NONE;
+    plan->repunned = false;
+    plan->nwrites = plan->njumps = plan->nunits = 0;
+    s->book = book;
+    s->text = text;
+    s->space = space;
+    s->plan = plan;
+    s->insn = insn;
+    s->budget = ROOMS_ALL;
+    if (!pun_has_space(book) || !pun_insn_at(book, text, insn, &s->decoded))
         return false;
-    unit = pun_find(book, insn);
-    if (unit)
-        return retarget(&s, unit);
-    if (s.decoded.flow == FLOW_SYSTEM || pun_taken(book, insn, s.decoded.length) ||
-        pun_foreign(text, insn, s.decoded.length))
-        return false;
-    return in_place(&s) || near_by(&s);
+    return unit ? retarget(s, unit) : plan_new(s);
 }

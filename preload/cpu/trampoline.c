@@ -1,11 +1,12 @@
 /*
  * The parts of a trampoline, in the order in which they lie:
- *     begin   keep rax (and the flags), compute the operand's address, compare
- *     native  give them back; the instruction as it stood; copies of those
- *             behind it that the jump lies over; back to the program
- *     hit     keep rcx and r11, mark the thread, go to the site's function
- *     tail    give everything back; the instruction on the scratch; go on at
- *             the copies
+ *     begin     keep rax and rcx, compute the operand's address, compare
+ *     native    give them back; the instruction as it stood
+ *     hit       keep r11, and the flags if they are wanted, mark the thread,
+ *               go to the site's function
+ *     tail      give everything back; the instruction on the scratch
+ *     followers copies of those behind it that the jump lies over; back to the
+ *               program
  * and the ways that are rarely taken.
  */
 #include "cpu/trampoline.h"
@@ -116,12 +117,12 @@ static void jump_inside(struct emitter *e, unsigned to)
     jump(e, e->o->place + to);
 }
 
-/* op rax, [data]: 48 opcode 05 */
-static void with_data(struct emitter *e, unsigned opcode, i32 field)
+/* An instruction with rax or rcx and one of the site's data. */
+static void with_data(struct emitter *e, unsigned reg, unsigned opcode, i32 field)
 {
     put8(e, 0x48);
     put8(e, opcode);
-    put8(e, 0x05);
+    put8(e, 0x05 | reg << 3);
     put_to(e, e->o->data + (u64)(i64)field);
 }
 
@@ -202,7 +203,6 @@ static void copy_followers(struct emitter *e)
     struct cpu_flow flow;
     u64 elsewhere = 0;
 
-    t->followers = t->size;
     while (back < o->reach && back < o->avail && t->copies < TRAMPOLINE_COPIES) {
         elsewhere = o->stands_for ? o->stands_for(o->context, o->at + back) : 0;
         if (elsewhere || !cpu_flow(o->code + back, MIN(o->avail - back, 15u), &flow) ||
@@ -219,16 +219,11 @@ static void copy_followers(struct emitter *e)
         fill(e, at);
     }
     mark(e, 0, back);
-    jump(e, elsewhere ? elsewhere : o->at + back);
+    t->back_to = elsewhere ? elsewhere : o->at + back;
+    jump(e, t->back_to);
 }
 
 /* ---- giving back, and running on the scratch ---- */
-
-/* What is in the block. */
-static unsigned kept(const struct emitter *e)
-{
-    return TRAMPOLINE_RAX | (e->keep_flags ? TRAMPOLINE_FLAGS : 0);
-}
 
 /* state: what is in the block, and what stays true of the rest. */
 static void give_all_back(struct emitter *e, unsigned state)
@@ -273,92 +268,130 @@ static void on_scratch(struct emitter *e)
 
 /* ---- parts ---- */
 
-/* The way in. Returns where the distance to `hit` goes. */
+/* Is the operand in the range? Returns the end of the short jump to `hit` if it is. */
+static unsigned compare_by_pext(struct emitter *e)
+{
+    static const u8 add[] = {0x48, 0x8d, 0x0c, 0x08}, pext[] = {0xc4, 0xe2, 0xf2, 0xf5, 0x0d}; /* lea (%rax,%rcx), %rcx */
+    const struct trampoline_data *d = e->o->layout;
+
+    with_data(e, RCX, 0x8b, d->minus_base);
+    put(e, add, sizeof(add));
+    put(e, pext, sizeof(pext)); /* pext mask(%rip), %rcx, %rcx */
+    put_to(e, e->o->data + (u64)(i64)d->mask);
+    put8(e, 0xe3); /* jrcxz */
+    put8(e, 0);
+    return e->t->size;
+}
+
+static unsigned compare_by_flags(struct emitter *e)
+{
+    const struct trampoline_data *d = e->o->layout;
+
+    with_data(e, RAX, 0x03, d->minus_base); /* add */
+    with_data(e, RAX, 0x85, d->mask);       /* test */
+    put8(e, 0x74); /* jz */
+    put8(e, 0);
+    return e->t->size;
+}
+
+/* The way in. Returns as above. */
 static unsigned begin(struct emitter *e, const struct plan *p)
 {
     const struct trampoline_block *b = e->o->block;
-    const struct trampoline_data *d = e->o->layout;
-    unsigned branch;
+    unsigned state = TRAMPOLINE_RAX;
 
     mark(e, 0, 0);
     keep(e, RAX, b->rax);
-    mark_state(e, TRAMPOLINE_RAX);
-    if (e->keep_flags) {
+    mark_state(e, state);
+    if (!e->o->has_pext) {
         keep_flags(e);
-        mark_state(e, TRAMPOLINE_RAX | TRAMPOLINE_FLAGS);
+        mark_state(e, state |= TRAMPOLINE_FLAGS);
         if (p->base == RAX || p->index == RAX)
             give_back(e, RAX, b->rax);
     }
     lea_operand(e, p);
     keep(e, RAX, b->address);
-    with_data(e, 0x2b, d->base); /* sub */
-    with_data(e, 0x3b, d->size); /* cmp */
-    put8(e, 0x0f);
-    put8(e, 0x82); /* jb */
-    branch = e->t->size;
-    put32(e, 0);
-    return branch;
+    keep(e, RCX, b->rcx);
+    mark_state(e, state | TRAMPOLINE_RCX);
+    return e->o->has_pext ? compare_by_pext(e) : compare_by_flags(e);
 }
 
-static void native(struct emitter *e)
+/* What is in the block behind the comparison. */
+static unsigned compared(const struct emitter *e)
+{
+    return TRAMPOLINE_RAX | TRAMPOLINE_RCX | (e->o->has_pext ? 0 : TRAMPOLINE_FLAGS);
+}
+
+/* Returns the end of the jump to `followers`. */
+static unsigned native(struct emitter *e)
 {
     e->t->native = e->t->size;
-    if (e->o->kind != TRAMPOLINE_NATIVE)
-        give_all_back(e, kept(e));
+    mark(e, compared(e), 0);
+    give_all_back(e, compared(e));
     e->failed |= !copy_instruction(e, 0, e->o->insn->length);
-    copy_followers(e);
+    mark(e, 0, e->o->insn->length);
+    put8(e, 0xe9);
+    put32(e, 0);
+    return e->t->size;
 }
 
-/* Keeps rcx and r11, marks the thread, and goes to the site's function. */
+/* rax and rcx are free. Keeps flags and r11, marks the thread, and goes to the site's function. */
 static void enter(struct emitter *e)
 {
     const struct trampoline_block *b = e->o->block;
     static const u8 clear[] = {0x64, 0x48, 0xc7, 0x04, 0x25}; /* movq $0, %fs:... */
-    unsigned state = kept(e), distance;
+    unsigned state = compared(e), distance;
 
     mark_state(e, state);
-    keep(e, RCX, b->rcx);
-    mark_state(e, state | TRAMPOLINE_RCX);
     give_back(e, RCX, b->here);
     put8(e, 0xe3); /* jrcxz */
     distance = e->t->size;
     put8(e, 0);
+    if (e->keep_flags && e->o->has_pext) {
+        keep_flags(e);
+        mark_state(e, state |= TRAMPOLINE_FLAGS);
+    }
     keep(e, R11, b->r11);
-    mark_state(e, state | TRAMPOLINE_RCX | TRAMPOLINE_R11);
+    mark_state(e, state |= TRAMPOLINE_R11);
     put(e, clear, sizeof(clear));
     put32(e, b->here);
     put32(e, 0);
-    mark_state(e, state | TRAMPOLINE_RCX | TRAMPOLINE_R11 | TRAMPOLINE_MARKED);
+    mark_state(e, state | TRAMPOLINE_MARKED);
     give_back(e, RAX, b->address);
     go(e, e->o->layout->enter);
     /* It was handed back; this thread cannot make an access at all: as if it were none. */
     e->t->decline = e->t->size;
-    mark_state(e, state | TRAMPOLINE_RCX | TRAMPOLINE_R11);
+    mark_state(e, state);
     give_back(e, R11, b->r11);
-    mark_state(e, state | TRAMPOLINE_RCX);
+    mark_state(e, state & ~(unsigned)TRAMPOLINE_R11);
+    if (e->keep_flags && e->o->has_pext)
+        give_flags_back(e);
     if (!e->failed)
         e->t->code[distance] = (u8)(e->t->size - (distance + 1));
-    give_back(e, RCX, b->rcx);
-    mark_state(e, state);
+    mark_state(e, compared(e));
     jump_inside(e, e->t->native);
 }
 
 static void hit(struct emitter *e)
 {
-    mark(e, kept(e), 0);
+    mark(e, compared(e), 0);
     if (e->o->kind == TRAMPOLINE_STORE) {
-        if (e->keep_flags)
-            give_flags_back(e);
-        give_back(e, RAX, e->o->block->rax);
+        give_all_back(e, compared(e));
         on_scratch(e);
     }
     enter(e);
 }
 
+/* What is in the block when the site's function is entered. */
+static unsigned entered(const struct emitter *e)
+{
+    return compared(e) | TRAMPOLINE_R11 | (e->keep_flags ? TRAMPOLINE_FLAGS : 0);
+}
+
 /* The operand was read; the second access follows. */
 static void between(struct emitter *e)
 {
-    mark(e, kept(e) | TRAMPOLINE_RCX | TRAMPOLINE_R11 | TRAMPOLINE_MARKED, 0);
+    mark(e, entered(e) | TRAMPOLINE_MARKED, 0);
     give_all_back(e, state_now(e));
     on_scratch(e);
     keep_all(e, e->result_flags);
@@ -370,9 +403,11 @@ static void between(struct emitter *e)
 /* What is in the block when the access is over. */
 static unsigned state_after(const struct emitter *e)
 {
-    bool flags = e->o->kind == TRAMPOLINE_MODIFY ? e->result_flags : e->keep_flags;
+    unsigned state = entered(e) | TRAMPOLINE_AFTER;
 
-    return TRAMPOLINE_RAX | TRAMPOLINE_RCX | TRAMPOLINE_R11 | TRAMPOLINE_AFTER | (flags ? TRAMPOLINE_FLAGS : 0);
+    if (e->o->kind == TRAMPOLINE_MODIFY)
+        state = (state & ~(unsigned)TRAMPOLINE_FLAGS) | (e->result_flags ? TRAMPOLINE_FLAGS : 0);
+    return state;
 }
 
 static void complete(struct emitter *e)
@@ -396,11 +431,8 @@ static void ends(struct emitter *e)
     mark(e, TRAMPOLINE_RAX | TRAMPOLINE_RCX | TRAMPOLINE_R11, length);
     give_back(e, RCX, b->here);
     go(e, e->o->layout->settle);
-    e->t->last = e->t->size;
-    give_all_back(e, state_now(e));
-    jump(e, e->o->at + length);
     e->t->again = e->t->size;
-    mark(e, kept(e) | TRAMPOLINE_RCX | TRAMPOLINE_R11, 0);
+    mark(e, entered(e), 0);
     give_all_back(e, state_now(e));
     jump(e, e->o->at);
 }
@@ -411,24 +443,27 @@ static void make_access(struct emitter *e)
 {
     const struct trampoline_order *o = e->o;
     struct trampoline *t = e->t;
-    unsigned branch = begin(e, plan_of(o->insn));
+    unsigned branch = begin(e, plan_of(o->insn)), jump_end = native(e);
     i32 distance;
 
-    native(e);
-    if (e->failed)
-        return;
-    distance = t->size - (i32)(branch + 4);
-    memcpy(t->code + branch, &distance, 4);
+    e->failed |= t->size - branch > INT8_MAX;
+    t->code[branch - 1] = (u8)(t->size - branch);
     hit(e);
     t->tail = t->size;
-    if (o->kind == TRAMPOLINE_MODIFY)
+    if (o->kind == TRAMPOLINE_MODIFY) {
         between(e);
-    t->tail_again = t->size;
+        t->tail_again = t->size;
+    }
     complete(e);
-    jump_inside(e, t->followers);
-    if (o->kind != TRAMPOLINE_MODIFY)
-        t->tail_again = 0;
+    t->followers = t->size;
+    copy_followers(e);
     ends(e);
+    /* Where none is copied the program is reached at once. */
+    distance = t->followers - (i32)jump_end;
+    if (!t->copies)
+        distance = (i32)(t->back_to - (o->place + jump_end));
+    if (!e->failed)
+        memcpy(t->code + jump_end - 4, &distance, 4);
 }
 
 bool trampoline_make(struct trampoline *t, const struct trampoline_order *o)
@@ -439,7 +474,8 @@ bool trampoline_make(struct trampoline *t, const struct trampoline_order *o)
     memset(t, 0, sizeof(*t));
     if (o->kind == TRAMPOLINE_NATIVE) {
         mark(&e, 0, 0);
-        native(&e);
+        e.failed |= !copy_instruction(&e, 0, length);
+        copy_followers(&e);
     } else {
         e.keep_flags = cpu_flags_wanted(o->code, o->avail) != 0;
         e.result_flags = o->kind == TRAMPOLINE_MODIFY && cpu_flags_wanted(o->code + length, o->avail - length) != 0;

@@ -3,8 +3,8 @@
  * addresses and bytes in, bytes out.
  *
  * A trampoline computes the address of the memory operand and compares it with
- * a range that the site's data hold. Outside of it the program's instruction
- * runs as it stood. Inside, the access is handed to a function through the
+ * a range that the site's data hold, without changing a flag. Outside of it the
+ * program's instruction runs as it stood. Inside, the access is handed to a function through the
  * site's data, and the very instruction runs with its operand replaced by a
  * scratch in the thread's own storage: results and flags are those of the CPU.
  *
@@ -55,7 +55,8 @@ struct trampoline_block {
 
 /* The site's data: distances from its address, each 8 bytes. */
 struct trampoline_data {
-    i32 base, size; /* the range; size is that of all places where an operand may begin */
+    i32 minus_base; /* the range's first address, negated */
+    i32 mask;       /* the range is where (address + minus_base) & mask is 0; all bits above a power of two */
     i32 enter, enter_again; /* where to go for the access; for the second one of a read-modify-write */
     i32 settle; /* where to go when signals are to be delivered */
 };
@@ -74,6 +75,7 @@ struct trampoline_order {
     const struct trampoline_block *block;
     const struct trampoline_data *layout;
     enum trampoline_kind kind;
+    bool has_pext; /* the CPU has it, and is fast at it: else flags are put away before each comparison */
 };
 
 struct trampoline {
@@ -85,8 +87,8 @@ struct trampoline {
     u16 tail;     /* behind the access */
     u16 tail_again; /* behind the second one of a read-modify-write */
     u16 slow;     /* as the last of these two, and signals wait to be delivered */
-    u16 last;     /* they are: on behind the instruction */
     u16 again;    /* on at the instruction */
+    u64 back_to;  /* where it goes back to the program, behind what it copied */
     u8 marks;
     struct trampoline_mark mark[TRAMPOLINE_MARKS];
     u8 copies;

@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "interpose/files.h"
 #include "interpose/interpose.h"
+#include "patch/patch.h"
 #include "trap/backtrace.h"
 
 bool files_is_mem(int fd)
@@ -24,11 +25,14 @@ bool files_is_mem(int fd)
     return m && fd >= 0 && m->arena->mem_opened && sys_fstat(fd, &st) == 0 && st.st_ino == m->arena->mem_ino && st.st_dev == m->arena->mem_dev;
 }
 
-/* Does a path name /dev/mem? Also with doubled or dotted components, and relative to a directory. */
-static bool names_mem(int dir, u64 given)
+/*
+ * A path that ends in "mem", absolute: also with doubled or dotted components, and relative to a directory. False: it is
+ * another, or cannot be read.
+ */
+static bool mem_path(int dir, u64 given, struct fmt *f)
 {
-    char text[256], path[128];
-    struct fmt f = FMT_INIT(text);
+    char path[128], link[40];
+    struct fmt l = FMT_INIT(link);
     long n;
 
     if (!interpose_string(given, path, sizeof(path)))
@@ -37,30 +41,44 @@ static bool names_mem(int dir, u64 given)
     if (n < 3 || strcmp(path + n - 3, "mem") != 0)
         return false;
     if (*path != '/') {
-        char link[40];
-        struct fmt l = FMT_INIT(link);
-
         if (dir == AT_FDCWD)
             fmt_str(&l, "/proc/self/cwd");
         else
             fmt_printf(&l, "/proc/self/fd/%d", dir);
-        n = sys_readlink(fmt_end(&l), text, sizeof(text) / 2);
+        n = sys_readlink(fmt_end(&l), f->buf, f->cap / 2);
         if (n <= 0)
             return false;
-        f.len = (size_t)n;
-        if (text[n - 1] != '/')
-            fmt_char(&f, '/');
+        f->len = (size_t)n;
+        if (f->buf[n - 1] != '/')
+            fmt_char(f, '/');
     }
     for (const char *p = path; *p; p++) {
         if (p[0] == '.' && (p[1] == '/') && (p == path || p[-1] == '/')) {
             p++;
             continue;
         }
-        if (*p == '/' && f.len && text[f.len - 1] == '/')
+        if (*p == '/' && f->len && f->buf[f->len - 1] == '/')
             continue;
-        fmt_char(&f, *p);
+        fmt_char(f, *p);
     }
-    return strcmp(fmt_end(&f), "/dev/mem") == 0;
+    fmt_end(f);
+    return true;
+}
+
+/*
+ * Does a path name /dev/mem? Who opens the memory of a process for writing may change its text past page protection:
+ * what we have changed there is taken back, and stays so.
+ */
+static bool names_mem(int dir, u64 given, u64 flags)
+{
+    char text[256];
+    struct fmt f = FMT_INIT(text);
+
+    if (!mem_path(dir, given, &f))
+        return false;
+    if ((flags & O_ACCMODE) != O_RDONLY && strncmp(text, "/proc/", 6) == 0)
+        patch_stop();
+    return strcmp(text, "/dev/mem") == 0;
 }
 
 /* A new description of the machine's file: its own offset, its own flags. */
@@ -85,17 +103,17 @@ static long open_mem(int flags)
 
 enum call_answer call_open(struct call *call)
 {
-    return names_mem(AT_FDCWD, call->a[0]) ? call_done(call, open_mem((int)call->a[1])) : CALL_PASS;
+    return names_mem(AT_FDCWD, call->a[0], call->a[1]) ? call_done(call, open_mem((int)call->a[1])) : CALL_PASS;
 }
 
 enum call_answer call_creat(struct call *call)
 {
-    return names_mem(AT_FDCWD, call->a[0]) ? call_done(call, open_mem(O_CREAT | O_WRONLY | O_TRUNC)) : CALL_PASS;
+    return names_mem(AT_FDCWD, call->a[0], O_WRONLY) ? call_done(call, open_mem(O_CREAT | O_WRONLY | O_TRUNC)) : CALL_PASS;
 }
 
 enum call_answer call_openat(struct call *call)
 {
-    return names_mem((int)call->a[0], call->a[1]) ? call_done(call, open_mem((int)call->a[2])) : CALL_PASS;
+    return names_mem((int)call->a[0], call->a[1], call->a[2]) ? call_done(call, open_mem((int)call->a[2])) : CALL_PASS;
 }
 
 /* struct open_how: flags, mode, resolve. */
@@ -103,7 +121,7 @@ enum call_answer call_openat2(struct call *call)
 {
     u64 how[3];
 
-    if (call->a[3] < sizeof(how) || !probe_read(how, call->a[2], sizeof(how)) || !names_mem((int)call->a[0], call->a[1]))
+    if (call->a[3] < sizeof(how) || !probe_read(how, call->a[2], sizeof(how)) || !names_mem((int)call->a[0], call->a[1], how[0]))
         return CALL_PASS;
     return call_done(call, how[0] > INT32_MAX ? -EINVAL : open_mem((int)how[0]));
 }

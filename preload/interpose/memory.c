@@ -15,6 +15,7 @@
 #include "interpose/interpose.h"
 #include "interpose/memory.h"
 #include "memory/dirty.h"
+#include "patch/patch.h"
 #include "trap/backtrace.h"
 
 /* --- mmap, munmap --- */
@@ -73,6 +74,8 @@ enum call_answer call_mmap(struct call *call)
 
     if (!(flags & MAP_ANONYMOUS) && files_is_mem(fd))
         return call_done(call, map_mem(r, call->a[1], prot, flags, (int)sys_fcntl(fd, F_GETFL, 0), call->a[5]));
+    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED)
+        patch_forget(r.base, r.size);
     if (!over && !code)
         return CALL_PASS;
     got = over ? map_over(call, r) : call_kernel(call);
@@ -139,6 +142,8 @@ enum call_answer call_munmap(struct call *call)
     bool machine = call_on_machine(r);
     long ret;
 
+    patch_forget(r.base, r.size);
+
     if (!machine && !calls_code(r.base, r.size))
         return CALL_PASS;
     if (machine)
@@ -170,6 +175,10 @@ enum call_answer call_mremap(struct call *call)
 {
     int flags = (int)call->a[3];
     struct range to = call_pages(call->a[4], call->a[2]);
+
+    patch_take_back(call->a[0], call->a[1]);
+    if (flags & MREMAP_FIXED)
+        patch_forget(to.base, to.size);
 
     if (call_on_machine(call_pages(call->a[0], call->a[1] ? call->a[1] : 1)))
         return call_done(call, remap_ours(call_pages(call->a[0], call->a[1]), to, flags));

@@ -9,6 +9,7 @@
 #include "interpose/interpose.h"
 #include "interpose/memory.h"
 #include "memory/dirty.h"
+#include "patch/patch.h"
 #include "trap/backtrace.h"
 
 /* --- mprotect --- */
@@ -32,6 +33,8 @@ static enum call_answer protect(struct call *call, int key)
     int prot = (int)call->a[2];
     long ret;
 
+    if (prot & PROT_WRITE)
+        patch_leave_alone(r.base, r.size);
     if ((prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) || !call_on_machine(r))
         return CALL_PASS;
     ret = key == -1 ? 0 : try_key(key);
@@ -86,6 +89,8 @@ enum call_answer call_madvise(struct call *call)
 {
     int advice = (int)call->a[2];
 
+    if (advice == MADV_DONTNEED || advice == MADV_REMOVE) /* what comes back is the file's */
+        patch_take_back(call->a[0], call->a[1]);
     if (!of_concern(advice) || !call_on_machine(call_pages(call->a[0], call->a[1])))
         return CALL_PASS;
     return call_done(call, advise(call->a[0], call->a[1], advice));

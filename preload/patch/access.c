@@ -9,12 +9,12 @@
 #include "trap/trap.h"
 #include "base/trapsafe.h"
 
-_Static_assert(offsetof(struct call, late) == 320 && offsetof(struct call, patch) == 328 &&
-                   offsetof(struct call_patch, saved) == 32 && offsetof(struct call_patch, full) == 64 &&
+_Static_assert(offsetof(struct call, late) == 320 && offsetof(struct call, patch) == 360 &&
+                   offsetof(struct call_patch, full) == 24 && offsetof(struct call, resume) == 328 &&
                    offsetof(struct call, mask) == 160 && offsetof(struct call, stack) == 216,
                "entry.S");
-_Static_assert(offsetof(struct patch_site, function) == 40 && offsetof(struct patch_site, again) == 96 &&
-                   offsetof(struct patch_block, call) == 104,
+_Static_assert(offsetof(struct patch_site, function) == 40 && offsetof(struct patch_site, behind) == 104 &&
+                   offsetof(struct patch_block, r11) == 80 && offsetof(struct patch_block, call) == 104,
                "entry.S");
 
 __thread struct patch_block patch_block;
@@ -110,7 +110,7 @@ static u64 outcome(struct trap *t, struct call *call, enum trap_site_answer answ
     }
     if (likely(!trap_site_requests(t, &status)))
         return done;
-    call->patch.saved[0] = (u64)status;
+    call->patch.status = (u64)status;
     return PATCH_END;
 }
 
@@ -141,18 +141,19 @@ static u64 full_store(struct patch_site *site, u64 address, struct call *call, c
 static u64 full_modify(struct patch_site *site, u64 address, struct call *call, const struct patch_frame *f)
 {
     struct trap *t = &own(call)->trap;
-    u64 got;
+    enum trap_site_answer answer;
 
     trap_site_begin(t, thread_of(call), site->insn);
     read_registers(&t->state, site, call, f);
     if (!trap_site_hold(t, address, site->insn->size))
         return PATCH_DECLINE;
-    got = outcome(t, call, trap_site(t, address, patch_block.scratch, site->insn->size, false), PATCH_HELD);
-    if (got != PATCH_HELD)
+    answer = trap_site(t, address, patch_block.scratch, site->insn->size, false);
+    if (answer != TRAP_SITE_DONE) {
         trap_site_release(t);
-    else
-        remember(own(call), address);
-    return got;
+        return answer == TRAP_SITE_WAIT ? PATCH_AGAIN : PATCH_DECLINE;
+    }
+    remember(own(call), address);
+    return PATCH_HELD;
 }
 
 static u64 full_modify_end(struct patch_site *site, u64 address, struct call *call, const struct patch_frame *f)
@@ -310,7 +311,7 @@ u64 patch_modify(struct patch_site *site, u64 address, struct call *call)
     if (unlikely(!near))
         return ask_full(call, full_modify);
     p->biased = bus_enter(near->device, &t->self);
-    if (likely(quick_read(t, near, address - near->base, n) && !bus_requested()))
+    if (likely(quick_read(t, near, address - near->base, n)))
         return PATCH_HELD;
     bus_leave(near->device, &t->self, p->biased);
     return ask_full(call, full_modify);
@@ -340,7 +341,7 @@ void patch_late(void)
 
 void patch_end(struct call *call)
 {
-    int status = (int)call->patch.saved[0];
+    int status = (int)call->patch.status;
 
     if (call->deferred) {
         call->deferred = 0;

@@ -9,20 +9,23 @@
         .set    C_MASK, 160
         .set    C_STACK, 216
         .set    C_LATE, 320
-        .set    C_RSP, 328              # struct call, patch: from here on
-        .set    C_NEXT, 336
-        .set    C_LATER, 344
-        .set    C_SITE, 352
-        .set    C_SAVED, 360
-        .set    C_FULL, 392
+        .set    C_RESUME, 328
+        .set    C_RSP, 360              # struct call, patch: from here on
+        .set    C_NEXT, 368
+        .set    C_LATER, 376
+        .set    C_FULL, 384
         .set    S_FUNCTION, 40
         .set    S_FUNCTION_AGAIN, 48
         .set    S_DECLINE, 56
         .set    S_TAIL, 64
         .set    S_TAIL_AGAIN, 72
         .set    S_SLOW, 80
-        .set    S_LAST, 88
-        .set    S_AGAIN, 96
+        .set    S_AGAIN, 88
+        .set    S_AT, 96
+        .set    S_BEHIND, 104
+        .set    B_RAX, 64
+        .set    B_RCX, 72
+        .set    B_R11, 80
         .set    B_CALL, 104
         .set    DECLINE, 1
         .set    AGAIN, 2
@@ -154,9 +157,10 @@ full:   subq    $8, %rsp
         movq    72(%rsp), %rdx
         movq    %rsp, %rcx
         call    *C_FULL(%rdx)
-        addq    $8, %rsp
-        popfq
-        addq    $48, %rsp
+        testl   $0x400, 8(%rsp)         # DF. No popfq: a tracer that steps has its TF in these flags, and may be gone
+        jz      1f
+        std
+1:      addq    $64, %rsp
         testl   %eax, %eax
         jz      patch_returned
         jmp     other
@@ -178,36 +182,24 @@ end:    movq    %rcx, %rdi
         call    patch_end
         ud2
 
-# Signals were deferred, and are all blocked: they come now. The program is where
-# C_NEXT leads, and its registers but rax, rcx and r11 are in place.
+# Signals were deferred, and are all blocked: they come now, behind the access or
+# before it. All registers but rax, rcx and r11 are in place.
 settle_again:
-        movq    S_AGAIN(%r11), %rax
+        movq    S_AT(%r11), %rax
         jmp     1f
         .p2align 4
         global  patch_settle
-        movq    S_LAST(%r11), %rax
-1:      movq    %rax, C_NEXT(%rcx)
-        movq    %r11, C_SITE(%rcx)
-        movq    %rdi, C_SAVED+0(%rcx)
-        movq    %rsi, C_SAVED+8(%rcx)
-        movq    %rdx, C_SAVED+16(%rcx)
-        movq    %r10, C_SAVED+24(%rcx)
-        movq    $0, C_DEFERRED(%rcx)
-        movl    $14, %eax               # rt_sigprocmask(SIG_SETMASK, &call->mask, NULL, 8)
-        movl    $2, %edi
-        leaq    C_MASK(%rcx), %rsi
-        movl    $0, %edx
-        movl    $8, %r10d
-        syscall
-        global  patch_settled
-        movq    calls_here@gottpoff(%rip), %rcx
-        movq    %fs:(%rcx), %rcx
-        movq    C_SAVED+0(%rcx), %rdi
-        movq    C_SAVED+8(%rcx), %rsi
-        movq    C_SAVED+16(%rcx), %rdx
-        movq    C_SAVED+24(%rcx), %r10
-        jmp     *C_NEXT(%rcx)
-        global  patch_settle_end
+        movq    S_BEHIND(%r11), %rax
+1:      movq    %rax, C_RESUME(%rcx)
+        movq    %rcx, %r11
+        movq    patch_block@gottpoff(%rip), %rax
+        movq    %fs:B_RAX(%rax), %rcx
+        movq    %rcx, C_RESUME+8(%r11)
+        movq    %fs:B_RCX(%rax), %rcx
+        movq    %rcx, C_RESUME+16(%r11)
+        movq    %fs:B_R11(%rax), %rcx
+        movq    %rcx, C_RESUME+24(%r11)
+        jmp     calls_resume
         .cfi_endproc
         .size   patch_entry, . - patch_entry
 

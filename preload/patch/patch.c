@@ -9,6 +9,7 @@
 
 #include "base/debug.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "base/range.h"
 #include "base/sys.h"
 #include "patch/rooms.h"
@@ -26,10 +27,11 @@ static bool enabled;
 static u32 lock; /* 0: free, 1: held, 2: held, and others wait */
 static struct pun_book book;
 static struct trampoline_block block;
+static bool fast_pext;
 
 static const struct trampoline_data layout = {
-    .base = offsetof(struct patch_site, base),
-    .size = offsetof(struct patch_site, size),
+    .minus_base = offsetof(struct patch_site, minus_base),
+    .mask = offsetof(struct patch_site, mask),
     .enter = offsetof(struct patch_site, enter),
     .enter_again = offsetof(struct patch_site, enter_again),
     .settle = offsetof(struct patch_site, settle),
@@ -110,6 +112,23 @@ void patch_original(u64 at, u8 *bytes, unsigned n)
 
 /* ---- trampolines ---- */
 
+/*
+ * What is looked at more closely: the range, up to a power of two. A thread that reads one half of it before and the
+ * other half after a change looks in vain, or once too often.
+ */
+static void set_range(struct patch_site *s, struct range r)
+{
+    unsigned bits = r.size > 1 ? 64 - (unsigned)__builtin_clzll(r.size - 1) : 0;
+
+    s->mask = bits > 63 ? 0 : ~(u64)0 << bits;
+    s->minus_base = -r.base;
+}
+
+static bool in_range(const struct patch_site *s, u64 addr)
+{
+    return !((addr + s->minus_base) & s->mask);
+}
+
 static const u64 functions[][2] = {
     [TRAMPOLINE_LOAD] = {(u64)patch_load, 0},
     [TRAMPOLINE_STORE] = {(u64)patch_store, 0},
@@ -127,7 +146,6 @@ static void fill_site(struct patch_site *s, const struct trampoline *t, enum tra
     s->tail = s->code + t->tail;
     s->tail_again = s->code + t->tail_again;
     s->slow = s->code + t->slow;
-    s->last = s->code + t->last;
     s->again = s->code + t->again;
     s->code_size = t->size;
     s->kind = (u8)kind;
@@ -168,7 +186,7 @@ static struct patch_site *make_site(const struct pun_text *text, const struct pu
 {
     enum trampoline_kind kind = jump->copy ? TRAMPOLINE_NATIVE : trampoline_kind(insn);
     struct trampoline_order order = {.insn = insn, .at = jump->insn, .kind = kind, .block = &block, .layout = &layout,
-                                     .stands_for = stands_for};
+                                     .stands_for = stands_for, .has_pext = fast_pext};
     struct patch_site *s = rooms_slot_at(jump->room, &order.place);
     bool same = s && !jump->copy; /* the jump leads to the trampoline itself */
     struct trampoline t;
@@ -177,7 +195,7 @@ static struct patch_site *make_site(const struct pun_text *text, const struct pu
     if (s && s->at) /* of another trampoline, whose slot this jump's room is */
         s = NULL;
     if (!s)
-        s = rooms_slot(jump->insn, &order.place);
+        s = rooms_slot(jump->insn, jump->room, &order.place);
     if (!s)
         return NULL;
     if (same)
@@ -192,6 +210,7 @@ static struct patch_site *make_site(const struct pun_text *text, const struct pu
     s->code = order.place;
     s->room = jump->room;
     fill_site(s, &t, kind);
+    s->behind = jump->insn + insn->length;
     __atomic_store_n(&s->at, jump->insn, __ATOMIC_RELEASE);
     return s;
 }
@@ -205,6 +224,8 @@ static bool put_jump(u64 at, u64 to)
     memcpy(code + 1, &d, 4);
     return at == to || (d == distance && text_put(at, code, sizeof(code)));
 }
+
+static void note_text(struct range r);
 
 /* ---- a patch ---- */
 
@@ -279,8 +300,7 @@ static bool make_jumps(struct patch *p)
         if (!s || !enter_site(s))
             return false;
         if (site) {
-            s->base = p->place.window.base;
-            s->size = p->place.window.size;
+            set_range(s, p->place.window);
             redirect_copies(p, s);
         }
         if (p->plan.tactic == PUN_RETARGET)
@@ -298,6 +318,7 @@ static bool carry_out(struct patch *p)
     if (!make_jumps(p))
         return false;
     pun_commit(&book, &p->plan);
+    note_text((struct range){p->text.base, p->text.size});
     return text_write(p->writes, p->nwrites);
 }
 
@@ -337,27 +358,12 @@ static struct count *count_of(u64 at)
     return c;
 }
 
-/* Somebody single-steps through the code, or puts breakpoints into it: he shall find what the file has. */
-static bool traced(void)
-{
-    char text[1024];
-    long n = sys_read_file("/proc/self/status", text, sizeof(text) - 1);
-    const char *line;
-
-    if (n <= 0)
-        return true;
-    text[n] = 0;
-    line = strstr(text, "TracerPid:");
-    return !line || line[10] != '\t' || line[11] != '0';
-}
-
 /* A site that traps all the same: its operand was where it had not been before. */
 static void widen(struct patch_site *s, struct range window)
 {
-    u64 first = MIN(s->base, window.base), last = MAX(s->base + (s->size - 1), range_last(window));
+    u64 base = -s->minus_base, first = MIN(base, window.base), last = MAX(base + ~s->mask, range_last(window));
 
-    s->base = first;
-    s->size = last - first + 1;
+    set_range(s, (struct range){first, last - first + 1});
 }
 
 void patch_trapped(const struct cpu_insn *insn, u64 at, u64 addr)
@@ -370,13 +376,19 @@ void patch_trapped(const struct cpu_insn *insn, u64 at, u64 addr)
     c = count_of(at);
     if (likely(c->traps == NEVER || ++c->traps < TRAPS) || !try_hold())
         return;
+    if (!enabled) {
+        patch_release();
+        return;
+    }
     s = site_at(at);
     now.nwrites = 0;
     now.at = at;
     now.insn = insn;
-    if (trampoline_kind(insn) == TRAMPOLINE_NATIVE || !trap_place(addr, &now.place) || traced())
+    if (trampoline_kind(insn) == TRAMPOLINE_NATIVE || !trap_place(addr, &now.place))
         c->traps = NEVER;
-    else if (s && s->kind != TRAMPOLINE_NATIVE && addr - s->base >= s->size)
+    else if (process_traced()) /* who steps through the code shall find what the file has */
+        c->traps = 0;
+    else if (s && s->kind != TRAMPOLINE_NATIVE && !in_range(s, addr))
         widen(s, now.place.window), c->traps = 0;
     else if ((s && s->kind != TRAMPOLINE_NATIVE) || !make_patch(&now))
         c->traps = NEVER;
@@ -387,20 +399,49 @@ void patch_trapped(const struct cpu_insn *insn, u64 at, u64 addr)
 
 /* ---- the program's code comes and goes ---- */
 
-void patch_forget(u64 base, u64 size)
-{
-    struct range r = {base, size};
+#define TEXTS 256
 
-    if (!nsites)
-        return;
-    patch_hold();
+static struct range texts[TEXTS]; /* where sites are; a full table covers everything */
+static u32 ntexts;
+
+static void note_text(struct range r)
+{
+    for (u32 i = 0; i < ntexts; i++)
+        if (range_contains(texts[i], r.base, r.size))
+            return;
+    if (ntexts == TEXTS)
+        r = (struct range){0, UINT64_MAX};
+    texts[MIN(ntexts, TEXTS - 1)] = r;
+    __atomic_store_n(&ntexts, MIN(ntexts + 1, TEXTS), __ATOMIC_RELEASE);
+}
+
+bool patch_covers(u64 base, u64 size)
+{
+    u32 n = __atomic_load_n(&ntexts, __ATOMIC_ACQUIRE);
+
+    for (u32 i = 0; i < n; i++)
+        if (range_overlaps(texts[i], (struct range){base, size}))
+            return true;
+    return false;
+}
+
+static void forget(struct range r)
+{
     for (u32 i = 0; i < SITES; i++)
         if (sites[i] && range_has(r, sites[i]->at))
             sites[i]->gone = true;
-    pun_forget(&book, base, size);
+    pun_forget(&book, r.base, r.size);
     for (unsigned i = 0; i < COUNTS; i++)
         if (range_has(r, counts[i].at))
             counts[i] = (struct count){0};
+}
+
+void patch_forget(u64 base, u64 size)
+{
+    if (!patch_covers(base, size))
+        return;
+    patch_hold();
+    forget((struct range){base, size});
     patch_release();
 }
 
@@ -434,24 +475,44 @@ static void restore_all(struct range r)
     } while (next);
 }
 
-void patch_restore(u64 base, u64 size)
+void patch_take_back(u64 base, u64 size)
 {
     struct range r = {base, size};
-    bool any = false;
 
-    for (u32 i = 0; nsites && i < SITES && !any; i++)
-        any = sites[i] && !sites[i]->gone && range_has(r, sites[i]->at);
-    if (!any || !text_open())
+    if (!patch_covers(base, size))
         return;
-    restore_all(r);
-    text_close();
+    patch_hold();
+    if (text_open()) {
+        restore_all(r);
+        text_close();
+    }
+    forget(r);
+    patch_release();
 }
 
-/* The lock may be held by a thread that will not run any more. */
+void patch_leave_alone(u64 base, u64 size)
+{
+    if (!enabled || !text_loaded(base))
+        return;
+    patch_hold();
+    text_leave_alone(base, size);
+    patch_release();
+    patch_take_back(base, size);
+}
+
+void patch_stop(void)
+{
+    if (!enabled)
+        return;
+    enabled = false;
+    patch_take_back(0, UINT64_MAX);
+}
+
+/* Without the lock: its holder may not run any more. */
 void patch_undo(void)
 {
-    if (nsites)
-        patch_restore(0, UINT64_MAX);
+    if (nsites && text_open())
+        restore_all((struct range){0, UINT64_MAX});
 }
 
 /* ---- where jumps lead ---- */
@@ -493,10 +554,10 @@ u64 patch_code_of(u64 at)
     if (!nsites)
         return 0;
     if (rooms_have(at)) {
-        for (unsigned i = 0; i < now.nwrites && byte_is(at, 0xcc); i++)
+        for (unsigned i = 0; i < now.nwrites && byte_is(at, TEXT_STOP); i++)
             if (now.writes[i].at == at)
                 return now.writes[i].insn;
-        return at;
+        return byte_is(at, 0xe9) ? at : 0; /* it is done by now; else it is the program's own */
     }
     if (!(unit = pun_find(&book, at)))
         return 0;
@@ -508,6 +569,29 @@ void patch_after_fork(void)
 {
     lock = 0;
     text_start();
+}
+
+/*
+ * BMI2: CPUID.(EAX=07H,ECX=0):EBX bit 8 (SDM vol. 2, CPUID). AMD's microcode takes up to some hundred cycles for it
+ * before family 19h.
+ */
+static bool has_fast_pext(void)
+{
+    u32 a = 0, b, c = 0, d, vendor;
+
+    __asm__("cpuid" : "+a"(a), "=b"(vendor), "+c"(c), "=d"(d));
+    if (a < 7)
+        return false;
+    if (vendor == 0x68747541 /* "Auth" */) {
+        a = 1;
+        __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+        if ((a >> 8 & 15) + (a >> 20 & 255) < 0x19)
+            return false;
+    }
+    a = 7;
+    c = 0;
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return b >> 8 & 1;
 }
 
 void patch_start(void)
@@ -531,6 +615,7 @@ void patch_start(void)
         .here = FROM_FS(calls_here),
         .call = FROM_FS(patch_block.call),
     };
+    fast_pext = has_fast_pext();
     text_start();
     enabled = true;
 }

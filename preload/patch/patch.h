@@ -41,16 +41,22 @@ bool patch_holds(u64 rip);
 bool patch_interrupted(ucontext_t *uc, bool fault);
 /* The same where the thread is inside of an access: it will look again for what was kept meanwhile. */
 void patch_inside(ucontext_t *uc);
-/* SIGTRAP: is it a breakpoint of ours, while text changes? Then the thread goes on when it has. */
-bool patch_breakpoint(ucontext_t *uc);
+/* A general protection fault: did the thread meet text that changes? Then it goes on where that will lead. Any context. */
+bool patch_stopped(ucontext_t *uc);
 
 /* Nothing is patched from hold to release: the table of sites is whole. Any context, signals masked. */
 void patch_hold(void);
 void patch_release(void);
-/* Code was unmapped. Any context, signals masked. */
+/* Is any code patched in a file of which a range is a part? Any context. */
+bool patch_covers(u64 base, u64 size);
+/* Code is about to be unmapped, or something else to be mapped there. In a call. */
 void patch_forget(u64 base, u64 size);
-/* The program's own bytes stand there again, also for the kernel. Held. */
-void patch_restore(u64 base, u64 size);
+/* The kernel or the program is about to change its bytes: the program's own stand there again. In a call. */
+void patch_take_back(u64 base, u64 size);
+/* The program may write there from now on: it is never patched again. In a call. */
+void patch_leave_alone(u64 base, u64 size);
+/* Nothing is patched any more, for good. In a call. */
+void patch_stop(void);
 /* The process is about to die by a fault of its own: all text is as it was. Trap context. */
 void patch_undo(void);
 

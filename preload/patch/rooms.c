@@ -18,6 +18,9 @@
 #define PAGES      16384
 #define STEP       0x10000
 #define HEAP       ((u64)256 << 20) /* room to grow for the program's heap */
+#define FAR        ((u64)512 << 20)
+#define LOWEST     ((u64)0x10000)
+#define HIGHEST    ((u64)0x7fffffff0000)
 
 struct pool {
     u64 code;
@@ -66,26 +69,35 @@ static bool map_at(u64 at, u64 size, int prot)
     return false;
 }
 
-/* Below the text, where no heap grows; else above it. */
-static u64 place_near(u64 near, u64 size)
+/* The middle of [first, last] first, and places farther and farther from it on both sides. */
+static u64 place_within(u64 first, u64 last, u64 size)
 {
-    u64 at = page_down(near);
+    u64 middle = page_down(first + (last - first) / 2);
 
-    for (u64 k = 1; k < (u64)PUN_REACH / 2 / STEP; k++) {
-        if (at > k * STEP + STEP && map_at(at - k * STEP, size, PROT_READ | PROT_EXEC))
-            return at - k * STEP;
-        if (k % 16 == 0 && map_at(at + HEAP + k * STEP, size, PROT_READ | PROT_EXEC))
-            return at + HEAP + k * STEP;
+    for (u64 k = 0; k * STEP < (last - first) / 2; k++) {
+        if (map_at(middle - k * STEP, size, PROT_READ | PROT_EXEC))
+            return middle - k * STEP;
+        if (map_at(middle + k * STEP, size, PROT_READ | PROT_EXEC))
+            return middle + k * STEP;
     }
     return 0;
 }
 
+/* Half a gigabyte below the text, where neither a heap grows nor the next library goes; else anywhere. */
+static u64 place_near(u64 first, u64 last, u64 size)
+{
+    u64 middle = first + (last - first) / 2, below = middle > first + FAR ? middle - FAR : first;
+    u64 place = place_within(below - MIN(below - first, FAR / 2), below + FAR / 2, size);
+
+    return place ? place : place_within(first, last, size);
+}
+
 /* ---- slots ---- */
 
-static struct pool *new_pool(u64 near)
+static struct pool *new_pool(u64 first, u64 last)
 {
     struct pool *p = &pools[npools];
-    u64 place = npools < POOLS ? place_near(near, CODE_BYTES + SITE_BYTES) : 0;
+    u64 place = npools < POOLS && last > first ? place_near(first, last, CODE_BYTES + SITE_BYTES) : 0;
 
     if (!place || sys_mprotect((void *)(place + CODE_BYTES), SITE_BYTES, PROT_READ | PROT_WRITE) < 0)
         return NULL;
@@ -131,19 +143,22 @@ static struct patch_site *slot_within(u64 first, u64 last, u64 *code)
     return NULL;
 }
 
-static struct patch_site *new_slot(u64 first, u64 last, u64 near, u64 *slot)
+static struct patch_site *new_slot(u64 first, u64 last, u64 *slot)
 {
-    struct patch_site *s = slot_within(first, last, slot);
+    struct patch_site *s;
 
-    if (!s && new_pool(near))
+    first = MAX(first, LOWEST);
+    last = MIN(last, HIGHEST) - SITE_BYTES - CODE_BYTES;
+    s = slot_within(first, last, slot);
+    if (!s && new_pool(first, last))
         s = slot_within(first, last, slot);
     return s;
 }
 
-struct patch_site *rooms_slot(u64 near, u64 *code)
+struct patch_site *rooms_slot(u64 insn, u64 room, u64 *code)
 {
-    u64 low = near > (u64)PUN_REACH / 2 ? near - (u64)PUN_REACH / 2 : 0, slot;
-    struct patch_site *s = new_slot(low, near + (u64)PUN_REACH / 2, near, &slot);
+    u64 reach = (u64)PUN_REACH, low = MAX(insn, room), high = MIN(insn, room), slot;
+    struct patch_site *s = new_slot(low > reach ? low - reach : 0, high + reach, &slot);
 
     if (s)
         *code = slot + SLOT_JUMP;
@@ -252,8 +267,7 @@ static bool take(void *context, u64 first, u64 last, u64 step, unsigned size, u6
 
     (void)context;
     if (step == 1 && last - first > (u64)PUN_REACH) {
-        u64 middle = first + (last - first) / 2;
-        struct patch_site *s = new_slot(first, last, middle, &slot);
+        struct patch_site *s = new_slot(first, last, &slot);
 
         if (s) {
             *at = slot;

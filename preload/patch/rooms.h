@@ -10,8 +10,8 @@
 /* Where jumps can go. A wide choice gives the begin of a slot. */
 extern const struct pun_space rooms_space;
 
-/* A slot for a trampoline, and its site, in reach of an address. NULL: there is none. *code: TRAMPOLINE_MAX bytes. */
-struct patch_site *rooms_slot(u64 near, u64 *code);
+/* A slot for a trampoline, and its site, in reach of its instruction and of a room. NULL: there is none. *code: TRAMPOLINE_MAX bytes. */
+struct patch_site *rooms_slot(u64 insn, u64 room, u64 *code);
 /* The slot that begins at a room, NULL: it is a room for a jump only. */
 struct patch_site *rooms_slot_at(u64 room, u64 *code);
 /* The site whose trampoline lies at an address, and where it begins. NULL: none. Any context. */

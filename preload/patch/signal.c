@@ -57,27 +57,12 @@ static bool seen_in_trampoline(const struct patch_site *s, greg_t *regs, bool fa
     return true;
 }
 
-/* Signals are being delivered behind an access: the program is where trampoline code would go on. */
-static bool seen_settled(greg_t *regs, const struct call *call)
-{
-    const struct patch_site *s = (const struct patch_site *)call->patch.site;
-
-    regs[REG_RDI] = (greg_t)call->patch.saved[0];
-    regs[REG_RSI] = (greg_t)call->patch.saved[1];
-    regs[REG_RDX] = (greg_t)call->patch.saved[2];
-    regs[REG_R10] = (greg_t)call->patch.saved[3];
-    regs[REG_RIP] = (greg_t)call->patch.next;
-    return seen_in_trampoline(s, regs, true);
-}
-
 /* Between trampolines and access.c, when the thread is not marked any more. */
 static bool seen_in_entry(greg_t *regs, const struct call *call)
 {
     u64 rip = (u64)regs[REG_RIP];
     const struct patch_site *s;
 
-    if (within(rip, patch_settled, patch_settle_end))
-        return seen_settled(regs, call);
     if (within(rip, patch_left, patch_left_end)) {
         s = (const struct patch_site *)regs[REG_R11];
         regs[REG_RIP] = (greg_t)s->slow;
@@ -100,8 +85,7 @@ bool patch_interrupted(ucontext_t *uc, bool fault)
 
     if (s)
         return seen_in_trampoline(s, regs, fault);
-    if (within(rip, patch_left, patch_left_end) || within(rip, patch_gone, patch_gone_end) ||
-        within(rip, patch_settled, patch_settle_end))
+    if (within(rip, patch_left, patch_left_end) || within(rip, patch_gone, patch_gone_end))
         return seen_in_entry(regs, &thread_self()->call);
     if ((insn = patch_leads_to(rip)))
         regs[REG_RIP] = (greg_t)insn;
@@ -120,10 +104,10 @@ void patch_inside(ucontext_t *uc)
     regs[REG_RSP] = (greg_t)(thread_self()->call.stack - PATCH_PUSHED);
 }
 
-bool patch_breakpoint(ucontext_t *uc)
+bool patch_stopped(ucontext_t *uc)
 {
     greg_t *regs = uc->uc_mcontext.gregs;
-    u64 code = patch_code_of((u64)regs[REG_RIP] - 1);
+    u64 code = patch_code_of((u64)regs[REG_RIP]);
 
     if (!code)
         return false;
@@ -133,5 +117,5 @@ bool patch_breakpoint(ucontext_t *uc)
 
 bool patch_holds(u64 rip)
 {
-    return rooms_have(rip) || within(rip, patch_entry, patch_settle_end);
+    return rooms_have(rip);
 }

@@ -8,15 +8,15 @@
 #include "patch/patch.h"
 
 /*
- * Offsets up to `again` are known to entry.S and to the trampolines (cpu/trampoline.h). In memory that its trampoline
+ * Offsets up to `behind` are known to entry.S and to the trampolines (cpu/trampoline.h). In memory that its trampoline
  * can address.
  */
 struct patch_site {
-    u64 base, size;
+    u64 minus_base, mask; /* the range: cpu/trampoline.h */
     u64 enter, enter_again, settle; /* patch_enter, patch_enter_again, patch_settle */
     u64 function, function_again;   /* for the access, and the second one of a read-modify-write */
-    u64 decline, tail, tail_again, slow, last, again; /* parts of its trampoline */
-    u64 at; /* the instruction */
+    u64 decline, tail, tail_again, slow, again; /* parts of its trampoline */
+    u64 at, behind; /* the instruction */
     const struct cpu_insn *insn;
     u64 code;      /* the trampoline */
     u64 room;      /* the jump to it that the program's leads to; 0: the program's leads to it directly */
@@ -65,12 +65,12 @@ u64 patch_modify_end(struct patch_site *site, u64 address, struct call *call);
 
 /* The instruction that a jump of ours serves which is not in its place: in a room, or inside of another instruction. 0: none. */
 u64 patch_leads_to(u64 rip);
-/* Where a thread goes on that met an int3 of ours; 0: it is none of ours. */
+/* Where a thread goes on that met TEXT_STOP at an address; 0: it is none of ours. */
 u64 patch_code_of(u64 at);
 
 #define PATCH_PUSHED 80 /* bytes of the program's registers on our stack */
 extern const char patch_entry[], patch_enter[], patch_enter_again[], patch_returned[], patch_left[], patch_left_end[];
 extern const char patch_leave[], patch_gone[], patch_gone_end[];
-extern const char patch_settle[], patch_settled[], patch_settle_end[];
+extern const char patch_settle[];
 
 #endif

@@ -61,6 +61,13 @@ static bool is_banned(struct range r)
     return false;
 }
 
+bool text_loaded(u64 at)
+{
+    struct dl_find_object object;
+
+    return _dl_find_object && _dl_find_object((void *)at, &object) == 0;
+}
+
 /* The segment that is run, by the headers that the loader mapped with the file. */
 static bool find_segment(u64 image, u64 at, struct range *segment)
 {
@@ -181,13 +188,13 @@ static void everybody(void)
     sys(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
 }
 
-/* The order of cpu/pun.h: a thread that comes along meets the old bytes, int3, or the new ones. */
+/* The order of cpu/pun.h: a thread that comes along meets the old bytes, TEXT_STOP, or the new ones. */
 bool text_write(const struct pun_write *writes, unsigned count)
 {
-    static const u8 int3 = 0xcc;
+    static const u8 stop = TEXT_STOP;
 
     for (unsigned i = 0; i < count; i++) {
-        if (!text_put(writes[i].at, &int3, 1) && i == 0)
+        if (!text_put(writes[i].at, &stop, 1) && i == 0)
             return false; /* the kernel allows no such writes, and will allow none */
         everybody();
     }

@@ -4,8 +4,16 @@
 
 #include "cpu/pun.h"
 
+/*
+ * What stands in the place of an instruction while it changes: hlt, a byte that makes a SIGSEGV, which is never blocked.
+ * int3 would kill a thread that blocks SIGTRAP.
+ */
+#define TEXT_STOP 0xf4
+
 /* The code of the loaded file that has an address. False: it belongs to none, or to one that is left alone. Trap context. */
 bool text_find(u64 at, struct pun_text *text);
+/* Does an address belong to a file that the loader has mapped? Any context. */
+bool text_loaded(u64 at);
 /* What the program itself changes is never patched again. */
 void text_leave_alone(u64 base, u64 size);
 

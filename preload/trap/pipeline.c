@@ -116,6 +116,21 @@ static const struct cpu_insn *behind_breakpoint(struct trap *t)
     return n && cpu_decode(&t->original, code, n, &more) ? &t->original : NULL;
 }
 
+/*
+ * The program's instruction. Where it is a jump of ours by now, that was said before its bytes changed: who asks for them
+ * first, and for that again, is never wrong.
+ */
+static const struct cpu_insn *instruction_at(u64 rip)
+{
+    const struct cpu_insn *insn = patch_insn(rip), *patched;
+
+    if (unlikely(insn != NULL))
+        return insn;
+    insn = cpu_lookup(rip);
+    patched = patch_insn(rip);
+    return patched ? patched : insn;
+}
+
 static enum trap_answer stage_decode(struct trap *t)
 {
     unsigned width;
@@ -123,9 +138,7 @@ static enum trap_answer stage_decode(struct trap *t)
     u16 port;
 
     read_state(t);
-    t->insn = patch_insn(t->state.rip);
-    if (likely(!t->insn))
-        t->insn = cpu_lookup(t->state.rip);
+    t->insn = instruction_at(t->state.rip);
     t->stepped = t->insn && t->insn->bytes[0] == BREAKPOINT;
     if (unlikely(t->stepped))
         t->insn = behind_breakpoint(t);
@@ -318,9 +331,7 @@ static void report_fault(struct trap *t)
         return;
     read_state(t);
     read_bases(t);
-    t->insn = error & FAULT_FETCH ? NULL : patch_insn(t->state.rip);
-    if (!t->insn && !(error & FAULT_FETCH))
-        t->insn = cpu_lookup(t->state.rip);
+    t->insn = error & FAULT_FETCH ? NULL : instruction_at(t->state.rip);
     if (t->insn && cpu_port(t->insn, &t->state, &port, &size, &write)) {
         if (trap_has_ports())
             log_fault(t, port, write, size, true);

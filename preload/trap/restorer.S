@@ -70,6 +70,15 @@ signals_return_end:
         .cfi_endproc
         .size   signals_return, . - signals_return
 
+# One signal may come on top of another one whose handler has not begun yet. From
+# here to signals_enter_end the context is in rdx; behind it it is noted, and rcx
+# has what was noted before.
+        .macro  entering
+        movq    signals_entering@gottpoff(%rip), %r11
+        movq    %fs:(%r11), %rcx
+        movq    %rdx, %fs:(%r11)
+        .endm
+
 # Where the kernel enters for faults. A debugger's step that goes into the
 # handler stops here. Its unwind table says that the instruction that trapped
 # has called this function: the debugger then runs to the "return", as it does
@@ -81,9 +90,24 @@ signals_return_end:
 signals_fault_enter:
         .cfi_startproc
         interrupted 8
+        entering
         jmp     fault_entry
         .cfi_endproc
         .size   signals_fault_enter, . - signals_fault_enter
+
+# Signals that have a handler of ours because it ends the program, or because
+# the program's wants another stack.
+        .p2align 4
+        .globl  signals_action_enter
+        .hidden signals_action_enter
+        .type   signals_action_enter, @function
+signals_action_enter:
+        .cfi_startproc
+        interrupted 8
+        entering
+        jmp     action_entry
+        .cfi_endproc
+        .size   signals_action_enter, . - signals_action_enter
 
 # Where the kernel enters handlers of the program: signals_enter() says where
 # the program's own is, which then finds everything as the kernel left it.
@@ -93,6 +117,7 @@ signals_fault_enter:
         .type   signals_wrap, @function
 signals_wrap:
         .cfi_startproc
+        entering
         pushq   %rdi
         .cfi_adjust_cfa_offset 8
         pushq   %rsi
@@ -116,5 +141,9 @@ signals_wrap:
         ret
         .cfi_endproc
         .size   signals_wrap, . - signals_wrap
+
+        .globl  signals_enter_end
+        .hidden signals_enter_end
+signals_enter_end:
 
         .section .note.GNU-stack, "", @progbits

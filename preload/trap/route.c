@@ -526,21 +526,43 @@ void trap_site_release(struct trap *t)
     route_end(t);
 }
 
+struct site_access {
+    struct trap *t;
+    u64 addr;
+    void *data;
+    unsigned n;
+    bool write, done;
+};
+
+static void site_route(void *argument)
+{
+    struct site_access *a = argument;
+
+    a->done = route(a->t, SPACE_PROGRAM, a->addr, a->data, a->n, a->write);
+}
+
+/* A pipe that nobody reads raises a signal, which is taken back; names and frames are found by libraries that use vectors. */
+static void site_logged(struct site_access *a)
+{
+    u64 saved;
+
+    signals_mask(&saved);
+    a->t->thread->blocked = saved;
+    calls_guarded(site_route, a);
+    signals_restore(&saved);
+}
+
 enum trap_site_answer trap_site(struct trap *t, u64 addr, void *data, unsigned n, bool write)
 {
-    bool logged = log_wanted(), done;
-    u64 saved;
+    struct site_access a = {t, addr, data, n, write, false};
 
     if (!site_takes(t, addr, n, write))
         return TRAP_SITE_NONE;
-    if (logged) { /* a pipe that nobody reads raises a signal, which is taken back */
-        signals_mask(&saved);
-        t->thread->blocked = saved;
-    }
-    done = route(t, SPACE_PROGRAM, addr, data, n, write);
-    if (logged)
-        signals_restore(&saved);
-    if (done)
+    if (log_wanted())
+        site_logged(&a);
+    else
+        site_route(&a);
+    if (a.done)
         return TRAP_SITE_DONE;
     if (t->wait)
         bus_wait(t->wait, 50);

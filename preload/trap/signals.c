@@ -236,21 +236,57 @@ static bool own_step(int sig, const siginfo_t *info, const ucontext_t *uc)
     return calls_inside() || rip - (u64)__ehdr_start < (u64)(etext - __ehdr_start) || patch_holds(rip);
 }
 
+/* --- entries --- */
+
+/* The context of a handler of ours that has begun, but has not looked at it yet. */
+__attribute__((visibility("hidden"))) extern __thread ucontext_t *signals_entering;
+__thread ucontext_t *signals_entering;
+
+/* Of a signal on top of which another one came: what it interrupted is seen now, before that one's handler runs. */
+static bool seen_before(ucontext_t *uc)
+{
+    struct thread *t = thread_self();
+    bool clear = calls_interrupted(uc, false);
+
+    if (t && t->call.waited)
+        t->call.waited_in = uc;
+    return clear;
+}
+
+/* What every handler of ours begins with, see calls_interrupted(). older: what signals_entering was. */
+static bool entered(ucontext_t *uc, ucontext_t *older, bool fault)
+{
+    const greg_t *regs = uc->uc_mcontext.gregs;
+    struct thread *t = thread_self();
+    bool clear = true;
+
+    if (unlikely(older))
+        clear = seen_before(older);
+    if (unlikely((u64)regs[REG_RIP] - (u64)signals_fault_enter < (u64)signals_enter_end - (u64)signals_fault_enter))
+        clear = seen_before((ucontext_t *)regs[REG_RDX]) && clear;
+    if (likely(clear))
+        clear = calls_interrupted(uc, fault);
+    if (t && t->call.waited_in == uc)
+        t->call.waited_in = NULL;
+    signals_entering = NULL;
+    return clear;
+}
+
 /* Called by signals_fault_enter, to which the kernel goes. */
-void fault_entry(int sig, siginfo_t *info, void *context);
-void fault_entry(int sig, siginfo_t *info, void *context)
+void fault_entry(int sig, siginfo_t *info, void *context, ucontext_t *older);
+void fault_entry(int sig, siginfo_t *info, void *context, ucontext_t *older)
 {
     struct thread *t;
     bool outer, between;
 
     no_alignment_checks(context);
-    if (unlikely(own_step(sig, info, context)))
+    if (unlikely(own_step(sig, info, context)) || (sig == SIGSEGV && info->si_code == SI_KERNEL && patch_stopped(context))) {
+        signals_entering = older;
         return;
-    if (sig == SIGTRAP && info->si_code > 0 && patch_breakpoint(context))
-        return;
+    }
     t = thread_self();
     outer = t && t->waited; /* this one may interrupt the handling of another, and go on in it */
-    between = calls_interrupted(context, info->si_code > 0);
+    between = entered(context, older, info->si_code > 0);
     if (t)
         t->waited = t->call.waited;
     if (!between && info->si_code <= 0)
@@ -267,13 +303,14 @@ void fault_entry(int sig, siginfo_t *info, void *context)
  * A signal whose default ends the program, or a handler that is not simply the kernel's to call: one that wants the
  * alternate stack (the kernel put us on ours), one for one shot (the table must know that it is gone).
  */
-static void action_entry(int sig, siginfo_t *info, void *context)
+void action_entry(int sig, siginfo_t *info, void *context, ucontext_t *older);
+void action_entry(int sig, siginfo_t *info, void *context, ucontext_t *older)
 {
     struct thread *t = thread_self();
     struct kernel_action a;
 
     no_alignment_checks(context);
-    if (!calls_interrupted(context, false)) {
+    if (!entered(context, older, false)) {
         calls_defer(sig, info, context, 0);
         return;
     }
@@ -309,12 +346,12 @@ static void show_frame(int sig, const struct kernel_action *a, ucontext_t *uc)
  * Every other handler of the program: the kernel's frame is the one that it would have got, on the same stack.
  * Called by signals_wrap, which goes on at what this returns; 0: not now.
  */
-u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc);
-u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc)
+u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *older);
+u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *older)
 {
     struct kernel_action a;
 
-    if (!calls_interrupted(uc, false)) {
+    if (!entered(uc, older, false)) {
         calls_defer(sig, info, uc, 0);
         return 0;
     }
@@ -360,11 +397,11 @@ static struct kernel_action kernel_form(int sig, const struct kernel_action *a)
         return ours(signals_fault_enter, SA_NODEFER | (handler ? a->flags & SA_RESTART : SA_RESTART), ~SYNCHRONOUS);
     /* The kernel gives the first process of a pid namespace no signal that it does not handle. */
     if (a->handler == (u64)SIG_DFL)
-        return default_ends(sig) && owner != 1 ? ours(action_entry, 0, ~SYNCHRONOUS) : k;
+        return default_ends(sig) && owner != 1 ? ours(signals_action_enter, 0, ~SYNCHRONOUS) : k;
     if (!handler)
         return k;
     if ((a->flags & (SA_ONSTACK | SA_RESETHAND)) || ((a->flags & SA_RESTORER_) && !plain_restorer(a->restorer)))
-        return ours(action_entry, a->flags & (SA_RESTART | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT), ~SYNCHRONOUS);
+        return ours(signals_action_enter, a->flags & (SA_RESTART | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT), ~SYNCHRONOUS);
     k.mask = kernel_mask(k.mask);
     k.handler = (u64)signals_wrap;
     if (a->flags & SA_RESTORER_) /* without it the kernel delivers nothing */

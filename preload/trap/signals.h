@@ -90,9 +90,10 @@ extern const char signals_restorer[];
 void signals_leave(ucontext_t *uc, u64 sp);
 /* Goes back from a handler of the program, by signals_leave(). Unwinders know it by its unwind table. */
 extern const char signals_return[], signals_return_end[];
-/* The handler of faults (restorer.S). */
+/* The handlers of faults and of other signals that are ours (restorer.S). */
 void signals_fault_enter(int sig, siginfo_t *info, void *context);
+void signals_action_enter(int sig, siginfo_t *info, void *context);
 /* The entry of the program's handlers (restorer.S). */
-extern const char signals_wrap[];
+extern const char signals_wrap[], signals_enter_end[];
 
 #endif

@@ -78,6 +78,16 @@ static struct thread *make(u32 tid)
     return t;
 }
 
+static void inherit_lane(struct lock_self *self, u32 from)
+{
+    lane_inherit(self, from);
+    if ((u32)sys_getpid() == process_id)
+        return;
+    /* A task with our memory that is no thread of ours looks to others as if it had ended. */
+    lane_drop(self);
+    self->laneless = true;
+}
+
 static struct thread *take(u32 tid)
 {
     u32 from = 0;
@@ -90,7 +100,7 @@ static struct thread *take(u32 tid)
             read_process();
         t->self.pid = process_id;
         t->self.start = process_started;
-        lane_inherit(&t->self, from);
+        inherit_lane(&t->self, from);
         t->tid_ordinal = 0;
         t->pid_ordinal = 0;
         t->segv_blocked = t->segv_once = t->waited = false;

@@ -1,4 +1,7 @@
-/* An address space for the planner of jumps: occupied ranges, and pages of rooms that hold 5-byte jumps. */
+/*
+ * An address space for the planner of jumps: occupied ranges, and pages of rooms that hold 5-byte jumps. And what a CPU
+ * does with what is written: where code leads.
+ */
 #ifndef MMIOSHIM_TESTS_PUN_SPACE_H
 #define MMIOSHIM_TESTS_PUN_SPACE_H
 
@@ -11,6 +14,7 @@
 #define MODEL_RANGES 64
 #define MODEL_PAGES  (1u << 18)
 #define MODEL_RECENT 64
+#define MODEL_JUMPS  (1u << 20)
 
 struct model_page {
     u64 page;
@@ -23,6 +27,10 @@ struct model {
     struct model_page **table; /* by a hash of the page */
     struct model_page *recent[MODEL_RECENT];
     u64 pages, rooms, asked, random;
+    bool (*map)(u64 page); /* a real page for the one that is about to be used; NULL: all is pretence */
+    struct {
+        u64 room, insn;
+    } *jumps; /* what is written into the rooms, by a hash of the room */
 };
 
 static inline struct model_page **model_slot(struct model *m, u64 page)
@@ -38,6 +46,7 @@ static inline void model_init(struct model *m)
 {
     memset(m, 0, sizeof(*m));
     m->table = calloc(MODEL_PAGES, sizeof(*m->table));
+    m->jumps = calloc(MODEL_JUMPS, sizeof(*m->jumps));
     m->random = 1;
 }
 
@@ -46,6 +55,7 @@ static inline void model_end(struct model *m)
     for (unsigned i = 0; i < MODEL_PAGES; i++)
         free(m->table[i]);
     free(m->table);
+    free(m->jumps);
 }
 
 static inline void model_occupy(struct model *m, u64 base, u64 size)
@@ -84,11 +94,27 @@ static inline void model_set(struct model *m, u64 at, bool on)
         (*slot)->used[(at & 4095) / 8] &= (u8)~bit;
 }
 
+static inline bool model_usable(struct model *m, u64 page)
+{
+    struct model_page **slot = model_slot(m, page);
+
+    if (*slot || !m->map)
+        return *slot || model_page_free(m, page);
+    *slot = calloc(1, sizeof(**slot));
+    (*slot)->page = page;
+    if (m->map(page))
+        return true;
+    memset((*slot)->used, 0xff, sizeof((*slot)->used)); /* somebody else's */
+    return false;
+}
+
 static inline bool model_try(struct model *m, u64 at, unsigned size, u64 *taken)
 {
     for (unsigned i = 0; i < size; i++)
-        if (model_bit(m, at + i) || (!i || !((at + i) & 4095) ? !model_page_free(m, page_down(at + i)) : false))
+        if (model_bit(m, at + i))
             return false;
+    if (!model_usable(m, page_down(at)) || !model_usable(m, page_down(at + size - 1)))
+        return false;
     for (unsigned i = 0; i < size; i++)
         model_set(m, at + i, true);
     *taken = at;
@@ -151,6 +177,59 @@ static inline void model_give_back(void *context, u64 at, unsigned size)
 static inline struct pun_space model_space(struct model *m)
 {
     return (struct pun_space){.context = m, .take = model_take, .give_back = model_give_back};
+}
+
+/* ---- rooms as they are written ---- */
+
+static inline u32 model_jump(const struct model *m, u64 room)
+{
+    u32 i = (u32)(room * 0x9e3779b97f4a7c15 >> 44);
+
+    while (m->jumps[i].room && m->jumps[i].room != room)
+        i = (i + 1) % MODEL_JUMPS;
+    return i;
+}
+
+/* The room leads to the trampoline of that instruction. */
+static inline void model_write(struct model *m, u64 room, u64 insn)
+{
+    u32 i = model_jump(m, room);
+
+    m->jumps[i].room = room;
+    m->jumps[i].insn = insn;
+}
+
+/* ---- where code leads ---- */
+
+/* Of a jump with its prefixes; 0: it is none. */
+static inline u64 model_target(const struct pun_text *text, u64 at)
+{
+    const u8 *p = text->bytes + (at - text->base);
+    i32 displacement;
+
+    if (*p == 0xeb)
+        return at + 2 + (u64)(i64)(i8)p[1];
+    while (*p == 0x2e || *p == 0x3e || *p == 0x26 || *p == 0x36 || *p == 0x64 || *p == 0x65 || *p == 0x48 || *p == 0x40 ||
+           *p == 0xf2)
+        p++;
+    if (*p != 0xe9)
+        return 0;
+    memcpy(&displacement, p + 1, 4);
+    if (displacement > PUN_REACH || displacement < -PUN_REACH)
+        return 0;
+    return text->base + (u64)(p - text->bytes) + 5 + (u64)(i64)displacement;
+}
+
+/* Whose trampoline is reached from there? 0: none. `flight` is being written, NULL: nothing is. */
+static inline u64 model_follow(const struct model *m, const struct pun_text *text, const struct pun_plan *flight, u64 at)
+{
+    for (unsigned hops = 0; hops < 3 && at - text->base < text->size; hops++) {
+        for (unsigned i = 0; flight && i < flight->nwrites && text->bytes[at - text->base] == 0xcc; i++)
+            if (flight->writes[i].at == at)
+                return flight->writes[i].insn;
+        at = model_target(text, at);
+    }
+    return m->jumps[model_jump(m, at)].insn;
 }
 
 #endif

@@ -1,0 +1,1 @@
+#define SITES 200
