@@ -9,6 +9,8 @@ static void log_dma(const struct bus_dma *dma)
 {
     struct trace_record rec = {.type = TRACE_DMA, .device = (u16)dma->device, .reg = TRACE_NONE};
 
+    if (!log_wanted())
+        return;
     rec.op = dma->write ? TRACE_WRITE : TRACE_READ;
     rec.addr = dma->addr;
     rec.width = (u32)dma->length;
