@@ -16,8 +16,13 @@
 #define SLOTS     0x10001000ul
 #define SLOT_STEP 0x1000ul
 #define NSLOTS    8u
-#define RAM       0x80000000ul
 #define SECTOR    512u
+#ifndef RAM
+#define RAM 0x80000000ul
+#endif
+#ifndef BUS_OFFSET
+#define BUS_OFFSET 0ul /* what devices call an address, less what we call it */
+#endif
 
 /* Registers, 4.2.2 */
 enum {
@@ -90,10 +95,15 @@ static void reg_write(const struct disk *d, unsigned offset, uint32_t value)
     *(volatile uint32_t *)(d->base + offset) = value;
 }
 
+static uint64_t bus_address(const volatile void *address)
+{
+    return (uintptr_t)address + BUS_OFFSET;
+}
+
 static void reg_write64(const struct disk *d, unsigned offset, const volatile void *address)
 {
-    reg_write(d, offset, (uint32_t)(uintptr_t)address);
-    reg_write(d, offset + 4, (uint32_t)((uint64_t)(uintptr_t)address >> 32));
+    reg_write(d, offset, (uint32_t)bus_address(address));
+    reg_write(d, offset + 4, (uint32_t)(bus_address(address) >> 32));
 }
 
 static void barrier(void)
@@ -185,7 +195,7 @@ __attribute__((noinline)) static int bring_up(struct disk *d)
 
 static void describe(unsigned i, const volatile void *address, uint32_t len, uint16_t flags)
 {
-    ram->desc[i].addr = (uintptr_t)address;
+    ram->desc[i].addr = bus_address(address);
     ram->desc[i].len = len;
     ram->desc[i].flags = flags;
     ram->desc[i].next = (uint16_t)(i + 1);

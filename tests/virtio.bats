@@ -140,6 +140,45 @@ END
     assert_count 3 '"type":"dma".*"ok":false'
 }
 
+# bus_map DMA_RANGES: the disk's slot sits on a bus with these
+bus_map() {
+    dtb bus <<END
+/dts-v1/;
+/ {
+	#address-cells = <1>;
+	#size-cells = <1>;
+	memory@80000000 { device_type = "memory"; reg = <0x80000000 0x2000000>; };
+	soc {
+		#address-cells = <1>;
+		#size-cells = <1>;
+		ranges;
+		dma-ranges = <$1>;
+		virtio_mmio@10001000 { compatible = "virtio,mmio"; reg = <0x10001000 0x1000>; };
+	};
+};
+END
+}
+
+@test "dma-ranges: a device reaches what its bus reaches, by the bus's addresses" {
+    image 16
+    attach blk:disk.img
+    logged MMIOSHIM_MAP="$(bus_map '0 0x81000000 0x1000000')" "$GUESTS/g_virtio_bus" read 0 16
+    assert_success
+    shim MMIOSHIM_LOG=none MMIOSHIM_MAP="$BATS_TEST_TMPDIR/bus.dtb" "$GUESTS/g_virtio_bus" read 0 16 | cmp - disk.img
+    assert_count 2 '^\[DMA\] virtio_mmio@10001000 write 0x101000\+4096$'
+    assert_count 1 '^\[DIRTY\] [a-z]+: 2 of 8192 pages: 0x81100000-0x81101fff$'
+    # The queue lies there, the data does not.
+    logged MMIOSHIM_MAP="$(bus_map '0 0x81000000 0x101000')" "$GUESTS/g_virtio_bus" read 0 1
+    assert_failure 1
+    assert_equal "$stderr" "virtio-blk: a read failed"
+    assert_count 1 '^\[DMA\] virtio_mmio@10001000 write 0x101000\+512 refused$'
+    logged MMIOSHIM_MAP="$(bus_map '0x40000000 0x81000000 0x1000000')" "$GUESTS/g_virtio_bus" read 0 1
+    assert_failure 1
+    assert_equal "$stderr" $'virtio-blk: the disk needs a reset\nvirtio-blk: a read failed'
+    run --separate-stderr shim MMIOSHIM_MAP="$(bus_map '0 0x81000000')" true
+    assert_refused 'virtio_mmio@10001000: dma-ranges'
+}
+
 @test "net: frames come back in a loopback" {
     attach net:loopback
     logged "$GUESTS/g_virtio_net" 3

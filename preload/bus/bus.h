@@ -6,6 +6,7 @@
 #define MMIOSHIM_BUS_BUS_H
 
 #include "backends/backend.h"
+#include "config/dma.h"
 #include "memory/arena.h"
 #include "memory/view.h"
 #include "trace/print.h"
@@ -19,6 +20,7 @@ struct bus_device {
     struct backend backend; /* ops NULL: none. Reached through bus_end() */
     u16 end_use[2];         /* under which use (base/fds.h) its descriptors in and out are kept; 0: not kept */
     u32 line[8];            /* interrupt numbers of its lines, from the device tree */
+    struct machine_dma dma; /* what it reaches, from the device tree */
 };
 
 struct bus {

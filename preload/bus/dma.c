@@ -25,9 +25,35 @@ static void tell(struct mmioshim_device *dev, u64 addr, size_t len, bool write, 
         watch(&dma);
 }
 
+/* The machine address of what lies wholly in one piece of what the device reaches. */
+static bool translate(struct mmioshim_device *dev, u64 addr, size_t len, u64 *machine)
+{
+    const struct machine_dma *dma = &bus_device_of(dev)->dma;
+
+    *machine = addr;
+    if (likely(dma->all))
+        return true;
+    for (u32 i = 0; i < dma->count; i++)
+        if (range_contains(dma->pieces[i].bus, addr, len)) {
+            *machine = dma->pieces[i].machine + (addr - dma->pieces[i].bus.base);
+            return true;
+        }
+    return false;
+}
+
+static bool from_ram(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
+{
+    return translate(dev, addr, len, &addr) && dma_read(addr, buf, len);
+}
+
+static bool to_ram(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
+{
+    return translate(dev, addr, len, &addr) && dma_write(addr, buf, len);
+}
+
 bool bus_dma_fetch(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 {
-    if (likely(dma_read(addr, buf, len)))
+    if (likely(from_ram(dev, addr, buf, len)))
         return true;
     tell(dev, addr, len, false, false);
     return false;
@@ -35,7 +61,7 @@ bool bus_dma_fetch(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 
 bool bus_dma_store(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
 {
-    if (likely(dma_write(addr, buf, len)))
+    if (likely(to_ram(dev, addr, buf, len)))
         return true;
     tell(dev, addr, len, true, false);
     return false;
@@ -43,7 +69,7 @@ bool bus_dma_store(struct mmioshim_device *dev, u64 addr, const void *buf, size_
 
 bool bus_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 {
-    bool ok = dma_read(addr, buf, len);
+    bool ok = from_ram(dev, addr, buf, len);
 
     tell(dev, addr, len, false, ok);
     return ok;
@@ -51,7 +77,7 @@ bool bus_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 
 bool bus_dma_write(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
 {
-    bool ok = dma_write(addr, buf, len);
+    bool ok = to_ram(dev, addr, buf, len);
 
     tell(dev, addr, len, true, ok);
     return ok;
@@ -74,14 +100,14 @@ u64 bus_disk_size(struct mmioshim_device *dev)
 }
 
 /* By way of a buffer: RAM that has no mapping of ours. */
-static long move_copied(struct backend *b, u64 position, u64 addr, size_t len, bool to_ram)
+static long move_copied(struct backend *b, u64 position, u64 addr, size_t len, bool inwards)
 {
     const struct backend_disk *disk = b->ops->disk;
     u8 buf[2048];
     size_t n = MIN(len, sizeof(buf));
     long done;
 
-    if (!to_ram)
+    if (!inwards)
         return dma_read(addr, buf, n) ? disk->write(b, buf, n, position) : -EFAULT;
     done = disk->read(b, buf, n, position);
     if (done > 0 && !dma_write(addr, buf, (size_t)done))
@@ -89,29 +115,30 @@ static long move_copied(struct backend *b, u64 position, u64 addr, size_t len, b
     return done;
 }
 
-static long move_some(struct backend *b, u64 position, u64 addr, size_t len, bool to_ram)
+static long move_some(struct backend *b, u64 position, u64 addr, size_t len, bool inwards)
 {
     const struct backend_disk *disk = b->ops->disk;
     size_t n = len;
-    void *ram = dma_get(addr, &n, to_ram);
+    void *ram = dma_get(addr, &n, inwards);
 
     if (!ram)
-        return move_copied(b, position, addr, len, to_ram);
-    return to_ram ? disk->read(b, ram, n, position) : disk->write(b, ram, n, position);
+        return move_copied(b, position, addr, len, inwards);
+    return inwards ? disk->read(b, ram, n, position) : disk->write(b, ram, n, position);
 }
 
-static int move(struct mmioshim_device *dev, u64 position, u64 addr, size_t len, bool to_ram)
+static int move(struct mmioshim_device *dev, u64 position, u64 bus, size_t len, bool inwards)
 {
     struct backend *b;
-    bool ok = dma_reaches(addr, len);
+    u64 addr;
+    bool ok = translate(dev, bus, len, &addr) && dma_reaches(addr, len);
 
-    tell(dev, addr, len, to_ram, ok);
+    tell(dev, bus, len, inwards, ok);
     if (!ok)
         return -EFAULT;
     if (!disk_of(dev, &b))
         return -ENXIO;
     while (len) {
-        long done = move_some(b, position, addr, len, to_ram);
+        long done = move_some(b, position, addr, len, inwards);
 
         if (done == -EINTR)
             continue;

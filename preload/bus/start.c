@@ -290,6 +290,8 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
         d->shared = &arena_devices(machine->arena)[i];
         d->backend.in = d->backend.out = -1;
         read_lines(d, machine->desc);
+        if (machine_dma(machine->desc, w, &d->dma, error) < 0)
+            return -1;
         bus->names[i] = (struct trace_device){
             .name = w->name,
             .label = d->dev.class->label,
