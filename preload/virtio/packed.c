@@ -24,8 +24,9 @@ static bool packed_enable(struct mmioshim_device *dev, struct virtio_queue *q)
     (void)dev;
     if (q->desc % 16 || q->driver % 4 || q->device % 4) /* 2.8: any size, areas aligned */
         return false;
-    q->next = q->used = q->told = 0;
-    q->next_wrap = q->used_wrap = q->told_wrap = 1;
+    virtio_done(q, 0, 1, 0, 1);
+    q->ahead = q->told = 0;
+    q->ahead_wrap = q->told_wrap = 1;
     return true;
 }
 
@@ -89,7 +90,7 @@ static bool walk_table(struct mmioshim_device *dev, const struct virtio_queue *q
 
 static bool add(struct mmioshim_device *dev, struct virtio_queue *q, const struct descriptor *d, struct virtio_chain *chain)
 {
-    advance(q, &q->next, &q->next_wrap, 1);
+    advance(q, &q->ahead, &q->ahead_wrap, 1);
     chain->places++;
     chain->id = d->id; /* that of the last one counts, 2.8.6 */
     if (d->flags & VIRTIO_DESC_INDIRECT)
@@ -106,7 +107,7 @@ static bool packed_pop(struct mmioshim_device *dev, struct virtio_queue *q, stru
     struct descriptor d;
     u16 flags;
 
-    if (!fetch(dev, q->desc + 16ull * q->next + FLAGS_AT, &flags, sizeof(flags)) || !available(flags, q->next_wrap))
+    if (!fetch(dev, q->desc + 16ull * q->ahead + FLAGS_AT, &flags, sizeof(flags)) || !available(flags, q->ahead_wrap))
         return false;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     do {
@@ -114,27 +115,27 @@ static bool packed_pop(struct mmioshim_device *dev, struct virtio_queue *q, stru
             virtio_break(dev, "a chain that has no end");
             return false;
         }
-        if (!fetch(dev, q->desc + 16ull * q->next, &d, sizeof(d)) || !add(dev, q, &d, chain))
+        if (!fetch(dev, q->desc + 16ull * q->ahead, &d, sizeof(d)) || !add(dev, q, &d, chain))
             return false;
     } while (d.flags & VIRTIO_DESC_NEXT);
     return true;
 }
 
 /* 2.8.1, 2.8.6: one used descriptor for the whole chain; both bits are the wrap counter. Flags are written last. */
-static void packed_push(struct mmioshim_device *dev, struct virtio_queue *q, const struct virtio_chain *chain, u32 written)
+static void packed_push(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_end end)
 {
     u64 at = q->desc + 16ull * q->used;
-    struct {
-        u32 length;
-        u16 id;
-    } __attribute__((packed)) answer = {written, chain->id};
-    u16 flags = (u16)((q->used_wrap ? AVAIL | USED : 0) | (chain->in ? VIRTIO_DESC_WRITE : 0));
+    u16 flags = (u16)((q->used_wrap ? AVAIL | USED : 0) | (end.places & END_IN ? VIRTIO_DESC_WRITE : 0));
+    u16 used = q->used, wrap = q->used_wrap, next = q->next, next_wrap = q->next_wrap;
 
-    if (!store(dev, at + 8, &answer.length, 4) || !store(dev, at + 12, &answer.id, 2))
+    if (!store(dev, at + 8, &end.written, 4) || !store(dev, at + 12, &end.id, 2))
         return;
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    if (store(dev, at + FLAGS_AT, &flags, sizeof(flags)))
-        advance(q, &q->used, &q->used_wrap, chain->places);
+    if (!store(dev, at + FLAGS_AT, &flags, sizeof(flags)))
+        return;
+    advance(q, &used, &wrap, end.places & END_PLACES);
+    advance(q, &next, &next_wrap, end.places & END_PLACES);
+    virtio_done(q, next, next_wrap, used, wrap);
 }
 
 /* Places are numbers that run on, so that before, place and now can be compared: those of the other wrap lie behind. */
@@ -155,9 +156,7 @@ static bool packed_wants(struct mmioshim_device *dev, struct virtio_queue *q)
     u16 before = q->told, before_wrap = q->told_wrap;
     struct suppression s;
 
-    q->told = q->used;
-    q->told_wrap = q->used_wrap;
-    if (before == q->told && before_wrap == q->told_wrap)
+    if (before == q->used && before_wrap == q->used_wrap)
         return false;
     if (!fetch(dev, q->driver, &s, sizeof(s)))
         return false;

@@ -5,6 +5,8 @@
 
 #include "base/trapsafe.h"
 
+_Static_assert(sizeof(struct virtio_end) == 8, "one store");
+
 static const struct virtio_ring *ring_of(const struct virtio *v)
 {
     return virtio_accepted(v, VIRTIO_F_RING_PACKED) ? &virtio_packed : &virtio_split;
@@ -37,19 +39,48 @@ bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain
 void virtio_push(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, u32 written)
 {
     struct virtio *v = virtio_of(dev);
+    struct virtio_queue *q = &v->queues[queue];
+    struct virtio_end end = {written, chain->id, (u16)(chain->places | (chain->in ? END_IN : 0))};
 
-    if (virtio_live(v))
-        ring_of(v)->push(dev, &v->queues[queue], chain, written);
+    if (!virtio_live(v))
+        return;
+    memcpy(&q->ending, &end, sizeof(end));
+    __atomic_store_n(&q->ending_for, ~q->done, __ATOMIC_RELEASE);
+    ring_of(v)->push(dev, q, end);
+    __atomic_store_n(&q->ending_for, 0, __ATOMIC_RELEASE);
+}
+
+void virtio_recover(struct mmioshim_device *dev)
+{
+    struct virtio *v = virtio_of(dev);
+
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+        struct virtio_queue *q = &v->queues[i];
+        struct virtio_end end;
+
+        if (unlikely(q->ready && q->ending_for == ~q->done)) {
+            memcpy(&end, &q->ending, sizeof(end));
+            ring_of(v)->push(dev, q, end);
+        }
+        q->ending_for = 0;
+        q->ahead = q->next;
+        q->ahead_wrap = q->next_wrap;
+    }
 }
 
 void virtio_signal(struct mmioshim_device *dev, unsigned queue)
 {
     struct virtio *v = virtio_of(dev);
+    struct virtio_queue *q = &v->queues[queue];
 
     /* The used entries must be seen before the driver's wish is looked at, 2.7.10 and 2.8.10. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (virtio_live(v) && ring_of(v)->wants(dev, &v->queues[queue]))
+    if (!virtio_live(v))
+        return;
+    if (ring_of(v)->wants(dev, q))
         v->isr |= VIRTIO_ISR_USED;
+    q->told = q->used; /* last: an interrupt may come twice, but not never */
+    q->told_wrap = q->used_wrap;
 }
 
 /* --- chains --- */

@@ -30,7 +30,8 @@ static bool split_enable(struct mmioshim_device *dev, struct virtio_queue *q)
     (void)dev;
     if (q->size & (q->size - 1) || q->desc % 16 || q->driver % 2 || q->device % 4)
         return false;
-    q->next = q->used = q->told = 0;
+    q->done = 0;
+    q->ahead = q->told = 0;
     return true;
 }
 
@@ -91,14 +92,14 @@ static bool look(struct mmioshim_device *dev, struct virtio_queue *q, u16 *count
 
     if (!fetch(dev, q->driver + RING_INDEX, &index, sizeof(index)))
         return false;
-    if (index == q->next && events) {
-        if (!store(dev, avail_event(q), &q->next, sizeof(q->next)))
+    if (index == q->ahead && events) {
+        if (!store(dev, avail_event(q), &q->ahead, sizeof(q->ahead)))
             return false;
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         if (!fetch(dev, q->driver + RING_INDEX, &index, sizeof(index)))
             return false;
     }
-    *count = (u16)(index - q->next);
+    *count = (u16)(index - q->ahead);
     return true;
 }
 
@@ -112,32 +113,31 @@ static bool split_pop(struct mmioshim_device *dev, struct virtio_queue *q, struc
         virtio_break(dev, "more is available than fits the queue");
         return false;
     }
-    if (!fetch(dev, q->driver + RING_ENTRIES + 2ull * (q->next % q->size), &head, sizeof(head)))
+    if (!fetch(dev, q->driver + RING_ENTRIES + 2ull * (q->ahead % q->size), &head, sizeof(head)))
         return false;
     chain->id = head;
-    q->next++;
+    q->ahead++;
     return walk(dev, q, q->desc, q->size, head, false, chain);
 }
 
-static void split_push(struct mmioshim_device *dev, struct virtio_queue *q, const struct virtio_chain *chain, u32 written)
+static void split_push(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_end end)
 {
     struct {
         u32 id, length;
-    } entry = {chain->id, written}; /* 2.7.8 */
+    } entry = {end.id, end.written}; /* 2.7.8 */
     u16 index = (u16)(q->used + 1);
 
     if (!store(dev, q->device + RING_ENTRIES + 8ull * (q->used % q->size), &entry, sizeof(entry)))
         return;
     __atomic_thread_fence(__ATOMIC_RELEASE);
     if (store(dev, q->device + RING_INDEX, &index, sizeof(index)))
-        q->used = index;
+        virtio_done(q, (u16)(q->next + 1), 0, index, 0);
 }
 
 static bool split_wants(struct mmioshim_device *dev, struct virtio_queue *q)
 {
     u16 before = q->told, now = q->used, word;
 
-    q->told = now;
     if (before == now)
         return false;
     if (!virtio_accepted(virtio_of(dev), VIRTIO_F_EVENT_IDX))

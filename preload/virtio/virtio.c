@@ -163,6 +163,7 @@ void virtio_serve(struct mmioshim_device *dev)
      * queue stays notified, and the next access to a register goes on.
      */
     v->left = VIRTIO_AT_ONCE;
+    virtio_recover(dev);
     for (unsigned i = 0; i < type->nqueues; i++)
         if (queues & (u64)1 << i && v->queues[i].ready)
             type->notify(dev, i);
@@ -208,13 +209,13 @@ static bool queue_valid(const struct virtio *v, const struct virtio_queue *q)
 {
     bool packed = virtio_accepted(v, VIRTIO_F_RING_PACKED);
 
-    if (q->ready > 1 || q->next_wrap > 1 || q->used_wrap > 1 || q->told_wrap > 1)
+    if (q->ready > 1 || q->next_wrap > 1 || q->used_wrap > 1 || q->told_wrap > 1 || q->ahead_wrap > 1 || q->reserved)
         return false;
     if (!q->ready)
         return true;
     if (!q->size || q->size > VIRTIO_QUEUE_MAX || !(v->status & VIRTIO_FEATURES_OK))
         return false;
-    return packed ? q->next < q->size && q->used < q->size && q->told < q->size : !(q->size & (q->size - 1));
+    return packed ? q->next < q->size && q->used < q->size && q->told < q->size && q->ahead < q->size : !(q->size & (q->size - 1));
 }
 
 /* What is plugged in is no part of a snapshot: with something else it would be that of another machine. */

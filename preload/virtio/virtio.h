@@ -49,11 +49,25 @@ struct virtio_queue {
     u64 desc, driver, device; /* bus addresses of its three areas, 2.6 */
     u16 size;                 /* as the driver wants it */
     u16 ready;
-    u16 next;      /* split: of the available ring, running; packed: place of the next descriptor */
-    u16 used;      /* split: of the used ring, running; packed: place of the next used descriptor */
-    u16 next_wrap, used_wrap; /* packed: wrap counters, 2.8.1 */
     u16 told;      /* `used` when the driver was last interrupted or could have been */
     u16 told_wrap;
+    /*
+     * How far requests are done. It changes as a whole, behind the used entry that the driver sees. So whoever takes
+     * over from a process that was killed finds requests done, or to be done again; or, while `ending_for` is the
+     * complement of `done`, only to be given back again. None is lost, none ends twice.
+     */
+    union {
+        struct {
+            u16 next; /* split: of the available ring, running; packed: place of the next descriptor */
+            u16 used; /* split: of the used ring, running; packed: place of the next used descriptor */
+            u16 next_wrap, used_wrap; /* packed: wrap counters, 2.8.1 */
+        };
+        u64 done;
+    };
+    u16 ahead, ahead_wrap; /* as next: how far requests are taken, one more than done at most */
+    u32 reserved;
+    u64 ending; /* struct virtio_end of the request that is given back */
+    u64 ending_for;
 };
 
 struct virtio {
@@ -153,6 +167,8 @@ struct virtio_chain {
     struct virtio_segment segments[VIRTIO_QUEUE_MAX];
 };
 
+/* Finishes what somebody began to give back who was killed. */
+void virtio_recover(struct mmioshim_device *dev);
 /* The next request of a queue; false: there is none, or the queue is broken. */
 bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain *chain);
 /* Gives it back, with so many bytes written from the start of the `in` segments on. */
@@ -180,16 +196,32 @@ bool virtio_put(struct mmioshim_device *dev, struct virtio_cursor *cursor, const
 
 /* --- the two kinds of ring, for queue.c --- */
 
+/* What is said of a request that is done. */
+struct virtio_end {
+    u32 written;
+    u16 id;
+    u16 places; /* bit 15: it had buffers to be written */
+};
+
 struct virtio_ring {
     bool (*enable)(struct mmioshim_device *dev, struct virtio_queue *q); /* False: what was written makes no sense. */
     bool (*pop)(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_chain *chain);
-    void (*push)(struct mmioshim_device *dev, struct virtio_queue *q, const struct virtio_chain *chain, u32 written);
+    void (*push)(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_end end);
     bool (*wants)(struct mmioshim_device *dev, struct virtio_queue *q); /* Does the driver want an interrupt now? */
 };
 
 extern const struct virtio_ring virtio_split, virtio_packed;
 
+/* A request is done, and the driver can see it. */
+static inline void virtio_done(struct virtio_queue *q, u16 next, u16 next_wrap, u16 used, u16 used_wrap)
+{
+    u64 done = (u64)used_wrap << 48 | (u64)next_wrap << 32 | (u64)used << 16 | next;
+
+    __atomic_store_n(&q->done, done, __ATOMIC_RELEASE);
+}
+
 /* Descriptors of both kinds: flags, and how a chain grows. */
+enum { END_IN = 1 << 15, END_PLACES = END_IN - 1 }; /* of virtio_end.places */
 enum { VIRTIO_DESC_NEXT = 1, VIRTIO_DESC_WRITE = 2, VIRTIO_DESC_INDIRECT = 4 };
 
 /* Adds a descriptor. False: the chain breaks a rule, and the device is broken. */

@@ -7,6 +7,8 @@
 
 #include "unit.h"
 
+#include <setjmp.h>
+
 #include "base/types.h"
 #include "devices/classes.h"
 
@@ -46,6 +48,17 @@ struct mock {
     size_t frame_length;
     unsigned nframes, arriving;
 };
+
+/* A service that is cut short: at which step (what the device asks of its host) it ends. */
+static jmp_buf mock_death;
+static unsigned mock_step, mock_last_step;
+
+/* Before and behind what the device asks for: a process can die at either. */
+static inline void mock_live(void)
+{
+    if (mock_last_step && ++mock_step == mock_last_step)
+        longjmp(mock_death, 1);
+}
 
 #define MOCK_RAM 0x80000000ull
 
@@ -91,12 +104,14 @@ static bool mock_move(struct mmioshim_device *dev, u64 addr, void *buf, size_t l
     struct mock *m = mock_of(dev);
     u64 at = addr - MOCK_RAM;
 
+    mock_live();
     if (!m->ram || (len && (at >= m->ram_size || len > m->ram_size - at))) {
         m->refused++;
         return false;
     }
     if (len)
         memcpy(write ? m->ram + at : buf, write ? buf : m->ram + at, len);
+    mock_live();
     return true;
 }
 
@@ -330,6 +345,17 @@ static inline const char *mock_plug(struct mock *m, const struct mmioshim_class 
     if (!why)
         class->reset(&m->dev, MMIOSHIM_RESET_COLD);
     return why;
+}
+
+/* Runs the service of the device, which dies at a step, counted from 0; how many steps it made. */
+static inline unsigned mock_steps(struct mock *m, unsigned last)
+{
+    mock_step = 0;
+    mock_last_step = last + 1 ? last + 1 : UINT32_MAX;
+    if (setjmp(mock_death) == 0)
+        m->dev.class->service(&m->dev);
+    mock_last_step = 0;
+    return mock_step;
 }
 
 static inline enum mmioshim_status rd_status(struct mock *m, u64 offset, unsigned width, u64 *value)

@@ -342,6 +342,62 @@ static void many_at_once(void)
     depth(ALL | VIRTIO_F_EVENT_IDX | VIRTIO_F_IN_ORDER | VIRTIO_F_INDIRECT_DESC);
 }
 
+/* A process is killed at any step that the device makes, and another one goes on. */
+static unsigned killed_at(unsigned step, u64 features)
+{
+    static const struct { u32 type; u64 sector; } wanted[] = {{IN, 3}, {OUT, 7}, {IN, 7}, {GET_ID, 0}};
+    u32 id = 0, length = 0, seen = 0;
+    unsigned steps;
+
+    start_with("blk:disk.img", features);
+    for (u32 i = 0; i < ARRAY_SIZE(wanted); i++) {
+        u64 head = 0x60000 + 64 * i, data = 0x70000 + 512 * i;
+        bool out = wanted[i].type == OUT;
+        struct buffer b[] = {{MOCK_RAM + head, 16, false}, {MOCK_RAM + data, wanted[i].type == GET_ID ? 20 : 512, !out},
+                             {MOCK_RAM + head + 16, 1, true}};
+
+        put32(head, wanted[i].type);
+        put64(head + 8, wanted[i].sector);
+        *(u8 *)at(head + 16) = 0xee;
+        if (out)
+            memset(at(data), 0x6b, 512);
+        driver_add(0, b, 3);
+    }
+    wr(&vm, VIRTIO_QUEUE_NOTIFY, 4, 0);
+    steps = mock_steps(&vm, step);
+    if (steps <= step)
+        CHECK_EQ(virtio_of(&vm.dev)->notified, 0);
+    rd(&vm, VIRTIO_STATUS, 4);
+    vm.dev.class->service(&vm.dev);
+    while (driver_take(0, &id, &length)) {
+        driver_taken(0, 3);
+        CHECK_EQ(id, 3 * seen % 16);
+        CHECK_EQ(length, seen == 1 ? 1 : seen == 3 ? 21 : 513);
+        CHECK_EQ(*(u8 *)at(0x60010 + 64 * seen), OK);
+        seen++;
+    }
+    CHECK_EQ(seen, ARRAY_SIZE(wanted));
+    CHECK(memcmp(at(0x70000), disk + 3 * 512, 512) == 0);
+    CHECK_EQ(disk[7 * 512], 0x6b);
+    CHECK_EQ(*(u8 *)at(0x70000 + 2 * 512 + 511), 0x6b);
+    CHECK_EQ(rd(&vm, VIRTIO_INTERRUPT_STATUS, 4), 1);
+    CHECK(!driver_broken());
+    return steps;
+}
+
+static void takeover(void)
+{
+    static const u64 features[] = {ALL, ALL | VIRTIO_F_RING_PACKED, ALL | VIRTIO_F_EVENT_IDX};
+
+    for (unsigned f = 0; f < ARRAY_SIZE(features); f++) {
+        unsigned steps = killed_at(UINT32_MAX, features[f]);
+
+        CHECK(steps > 20);
+        for (unsigned i = 0; i < steps; i++)
+            killed_at(i, features[f]);
+    }
+}
+
 static const struct {
     const char *number, *says;
     void (*check)(void);
@@ -360,6 +416,7 @@ static const struct {
     {"5.2.3, 5.2.6.2", "RO", readonly},
     {"5.2.4", "configuration", configuration},
     {"5.2.6", "many requests at once", many_at_once},
+    {"", "a process is killed in the middle of requests", takeover},
     {"", "options of an attachment", options},
 };
 
