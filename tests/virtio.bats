@@ -179,6 +179,17 @@ END
     assert_refused 'virtio_mmio@10001000: dma-ranges'
 }
 
+@test "a process that is killed in the middle of requests: another goes on with them" {
+    head -c 16 /dev/zero | tr '\0' z > piece
+    for _ in $(seq 14); do cat piece piece > more && mv more piece; done
+    mv piece "$DISK"
+    attach blk:disk.img
+    run --separate-stderr shim MMIOSHIM_LOG=none "$GUESTS/g_virtio_kill" 40
+    assert_equal "$stderr" ""
+    assert_success
+    assert_output "40 rounds"
+}
+
 @test "net: frames come back in a loopback" {
     attach net:loopback
     logged "$GUESTS/g_virtio_net" 3
