@@ -25,11 +25,13 @@
 #include "memory/ram.h"
 #include "patch/patch.h"
 #include "trap/backtrace.h"
+#include "trap/irq.h"
 #include "trap/log.h"
 #include "trap/signals.h"
 #include "trap/sink.h"
 #include "trap/thread.h"
 #include "trap/trap.h"
+#include "trap/worker.h"
 
 #define OWN_ERROR 125
 
@@ -106,12 +108,15 @@ static bool leave(void)
 
     if (!t || __atomic_exchange_n(&finished, true, __ATOMIC_ACQ_REL))
         return false;
+    irq_signals_leave();
     before = dirty_count(machine.arena);
     dirty_collect();
     if (dirty_count(machine.arena) != before)
         log_touch(t);
     lane_drop(&t->self);
     rest = member_leave(machine.arena, &t->self);
+    if (rest.none)
+        worker_end(&bus);
     if (rest.none)
         last_one(t, log_touched());
     else
@@ -144,6 +149,7 @@ static void finish(bool flush)
 static void before_exec(bool leaves)
 {
     dirty_collect();
+    irq_signals_leave();
     if (leaves)
         leave();
 }
@@ -159,6 +165,7 @@ static void exec_failed(bool left)
         member_join(machine.arena, &thread_self()->self, own_flags());
         finished = false;
     }
+    irq_signals_stay();
 }
 
 static void child(void)
@@ -169,6 +176,7 @@ static void child(void)
     finished = false;
     cpu_after_fork();
     patch_after_fork();
+    irq_signals_after_fork();
     alias_after_fork();
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
     member_join(machine.arena, &thread_self()->self, own_flags());
@@ -178,11 +186,16 @@ static void child(void)
 
 /* --- bring-up --- */
 
+static bool wants_virtual_time(void)
+{
+    return option_choice(&options, OPT_CLOCK) == 1;
+}
+
 static int create(void *context, struct machine *m, struct fmt *error)
 {
     struct arena_plan plan;
 
-    bus_plan(&bus, &plan, context, options.value[OPT_ATTACH]);
+    bus_plan(&bus, &plan, context, options.value[OPT_ATTACH], wants_virtual_time());
     if (plan.create(plan.context, m, error) < 0)
         return -1;
     return ram_load(m, options.value[OPT_LOAD], error);
@@ -192,7 +205,7 @@ static int attach(struct fmt *error)
 {
     struct arena_plan plan;
 
-    bus_plan(&bus, &plan, &desc, options.value[OPT_ATTACH]);
+    bus_plan(&bus, &plan, &desc, options.value[OPT_ATTACH], wants_virtual_time());
     plan.create = create;
     return machine_attach(&machine, &desc, options.value[OPT_MACHINE], options.value[OPT_MAP], options.given[OPT_MAP],
                           &plan, error);
@@ -219,6 +232,7 @@ static void forget_locks(void)
     lanes_forget(self);
     lock_forget(&machine.arena->members_lock, self);
     lock_forget(&machine.arena->log_lock, self);
+    lock_forget(&machine.arena->irqs.lock, self);
     for (u32 i = 0; i < machine.arena->ndevices; i++)
         lock_forget(&arena_devices(machine.arena)[i].lock, self);
 }
@@ -383,11 +397,13 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     if (remember_dirty_path(&error) < 0)
         refuse(&error);
     announce();
+    irq_signals_start(&bus);
     signals_start(trap_signal, dying);
     process_begin(&hooks);
     interpose_start(&machine, &view);
     if (option_choice(&options, OPT_PATCH) == 0 && bus.unassigned != UNASSIGNED_FAULT)
         patch_start();
+    worker_resume(&bus);
     debug(DIRTY, 1, "dirty pages: %s", dirty_mode_name());
     debug(MEM, 1, "%u banks, %u windows, %u of ports, %u ranges of trapped pages", desc.nbanks, desc.nwindows,
           desc.nports, view.ntrapped);

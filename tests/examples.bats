@@ -52,6 +52,16 @@ example() { # NAME STATUS OUTPUT
     assert_count 1 '^    by main\+'
 }
 
+@test "irq: the interrupt goes through the controller to a handler, and comes again for each character" {
+    example irq 0 ok
+    assert_count 3 '^\[IRQ\] uart@10000000 10 raised$'
+    assert_count 3 '^\[IRQ\] uart@10000000 10 lowered$'
+    assert_count 3 '^\[IRQ\] plic@c000000 11 raised$'
+    assert_count 3 ' CLAIM\[0\] read4 0xa #'
+    assert_count 3 ' COMPLETE\[0\] write4 0xa #'
+    assert_count 1 '^\[EXIT\] 20 accesses \(10 reads, 10 writes\), 0 lint, 0 lost$'
+}
+
 @test "wild: the diagnosis, and the death of any wild pointer" {
     example wild 139 '!'
     assert_count 1 '^\[FAULT\] read4 0x30000000 unmapped, nearest virtio_mmio@10008000 ends at 0x10008fff$'

@@ -63,6 +63,7 @@ refused() { # VARIABLE VALUE PATTERN...
     refused MMIOSHIM_MACHINE '../escape' 'allowed:'
     refused MMIOSHIM_MACHINE 'a b' 'allowed:'
     refused MMIOSHIM_LOG '/tmp/%d' '%'
+    refused MMIOSHIM_CLOCK fast 'allowed: real.virtual'
     refused MMIOSHIM_DEBUG 'nosuch:1' 'trap' 'proc'
     refused MMIOSHIM_DEBUG 'trap:99' 'allowed'
 }
@@ -71,7 +72,6 @@ refused() { # VARIABLE VALUE PATTERN...
     refused MMIOSHIM_LOG_FORMAT mmiotrace 'allowed:'
     refused MMIOSHIM_LOG_FORMAT ring 'allowed:'
     refused MMIOSHIM_LOG_FOLD on 'allowed: off'
-    refused MMIOSHIM_CLOCK virtual 'allowed: real'
     refused MMIOSHIM_PLUGIN ./x.so 'allowed: none'
     refused MMIOSHIM_OVERLAY /tmp 'allowed: none'
     run --separate-stderr shim MMIOSHIM_LOG_FOLD=off MMIOSHIM_CLOCK=real MMIOSHIM_PLUGIN=none MMIOSHIM_OVERLAY=none \

@@ -249,6 +249,21 @@ gdb_frames() {
     assert_output 'handled 2000'
 }
 
+@test "many signals that wait while an access is under way: each handler once, on its own stack, with the program's registers" {
+    same - "$GUESTS/g_arrive" arrive few
+    assert_output 'handled 480'
+    same - "$GUESTS/g_arrive" arrive many
+    assert_output 'handled 1360'
+}
+
+@test "programs that forbid themselves the system calls that no access needs" {
+    same 22 "$GUESTS/g_arrive" restricted
+    assert_line 'killed for it: 0x9'
+    assert_line 'refused: 0x9'
+    run shim MMIOSHIM_LOG=none "$GUESTS/g_arrive" strict
+    assert_output 'strict: 0x500'
+}
+
 @test "3000 own faults among accesses under a timer of 5 kHz: each is handled once" {
     same - "$S" faults
     assert_output 'faults 3000'

@@ -14,8 +14,8 @@ setup() {
 [MEM] RAM: 512MB 0x80000000-0x9fffffff memory@80000000
 [MEM] MMIO: TEST 0x100000-0x100fff test@100000 sifive,test1
 [MEM] MMIO: RTC 0x101000-0x101fff rtc@101000 google,goldfish-rtc
-[MEM] MMIO: UNIMPLEMENTED 0x2000000-0x200ffff clint@2000000 sifive,clint0
-[MEM] MMIO: UNIMPLEMENTED 0xc000000-0xc5fffff plic@c000000 sifive,plic-1.0.0
+[MEM] MMIO: CLINT 0x2000000-0x200ffff clint@2000000 sifive,clint0
+[MEM] MMIO: PLIC 0xc000000-0xc5fffff plic@c000000 sifive,plic-1.0.0
 [MEM] MMIO: UART 0x10000000-0x10000fff uart@10000000 ns16550a
 [MEM] MMIO: VIRTIO 0x10001000-0x10001fff virtio_mmio@10001000 virtio,mmio
 [MEM] MMIO: VIRTIO 0x10002000-0x10002fff virtio_mmio@10002000 virtio,mmio
@@ -118,22 +118,22 @@ END
 }
 
 @test "no register at an offset: +0xOFFSET, unassigned, read as ones, zero or a fault" {
-    logged "$POKE" r4:0x10001234 w4:0x10001234=0 r1:0x10000800 r8:0x200bff8
+    logged "$POKE" r4:0x10001234 w4:0x10001234=0 r1:0x10000800 r8:0x200bff0
     assert_success
     assert_equal "$output" "$(printf '0xffffffff\n0xff\n0xffffffffffffffff')"
     assert_events <<'END'
 [MMIO] trap at 0x10001234 -> virtio_mmio@10001000 +0x234 read4 0xffffffff unassigned #1
 [MMIO] trap at 0x10001234 -> virtio_mmio@10001000 +0x234 write4 0x0 unassigned #2
 [MMIO] trap at 0x10000800 -> uart@10000000 +0x800 read1 0xff unassigned #3
-[MMIO] trap at 0x200bff8 -> clint@2000000 +0xbff8 read8 0xffffffffffffffff unassigned #4
+[MMIO] trap at 0x200bff0 -> clint@2000000 +0xbff0 read8 0xffffffffffffffff unassigned #4
 [DIRTY] MODE: 0 of 131072 pages
 [EXIT] 4 accesses (3 reads, 1 writes), 0 lint, 0 lost
 END
-    logged MMIOSHIM_UNASSIGNED=zero "$POKE" r4:0x10001234 r8:0x200bff8
+    logged MMIOSHIM_UNASSIGNED=zero "$POKE" r4:0x10001234 r8:0x200bff0
     assert_success
     assert_equal "$output" "$(printf '0x0\n0x0')"
     assert_count 1 '\+0x234 read4 0x0 unassigned #1$'
-    assert_count 1 '\+0xbff8 read8 0x0 unassigned #2$'
+    assert_count 1 '\+0xbff0 read8 0x0 unassigned #2$'
 }
 
 @test "MMIOSHIM_UNASSIGNED=fault: SIGSEGV at the access, caught or fatal; registers still answer" {

@@ -292,6 +292,14 @@ void bus_serve(struct bus *bus, u32 device, const struct lock_self *self)
     bus_unlock(d, self);
 }
 
+void bus_serve_due(struct bus *bus, const struct lock_self *self)
+{
+    int i;
+
+    while ((i = clock_next_due(bus->machine->arena)) >= 0)
+        bus_serve(bus, (u32)i, self);
+}
+
 void bus_reset(struct bus *bus, const struct lock_self *self)
 {
     for (u32 i = 0; i < bus->ndevices; i++) {

@@ -8,18 +8,23 @@
 #include "backends/backend.h"
 #include "config/dma.h"
 #include "memory/arena.h"
+#include "memory/clock.h"
 #include "memory/view.h"
 #include "trace/print.h"
 
 enum unassigned { UNASSIGNED_ONES, UNASSIGNED_ZERO, UNASSIGNED_FAULT };
 
+struct bus;
+struct irq_route;
+
 /* One device as this process sees it. */
 struct bus_device {
     struct mmioshim_device dev;
+    struct bus *bus;
     struct arena_device *shared;
     struct backend backend; /* ops NULL: none. Reached through bus_end() */
     u16 end_use[2];         /* under which use (base/fds.h) its descriptors in and out are kept; 0: not kept */
-    u32 line[8];            /* interrupt numbers of its lines, from the device tree */
+    const struct irq_route *routes; /* where its interrupt lines go, shared->nwires of them (bus/irq.h) */
     struct machine_dma dma; /* what it reaches, from the device tree */
 };
 
@@ -42,23 +47,32 @@ struct bus_note {
 
 struct bus_irq {
     u32 device, number;
+    u16 line; /* of the device; its number is the controller's */
     bool level;
 };
 
 /* What a device asked for during an access; the caller does it after the event is logged. */
 struct bus_requests {
-    bool end;
+    union {
+        struct {
+            bool end;
+            bool reset;
+            bool due;  /* the time of a device has come: bus_serve_due() */
+            bool ring; /* a device waits for something: the worker is to see to it */
+            bool more; /* more lines changed than there is room for: irq_deliver_all() */
+            u8 nirqs;
+            u8 nsoon;
+        };
+        u64 any; /* any of them at all */
+    };
     int status;
-    bool reset;
-    u32 nirqs;
     struct bus_irq irqs[8];
-    u32 nsoon;
     u32 soon[4]; /* devices whose service() is to run */
 };
 
 /* Plan for the arena: sizes of states, creation of devices. */
-/* attach: MMIOSHIM_ATTACH, for devices that are slots. */
-void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc, const char *attach);
+/* attach: MMIOSHIM_ATTACH, for devices that are slots. clock_virtual: MMIOSHIM_CLOCK of a machine that is made now. */
+void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc, const char *attach, bool clock_virtual);
 /*
  * Binds every device to its state, and opens host ends. attach: MMIOSHIM_ATTACH.
  * 0, or -1 with one line. Ordinary context, in every process.
@@ -119,12 +133,22 @@ static inline bool bus_requested(void)
 {
     __attribute__((visibility("hidden"))) extern __thread struct bus_requests bus_requests;
 
-    return bus_requests.end || bus_requests.reset || bus_requests.nirqs || bus_requests.nsoon;
+    return bus_requests.any;
+}
+/* An access was made: time goes on. */
+static inline void bus_tick(const struct bus *bus)
+{
+    __attribute__((visibility("hidden"))) extern __thread struct bus_requests bus_requests;
+
+    if (unlikely(clock_tick(bus->machine->arena)))
+        bus_requests.due = true;
 }
 /* What devices asked for on this thread since the last call. False: nothing, *taken is unchanged. */
 bool bus_take_requests(struct bus_requests *taken);
 /* Runs the service() that a device asked for, under its lock; it may ask for more. */
 void bus_serve(struct bus *bus, u32 device, const struct lock_self *self);
+/* Runs service() of the devices whose time has come. No lock held. */
+void bus_serve_due(struct bus *bus, const struct lock_self *self);
 /* Resets all devices. */
 void bus_reset(struct bus *bus, const struct lock_self *self);
 

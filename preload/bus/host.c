@@ -1,48 +1,52 @@
 #include "bus/host.h"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
 #include "bus/dma.h"
+#include "bus/irq.h"
 #include "config/machine.h"
 #include "base/trapsafe.h"
 
 __thread struct bus_requests bus_requests;
 
-static void host_irq(struct mmioshim_device *dev, unsigned line, bool level)
+static const struct bus *bus_of(struct mmioshim_device *dev)
 {
-    struct bus_device *d = bus_device_of(dev);
-    u64 bit = (u64)1 << (line & 63);
-
-    if (line >= dev->class->lines || !!(d->shared->lines & bit) == level)
-        return;
-    d->shared->lines ^= bit;
-    if (bus_requests.nirqs < ARRAY_SIZE(bus_requests.irqs))
-        bus_requests.irqs[bus_requests.nirqs++] =
-            (struct bus_irq){dev->index, d->line[MIN(line, ARRAY_SIZE(d->line) - 1)], level};
-}
-
-static u64 read_clock(clockid_t id)
-{
-    struct timespec t = {0, 0};
-
-    clock_gettime(id, &t);
-    return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+    return bus_device_of(dev)->bus;
 }
 
 static u64 host_clock(struct mmioshim_device *dev)
 {
-    (void)dev;
-    return read_clock(CLOCK_MONOTONIC);
+    return clock_now(bus_of(dev)->machine->arena);
 }
 
 static u64 host_wall_clock(struct mmioshim_device *dev)
 {
-    (void)dev;
-    return read_clock(CLOCK_REALTIME);
+    return clock_wall(bus_of(dev)->machine->arena);
+}
+
+static void host_wake_at(struct mmioshim_device *dev, u64 ns)
+{
+    struct arena *arena = bus_of(dev)->machine->arena;
+
+    if (arena_devices(arena)[dev->index].deadline == ns)
+        return;
+    clock_ask(arena, dev->index, ns);
+    if (ns != CLOCK_NEVER && !clock_virtual(arena))
+        bus_requests.ring = true;
+}
+
+static void host_wake_on_input(struct mmioshim_device *dev)
+{
+    struct bus_device *d = bus_device_of(dev);
+
+    if (d->shared->input_wanted || !d->backend.ops || d->backend.ended)
+        return;
+    __atomic_store_n(&d->shared->input_wanted, 1, __ATOMIC_RELEASE);
+    bus_requests.ring = true;
 }
 
 /* Every back end that there is answers at once, so the service runs inline, still under the device's lock. */
@@ -112,6 +116,15 @@ static bool host_char_pending(struct mmioshim_device *dev)
     return b->ops && (b->ops->poll(b, BACKEND_IN, 0) & BACKEND_IN);
 }
 
+static unsigned host_char_waiting(struct mmioshim_device *dev)
+{
+    int bytes = 0;
+
+    if (!host_char_pending(dev))
+        return 0;
+    return sys_ioctl(bus_end(bus_device_of(dev))->in, FIONREAD, &bytes) == 0 && bytes > 1 ? (unsigned)bytes : 1;
+}
+
 static bool host_char_room(struct mmioshim_device *dev)
 {
     struct backend *b = bus_end(bus_device_of(dev));
@@ -133,10 +146,12 @@ static void host_reset_machine(struct mmioshim_device *dev)
 }
 
 const struct mmioshim_host bus_host = {
-    .irq = host_irq,
+    .irq = irq_raise,
     .clock = host_clock,
     .wall_clock = host_wall_clock,
     .wake = host_wake,
+    .wake_at = host_wake_at,
+    .wake_on_input = host_wake_on_input,
     .soon = host_soon,
     .dma_read = bus_dma_read,
     .dma_write = bus_dma_write,
@@ -152,9 +167,11 @@ const struct mmioshim_host bus_host = {
     .char_send = host_char_send,
     .char_receive = host_char_receive,
     .char_pending = host_char_pending,
+    .char_waiting = host_char_waiting,
     .char_room = host_char_room,
     .end_program = host_end_program,
     .reset_machine = host_reset_machine,
     .property_u32 = node_property_u32,
     .property = node_property,
+    .property_u32_at = node_property_u32_at,
 };

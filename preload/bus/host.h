@@ -5,11 +5,11 @@
 #include "bus/bus.h"
 
 extern const struct mmioshim_host bus_host;
+extern __thread struct bus_requests bus_requests;
+
 static inline struct bus_device *bus_device_of(struct mmioshim_device *dev)
 {
     return (struct bus_device *)((char *)dev - offsetof(struct bus_device, dev));
 }
-
-extern __thread struct bus_requests bus_requests;
 
 #endif

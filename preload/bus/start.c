@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "bus/ends.h"
 #include "bus/host.h"
+#include "bus/irq.h"
 #include "config/options.h"
 #include "devices/classes.h"
 
@@ -17,6 +18,13 @@ static u64 plan_state(void *context, u32 window, u16 *class)
 
     *class = (u16)class_number(c);
     return class_state_size(c, machine_device_size(&desc->windows[window]));
+}
+
+static u32 plan_wires(void *context, u32 window)
+{
+    const struct machine_desc *desc = context;
+
+    return irq_lines(desc, window, class_for_window(desc, &desc->windows[window]));
 }
 
 static struct mmioshim_device device_of(struct machine *machine, u32 i)
@@ -76,10 +84,11 @@ static int plug(struct mmioshim_device *dev, struct fmt *error)
     return -1;
 }
 
-static int create_one(struct machine *machine, u32 i, struct fmt *error)
+static int create_one(struct bus *made, u32 i, struct fmt *error)
 {
+    struct machine *machine = made->machine;
     /* No host ends yet: creation only sets up state. */
-    struct bus_device d = {.dev = device_of(machine, i), .shared = &arena_devices(machine->arena)[i]};
+    struct bus_device d = {.dev = device_of(machine, i), .bus = made, .shared = &arena_devices(machine->arena)[i]};
     struct mmioshim_device *dev = &d.dev;
     struct mmioshim_node node = {machine->desc, machine->desc->windows[i].node};
     const char *why = "cannot be created";
@@ -102,19 +111,24 @@ static int create_one(struct machine *machine, u32 i, struct fmt *error)
 
 static int create(void *context, struct machine *machine, struct fmt *error)
 {
+    struct bus made = {.machine = machine};
+
     (void)context;
+    if (irq_create(machine, error) < 0)
+        return -1;
     for (u32 i = 0; i < machine->arena->ndevices; i++)
-        if (create_one(machine, i, error) < 0)
+        if (create_one(&made, i, error) < 0)
             return -1;
     bus_take_requests(&(struct bus_requests){0});
     return 0;
 }
 
-void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc, const char *attach)
+void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc, const char *attach, bool clock_virtual)
 {
     (void)bus;
     plugged = attach;
-    *plan = (struct arena_plan){.context = desc, .state_size = plan_state, .create = create};
+    *plan = (struct arena_plan){.context = desc, .state_size = plan_state, .wires = plan_wires, .create = create,
+                                .clock_virtual = clock_virtual};
 }
 
 /* Length of the kind in "file:x,append". */
@@ -258,17 +272,6 @@ static int check_nodes(const struct bus *bus, const char *attach, struct fmt *er
     }
 }
 
-/* Interrupt numbers: first cell of each specifier; only one-cell controllers and the common two- and three-cell ones. */
-static void read_lines(struct bus_device *d, const struct machine_desc *desc)
-{
-    struct mmioshim_node node = {desc, desc->windows[d->dev.index].node};
-    u32 length = 0;
-    const u8 *cells = node_property(&node, "interrupts", &length);
-
-    for (u32 i = 0; i < ARRAY_SIZE(d->line) && cells && (i + 1) * 4 <= length; i++)
-        d->line[i] = (u32)cells[4 * i] << 24 | (u32)cells[4 * i + 1] << 16 | (u32)cells[4 * i + 2] << 8 | cells[4 * i + 3];
-}
-
 int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassigned, const char *attach, struct fmt *error)
 {
     u32 n = machine->arena->ndevices, used = 0;
@@ -289,7 +292,7 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
         d->dev = device_of(machine, i);
         d->shared = &arena_devices(machine->arena)[i];
         d->backend.in = d->backend.out = -1;
-        read_lines(d, machine->desc);
+        d->bus = bus;
         if (machine_dma(machine->desc, w, &d->dma, error) < 0)
             return -1;
         bus->names[i] = (struct trace_device){
@@ -301,6 +304,10 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
             .registers = d->dev.class->registers,
             .nregisters = d->dev.class->nregisters,
         };
+    }
+    if (!irq_start(bus)) {
+        fmt_str(error, "machine: no memory for its interrupts");
+        return -1;
     }
     if (check_nodes(bus, attach, error) < 0)
         return -1;

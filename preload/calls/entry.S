@@ -4,6 +4,7 @@
 # (a red zone, or hardly any room). calls_here is this thread's struct call, or
 # NULL while it is in a call or before it has one: then the kernel does it.
 
+        .include "preload/base/flags.inc"
         .set    C_NR, 0
         .set    C_A, 8
         .set    C_RSP, 56
@@ -140,8 +141,8 @@
         .cfi_escape 0x0f, 3, 0x72, C_RSP, 0x06
         .cfi_escape 0x16, 0x10, 9, 0x72, C_SITE | 0x80, 0, 0x06, 0x23, S_AT, 0x06, 0x23, 2
         addq    $16, %rsp
-        pushq   C_FLAGS(%rcx)
-        popfq
+        movq    C_FLAGS(%rcx), %rdx
+        give_flags %edx, %dl
         arguments C_A, %rcx
         movq    C_HERE(%rcx), %rax
         movq    C_RSP(%rcx), %rsp

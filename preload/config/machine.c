@@ -323,3 +323,10 @@ bool node_property_u32(const struct mmioshim_node *node, const char *name, u32 *
     *value = (u32)dt_cells(data, 1);
     return true;
 }
+
+bool node_property_u32_at(const struct mmioshim_node *node, const char *path, const char *name, u32 *value)
+{
+    struct mmioshim_node other = {node->desc, fdt_path_offset(node->desc->fdt, path)};
+
+    return other.node >= 0 && node_property_u32(&other, name, value);
+}

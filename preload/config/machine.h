@@ -90,5 +90,7 @@ struct mmioshim_node {
 const void *node_property(const struct mmioshim_node *node, const char *name, u32 *length);
 /* False, and *value unchanged, when it is absent or not 4 bytes long. */
 bool node_property_u32(const struct mmioshim_node *node, const char *name, u32 *value);
+/* The same of another node, by its path. */
+bool node_property_u32_at(const struct mmioshim_node *node, const char *path, const char *name, u32 *value);
 
 #endif

@@ -6,7 +6,8 @@
  * The time is nanoseconds since 1970. Reading TIME_LOW latches TIME_HIGH; the
  * alarm is set high half first and armed by the write of the low half.
  *
- * An alarm is noticed at the next access or in service(), whichever is first.
+ * An alarm is noticed at the next access or in service(), which the host is
+ * asked for, whichever is first.
  */
 #include "base/mem.h"
 #include "base/types.h"
@@ -62,6 +63,17 @@ static void check_alarm(struct mmioshim_device *dev)
         rtc->pending = 1;
         update_line(dev);
     }
+}
+
+/* The alarm, or the time, has changed. */
+static void await_alarm(struct mmioshim_device *dev)
+{
+    const struct rtc *rtc = dev->state;
+    u64 left = rtc->alarm - now(dev), clock = dev->host->clock(dev);
+
+    check_alarm(dev);
+    if (rtc->armed)
+        dev->host->wake_at(dev, left > UINT64_MAX - clock ? UINT64_MAX : clock + left);
 }
 
 static u64 with_low(u64 value, u32 low)
@@ -138,9 +150,7 @@ static void arm(struct mmioshim_device *dev, u32 low)
 
     rtc->alarm = with_low(rtc->alarm, low);
     rtc->armed = 1;
-    check_alarm(dev);
-    if (rtc->armed)
-        dev->host->wake(dev);
+    await_alarm(dev);
 }
 
 static enum mmioshim_status rtc_write(struct mmioshim_device *dev, u64 offset, unsigned width, u64 value)
@@ -155,7 +165,7 @@ static enum mmioshim_status rtc_write(struct mmioshim_device *dev, u64 offset, u
     case TIME_LOW:
     case TIME_HIGH:
         set_time(dev, offset, (u32)value);
-        check_alarm(dev);
+        await_alarm(dev);
         break;
     case ALARM_LOW:
         arm(dev, (u32)value);
@@ -209,8 +219,7 @@ static int rtc_load(struct mmioshim_device *dev, u32 version, const void *buf, s
         return -1;
     memcpy(dev->state, &rtc, sizeof(rtc));
     dev->host->irq(dev, 0, rtc.line);
-    if (rtc.armed)
-        dev->host->wake(dev);
+    await_alarm(dev);
     return 0;
 }
 

@@ -115,13 +115,14 @@ static unsigned trigger_level(const struct uart *uart)
 
 /* ---- interrupts ---- */
 
+/* What waits in the host end has been received as far as the FIFO has room for it. */
 static u8 received_cause(struct mmioshim_device *dev)
 {
     const struct uart *uart = dev->state;
     unsigned level = uart->now.count;
 
-    if (level == 0 && host_pending(dev))
-        level = 1;
+    if (!looped(uart))
+        level += dev->host->char_waiting(dev);
     if (level == 0)
         return IIR_NONE;
     return !fifos_on(uart) || level >= trigger_level(uart) ? IIR_RECEIVED : IIR_TIMEOUT;
@@ -151,12 +152,16 @@ static u8 pending_cause(struct mmioshim_device *dev)
 void ns16550a_update_line(struct mmioshim_device *dev)
 {
     struct contents *now = &((struct uart *)dev->state)->now;
-    u8 level = now->ier && pending_cause(dev) != IIR_NONE;
+    u8 cause = now->ier ? pending_cause(dev) : IIR_NONE;
+    u8 level = cause != IIR_NONE;
 
     if (level != now->line) {
         now->line = level;
         dev->host->irq(dev, 0, level);
     }
+    /* Nothing has been received, or that would be the cause. */
+    if ((now->ier & IER_RECEIVED) && !looped(dev->state) && cause != IIR_LINE && cause != IIR_RECEIVED && cause != IIR_TIMEOUT)
+        dev->host->wake_on_input(dev);
 }
 
 static u8 read_iir(struct mmioshim_device *dev)

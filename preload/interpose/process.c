@@ -18,6 +18,7 @@
 #include "interpose/program.h"
 #include "memory/dirty.h"
 #include "trap/backtrace.h"
+#include "trap/resume.h"
 #include "trap/signals.h"
 #include "trap/thread.h"
 #include "patch/patch.h"
@@ -270,14 +271,14 @@ enum call_answer call_clone(struct call *call)
 enum call_answer call_prctl(struct call *call)
 {
     if ((u32)call->a[0] == PR_SET_SECCOMP)
-        lanes_sandboxed();
+        lanes_sandboxed(), resume_never();
     return CALL_PASS;
 }
 
 enum call_answer call_seccomp(struct call *call)
 {
     if ((u32)call->a[0] == SECCOMP_SET_MODE_STRICT || (u32)call->a[0] == SECCOMP_SET_MODE_FILTER)
-        lanes_sandboxed();
+        lanes_sandboxed(), resume_never();
     return CALL_PASS;
 }
 

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "interpose/interpose.h"
+#include "interpose/waits.h"
 #include "trap/backtrace.h"
 #include "trap/thread.h"
 
@@ -111,8 +112,10 @@ enum call_answer call_sigtimedwait(struct call *call)
     siginfo_t info;
     u64 set;
 
-    if (call->a[3] != MASK_SIZE || !probe_read(&set, call->a[0], sizeof(set)) || !(set & signal_bit(SIGSEGV)) ||
-        !signals_take_segv(&info))
+    if (call->a[3] != MASK_SIZE || !probe_read(&set, call->a[0], sizeof(set)))
+        return CALL_PASS;
+    signals_waited_for(set);
+    if (!(set & signal_bit(SIGSEGV)) || !signals_take_segv(&info))
         return CALL_PASS;
     if (call->a[1] && !probe_write(call->a[1], &info, sizeof(info)))
         return call_done(call, -EFAULT);
@@ -144,7 +147,9 @@ static enum call_answer wait_argument(struct call *call, unsigned at)
 
 enum call_answer call_sigsuspend(struct call *call)
 {
-    return call->a[1] == MASK_SIZE ? wait_argument(call, 0) : CALL_PASS;
+    if (call->a[1] != MASK_SIZE)
+        return CALL_PASS;
+    return waits_for(call, CLOCK_NEVER) == CALL_DONE ? CALL_DONE : wait_argument(call, 0);
 }
 
 enum call_answer call_ppoll(struct call *call)

@@ -109,13 +109,15 @@ static u64 lay_out(struct arena *arena, const struct machine_desc *desc, const s
     for (u32 i = 0; i < machine_devices(desc); i++) {
         u16 class;
         u64 bytes = align64(plan->state_size(plan->context, i, &class));
+        u32 nwires = plan->wires(plan->context, i);
 
         /* Big states (plain storage) start on a page, so that they can be mapped. */
         if (bytes >= PAGE_SIZE)
             at = page_up(at);
         if (table)
-            table[i] = (struct arena_device){.class = class, .window = (u16)i, .state = at, .state_size = bytes};
-        at += bytes;
+            table[i] = (struct arena_device){.class = class, .window = (u16)i, .state = at, .state_size = bytes,
+                                             .wires = at + bytes, .nwires = nwires, .deadline = UINT64_MAX};
+        at += bytes + align64(nwires * sizeof(struct arena_wire));
     }
     return page_up(at);
 }
@@ -183,6 +185,8 @@ static int make(struct machine *m, const struct machine_desc *desc, const char *
     arena->version = ARENA_VERSION;
     arena->size = size;
     arena->map_hash = desc->hash;
+    arena->clock_virtual = plan->clock_virtual;
+    arena->next_deadline = UINT64_MAX;
     arena->uid = (u32)sys(SYS_geteuid);
     identify(m->ram_fd, &arena->ram_dev, &arena->ram_ino);
     identify(m->mem_fd, &arena->mem_dev, &arena->mem_ino);
@@ -234,14 +238,14 @@ static bool device_sound(struct arena *arena, const struct machine_desc *desc, u
 
     return d->window == i && class_number(class) == d->class &&
            d->state_size >= class_state_size(class, machine_device_size(&desc->windows[i])) &&
-           inside(arena, d->state, d->state_size);
+           inside(arena, d->state, d->state_size) && inside(arena, d->wires, d->nwires * sizeof(struct arena_wire));
 }
 
 /* Files of a named machine may be damaged: nothing in the arena is believed before this. */
 bool arena_sound(struct arena *arena, const struct machine_desc *desc)
 {
     if (arena->ndevices != machine_devices(desc) || arena->dirty_bits != machine_dirty_start(desc, desc->nbanks) ||
-        arena->pages != ram_bytes(desc) / PAGE_SIZE ||
+        arena->pages != ram_bytes(desc) / PAGE_SIZE || arena->irqs.nharts > ARENA_HARTS ||
         !inside(arena, arena->members, ARENA_MEMBERS * sizeof(struct arena_member)) ||
         !inside(arena, arena->devices, arena->ndevices * sizeof(struct arena_device)) ||
         (arena->lanes & ~PAGE_MASK) || !inside(arena, arena->lanes, lanes_bytes()) ||

@@ -16,9 +16,11 @@
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 5u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 5: refused */
+#define ARENA_VERSION 7u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
+#define ARENA_HARTS   64u
+#define ARENA_SIGNALS 65u
 
 enum {
     MEMBER_TOUCHED = 1, /* had an access or wrote RAM */
@@ -43,10 +45,46 @@ struct arena_device {
     u32 pty;     /* number + 1 of the pty that is its host end, 0: none */
     u64 state;   /* offset in the arena */
     u64 state_size;
-    u64 lines;   /* interrupt lines that are high, bit per line */
+    u64 wires;   /* offset of its interrupt lines in the arena, struct arena_wire each */
+    u32 nwires;
+    u32 input_wanted; /* it wants to be served when its host end has input */
+    u64 deadline; /* when it wants to be served (memory/clock.h), CLOCK_NEVER: not at all */
     u64 refused; /* DMA of the device. Under the lock, as are */
     u64 reads, writes; /* the other accesses, counted under the lock */
     u64 numbered;      /* how many of the quiet ones next_seq knows of. Under log_lock */
+};
+
+/* An interrupt line of a device, and what was heard of it (bus/irq.h). Changed under the device's lock. */
+struct arena_wire {
+    u32 count;   /* events; a futex */
+    u32 waiters; /* threads that sleep on it */
+    u8 level;
+    u8 masked;   /* no events */
+    u8 edge;     /* an edge that comes while it is masked is kept; else the level counts when it is unmasked */
+    u8 once;     /* an event masks it */
+    u8 kept;     /* an edge is kept */
+    u8 reserved[3];
+};
+
+/* The interrupts of a CPU. Under irqs.lock. */
+struct arena_hart {
+    int node;    /* of its interrupt controller, in the description */
+    u64 pending; /* bit per interrupt, numbered as in the register mip */
+    u8 signal[64]; /* which signal tells the program of each, 0: none */
+    u64 threaded;  /* a bit for each whose signal goes to one thread */
+};
+
+/* Who is told by a signal: the process, and the thread, that was the last to install a handler for it. pid 0: nobody. */
+struct arena_vector {
+    u32 pid, tid;
+    u64 start, namespace;
+};
+
+struct arena_irqs {
+    struct lock lock; /* never biased */
+    u32 nharts;
+    struct arena_hart hart[ARENA_HARTS];
+    struct arena_vector vector[ARENA_SIGNALS];
 };
 
 /* A log that has its [MEM] block. */
@@ -86,7 +124,12 @@ struct arena {
     u32 pending;  /* children that were made and have not joined yet */
     u64 killed;   /* members that died without reporting their pages, since the last [DIRTY] */
     u64 finished; /* accesses at the last [EXIT]: a machine nobody touched since writes none */
-    u64 wall_offset; /* reserved for virtual time */
+    u32 clock_virtual; /* time of devices is virtual_now (memory/clock.h) */
+    u64 virtual_now;   /* ns */
+    u64 next_deadline; /* no device wants to be served earlier */
+    struct arena_irqs irqs;
+    struct lock worker_lock; /* of making one. Never biased */
+    char bell[6];            /* name of the worker's bell (trap/worker.h), zeroes: there was none yet */
 
     struct arena_log logs[ARENA_LOGS];
     u32 members_used; /* entries of the table from here on never held anybody: to read all would bring 48 pages to life */
@@ -119,6 +162,11 @@ static inline struct arena_device *arena_devices(struct arena *arena)
     return arena_at(arena, arena->devices);
 }
 
+static inline struct arena_wire *arena_wires(struct arena *arena, u32 device)
+{
+    return arena_at(arena, arena_devices(arena)[device].wires);
+}
+
 static inline struct lock_lanes *arena_lanes(struct arena *arena)
 {
     return arena_at(arena, arena->lanes);
@@ -136,6 +184,9 @@ struct arena_plan {
     void *context;
     /* Bytes of state of the device of a window, and the number of its class. */
     u64 (*state_size)(void *context, u32 window, u16 *class);
+    /* How many interrupt lines it has. */
+    u32 (*wires)(void *context, u32 window);
+    bool clock_virtual;
     /* The machine was just made: creates its devices, before anybody else can join. 0, or -1 with one line. */
     int (*create)(void *context, struct machine *machine, struct fmt *error);
 };

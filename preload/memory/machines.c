@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "devices/classes.h"
 #include "memory/arena.h"
+#include "memory/clock.h"
 #include "memory/named.h"
 #include "memory/pmscan.h"
 
@@ -214,10 +215,39 @@ static void no_irq(struct mmioshim_device *dev, unsigned line, bool level)
     (void)level;
 }
 
+static struct arena *resetting;
+
+static u64 its_clock(struct mmioshim_device *dev)
+{
+    (void)dev;
+    return clock_now(resetting);
+}
+
+static u64 its_wall_clock(struct mmioshim_device *dev)
+{
+    (void)dev;
+    return clock_wall(resetting);
+}
+
+static void its_wake_at(struct mmioshim_device *dev, u64 ns)
+{
+    clock_ask(resetting, dev->index, ns);
+}
+
+static void lower_wires(struct arena *arena, u32 i)
+{
+    struct arena_wire *wires = arena_wires(arena, i);
+
+    for (u32 w = 0; w < arena_devices(arena)[i].nwires; w++)
+        wires[w].level = wires[w].kept = 0;
+}
+
 /* A device of a machine that this process does not take part in: reset reaches its state, and nothing else. */
 static void reset_device(struct arena *arena, const struct machine_desc *desc, u32 i, const struct lock_self *self)
 {
-    static const struct mmioshim_host host = {.irq = no_irq};
+    static const struct mmioshim_host host = {
+        .irq = no_irq, .clock = its_clock, .wall_clock = its_wall_clock, .wake_at = its_wake_at,
+    };
     struct arena_device *shared = &arena_devices(arena)[i];
     struct mmioshim_device dev = {
         .class = class_by_number(shared->class),
@@ -231,7 +261,7 @@ static void reset_device(struct arena *arena, const struct machine_desc *desc, u
     lock_take(&shared->lock, self);
     if (dev.class->reset)
         dev.class->reset(&dev, MMIOSHIM_RESET_COLD);
-    shared->lines = 0;
+    lower_wires(arena, i);
     lock_release(&shared->lock, self);
 }
 
@@ -246,8 +276,13 @@ int machine_dir_reset(const char *name, struct fmt *error)
         return -1;
     }
     lanes_start(arena_lanes(arena), false);
+    resetting = arena;
     for (u32 i = 0; i < arena->ndevices && i < machine_devices(desc); i++)
         reset_device(arena, desc, i, &self);
+    lock_take(&arena->irqs.lock, &self);
+    for (u32 i = 0; i < arena->irqs.nharts; i++)
+        arena->irqs.hart[i].pending = 0;
+    lock_release(&arena->irqs.lock, &self);
     scan_members(arena, desc, true);
     memset(arena_dirty(arena), 0, arena->dirty_bits / 8);
     munmap(arena, arena->size);

@@ -52,18 +52,18 @@ struct stretch {
     bool shared;
 };
 
-/* Changes when any alias does; odd while one does. Any context. */
-static inline u32 alias_epoch(void)
-{
-    __attribute__((visibility("hidden"))) extern u32 alias_sequence;
-
-    return __atomic_load_n(&alias_sequence, __ATOMIC_ACQUIRE);
-}
-
 /* The alias that holds an address; false: none. Any context, lock-free. */
 bool alias_find(u64 addr, struct alias *alias);
 /* The first alias that ends at or behind an address. Any context, lock-free. */
 bool alias_next(u64 addr, struct alias *alias);
+/* Changes whenever an alias does; 1 while one does. Any context, lock-free. */
+static inline u32 alias_version(void)
+{
+    __attribute__((visibility("hidden"))) extern u32 alias_sequence;
+    u32 now = __atomic_load_n(&alias_sequence, __ATOMIC_ACQUIRE);
+
+    return now & 1 ? 1 : now;
+}
 /* Does any alias share a byte with a range? Any context, lock-free. */
 bool alias_overlaps(struct range range);
 /* Is any alias in a range one that must never be written? Any context, lock-free. */

@@ -96,7 +96,7 @@ struct mmioshim_device {
 
 /* What the core does for a device. Context: trap or worker unless said otherwise. */
 struct mmioshim_host {
-    /* Interrupt line of the device, 0-based; level 0 or 1. Idempotent. */
+    /* Interrupt line of the device: entry of interrupts or interrupts-extended, from 0; level 0 or 1. Idempotent. */
     void (*irq)(struct mmioshim_device *dev, unsigned line, bool level);
     /* The machine's time in nanoseconds; wall clock gives nanoseconds since 1970, UTC. */
     uint64_t (*clock)(struct mmioshim_device *dev);
@@ -108,6 +108,10 @@ struct mmioshim_host {
      * ends behind it. For work that is answered at once.
      */
     void (*soon)(struct mmioshim_device *dev);
+    /* Ask for service() when clock() shows `ns` or later, and no more for any time that was asked for before. UINT64_MAX: never. */
+    void (*wake_at)(struct mmioshim_device *dev, uint64_t ns);
+    /* Ask for service() when the character host end has input, once. */
+    void (*wake_on_input)(struct mmioshim_device *dev);
     /*
      * Checked DMA on bus addresses, logged; false: refused, counted, and the device sees a bus error. All or nothing.
      * Naturally aligned 2, 4 and 8 bytes are indivisible.
@@ -137,6 +141,7 @@ struct mmioshim_host {
     bool (*char_send)(struct mmioshim_device *dev, uint8_t byte);
     int (*char_receive)(struct mmioshim_device *dev);
     bool (*char_pending)(struct mmioshim_device *dev); /* would receive() give a byte? Takes none. */
+    unsigned (*char_waiting)(struct mmioshim_device *dev); /* how many bytes at least it would give without a wait */
     bool (*char_room)(struct mmioshim_device *dev);    /* would send() take a byte? */
     /* Ends the program that made the access with this status, once the access is logged. */
     void (*end_program)(struct mmioshim_device *dev, int status);
@@ -145,6 +150,8 @@ struct mmioshim_host {
     /* Properties of the node (create() only, ordinary context). False: absent or of another length. */
     bool (*property_u32)(const struct mmioshim_node *node, const char *name, uint32_t *value);
     const void *(*property)(const struct mmioshim_node *node, const char *name, uint32_t *length);
+    /* The same of another node of the machine, by its path ("/cpus"). */
+    bool (*property_u32_at)(const struct mmioshim_node *node, const char *path, const char *name, uint32_t *value);
 };
 
 struct mmioshim_class {
@@ -189,7 +196,11 @@ struct mmioshim_class {
     /* Offset as in the register table, for devices with reg-shift. trap. May be NULL: the same. */
     uint64_t (*register_offset)(const struct mmioshim_device *dev, uint64_t offset);
 
-    void (*irq_in)(struct mmioshim_device *dev, unsigned line, bool level); /* trap or worker. May be NULL. */
+    /*
+     * For an interrupt controller: a line that ends here has this level; told again without a change, too. line: first
+     * cell of the specifier. trap or worker. May be NULL.
+     */
+    void (*irq_in)(struct mmioshim_device *dev, unsigned line, bool level);
     void (*service)(struct mmioshim_device *dev);                          /* worker. May be NULL. */
     /* Bytes written (or needed, when size is too small), or -1. ordinary, lock held. May be NULL: plain copy of state. */
     long (*save)(struct mmioshim_device *dev, void *buf, size_t size);

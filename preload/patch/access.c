@@ -22,7 +22,7 @@ __thread struct patch_block patch_block;
 /*
  * A window that this thread has used: what an access need not look up again. Good for as long as no alias changes.
  */
-struct near {
+struct known {
     u64 base, size; /* in the program */
     u64 epoch;      /* of the aliases, when it was looked up */
     u64 offset;     /* of base in the device */
@@ -34,12 +34,12 @@ struct near {
     int prot;
 };
 
-#define NEARS 16
+#define KNOWN 16
 
 /* In struct thread. */
 struct patch_thread {
-    struct near near[NEARS]; /* by page */
-    const struct near *held; /* of a read-modify-write under way; NULL: it takes the long way */
+    struct known known[KNOWN]; /* by page */
+    const struct known *held; /* of a read-modify-write under way; NULL: it takes the long way */
     bool biased;             /* its device is held so */
     struct trap trap;        /* of one that takes the long way */
 };
@@ -65,22 +65,22 @@ static struct patch_thread *own(struct call *call)
 /* So that the next access takes the short one. */
 static void remember(struct patch_thread *own, u64 addr)
 {
-    struct near *near = &own->near[(addr >> PAGE_SHIFT) % NEARS];
+    struct known *known = &own->known[(addr >> PAGE_SHIFT) % KNOWN];
     const struct mmioshim_class *class;
-    u32 epoch = trap_epoch();
+    u32 epoch = alias_version();
     struct trap_place place;
 
-    near->size = 0;
-    if ((epoch & 1) || !trap_place(addr, &place))
+    known->size = 0;
+    if (epoch == 1 || clock_virtual(trap_the_bus()->machine->arena) || !trap_place(addr, &place))
         return;
     class = place.device->dev.class;
-    *near = (struct near){.base = place.window.base, .size = place.window.size, .epoch = epoch, .offset = place.offset,
+    *known = (struct known){.base = place.window.base, .size = place.window.size, .epoch = epoch, .offset = place.offset,
                           .device = place.device, .read = class->read, .write = class->write, .prot = place.prot,
                           .widths = class->widths ? class->widths & 15u : 15};
     if (class->storage)
-        near->storage = class->storage(&place.device->dev, place.offset, place.window.size);
-    if (class->storage && !near->storage)
-        near->size = 0;
+        known->storage = class->storage(&place.device->dev, place.offset, place.window.size);
+    if (class->storage && !known->storage)
+        known->size = 0;
 }
 
 /* The program's registers: those that trampoline and entry.S have put away. */
@@ -177,25 +177,25 @@ ask_full(struct call *call, u64 (*full)(struct patch_site *, u64, struct call *,
 
 /* --- the short way --- */
 
-static inline const struct near *near_of(const struct patch_thread *own, u64 address, unsigned n)
+static inline const struct known *known_of(const struct patch_thread *own, u64 address, unsigned n)
 {
-    const struct near *near = &own->near[(address >> PAGE_SHIFT) % NEARS];
-    u64 at = address - near->base;
+    const struct known *known = &own->known[(address >> PAGE_SHIFT) % KNOWN];
+    u64 at = address - known->base;
 
-    if (unlikely(at >= near->size || near->size - at < n || near->epoch != trap_epoch() || !(near->widths & n) ||
+    if (unlikely(at >= known->size || known->size - at < n || known->epoch != alias_version() || !(known->widths & n) ||
                  log_wanted()))
         return NULL;
-    return near;
+    return known;
 }
 
 /* The device has something to say beside the value. */
-static __attribute__((noinline)) void odd_answer(struct thread *t, const struct near *near, u64 offset, unsigned n, bool write,
+static __attribute__((noinline)) void odd_answer(struct thread *t, const struct known *known, u64 offset, unsigned n, bool write,
                                                  enum mmioshim_status status)
 {
     struct bus_note note;
 
-    bus_answered(trap_the_bus(), near->device, offset, patch_block.scratch, n, write, status, &note);
-    log_count(t, (u16)near->device->dev.index, write, &note);
+    bus_answered(trap_the_bus(), known->device, offset, patch_block.scratch, n, write, status, &note);
+    log_count(t, (u16)known->device->dev.index, write, &note);
 }
 
 static __attribute__((noinline)) u64 requested(struct thread *t, struct call *call, u64 done)
@@ -220,51 +220,51 @@ static inline void copy(void *to, const void *from, unsigned n)
 }
 
 /* False: nothing happened, the device waits for something. The device is locked. */
-static inline bool quick_read(struct thread *t, const struct near *near, u64 at, unsigned n)
+static inline bool quick_read(struct thread *t, const struct known *known, u64 at, unsigned n)
 {
     enum mmioshim_status status;
     uint64_t value;
 
-    if (near->storage) {
-        copy(patch_block.scratch, near->storage + at, n);
+    if (known->storage) {
+        copy(patch_block.scratch, known->storage + at, n);
     } else {
-        status = near->read(&near->device->dev, near->offset + at, n, &value);
+        status = known->read(&known->device->dev, known->offset + at, n, &value);
         if (status == MMIOSHIM_WAIT)
             return false;
         __builtin_memcpy(patch_block.scratch, &value, 8);
         if (unlikely(status != MMIOSHIM_OK)) {
-            odd_answer(t, near, near->offset + at, n, false, status);
+            odd_answer(t, known, known->offset + at, n, false, status);
             return true;
         }
     }
-    log_quiet(t, near->device->shared, false);
+    log_quiet(t, known->device->shared, false);
     return true;
 }
 
-static inline bool quick_write(struct thread *t, const struct near *near, u64 at, unsigned n)
+static inline bool quick_write(struct thread *t, const struct known *known, u64 at, unsigned n)
 {
     enum mmioshim_status status;
     uint64_t value = 0;
 
-    if (near->storage) {
-        copy(near->storage + at, patch_block.scratch, n);
+    if (known->storage) {
+        copy(known->storage + at, patch_block.scratch, n);
     } else {
         copy(&value, patch_block.scratch, n);
-        status = near->write(&near->device->dev, near->offset + at, n, value);
+        status = known->write(&known->device->dev, known->offset + at, n, value);
         if (status == MMIOSHIM_WAIT)
             return false;
         if (unlikely(status != MMIOSHIM_OK)) {
-            odd_answer(t, near, near->offset + at, n, true, status);
+            odd_answer(t, known, known->offset + at, n, true, status);
             return true;
         }
     }
-    log_quiet(t, near->device->shared, true);
+    log_quiet(t, known->device->shared, true);
     return true;
 }
 
-static inline u64 leave(struct thread *t, struct call *call, const struct near *near, bool biased, u64 done)
+static inline u64 leave(struct thread *t, struct call *call, const struct known *known, bool biased, u64 done)
 {
-    bus_leave(near->device, &t->self, biased);
+    bus_leave(known->device, &t->self, biased);
     return unlikely(bus_requested()) ? requested(t, call, done) : done;
 }
 
@@ -272,15 +272,15 @@ u64 patch_load(struct patch_site *site, u64 address, struct call *call)
 {
     struct thread *t = thread_of(call);
     unsigned n = site->insn->size;
-    const struct near *near = near_of(own(call), address, n);
+    const struct known *known = known_of(own(call), address, n);
     bool biased;
 
-    if (unlikely(!near))
+    if (unlikely(!known))
         return ask_full(call, full_load);
-    biased = bus_enter(near->device, &t->self);
-    if (likely(quick_read(t, near, address - near->base, n)))
-        return leave(t, call, near, biased, PATCH_DONE);
-    bus_leave(near->device, &t->self, biased);
+    biased = bus_enter(known->device, &t->self);
+    if (likely(quick_read(t, known, address - known->base, n)))
+        return leave(t, call, known, biased, PATCH_DONE);
+    bus_leave(known->device, &t->self, biased);
     return ask_full(call, full_load);
 }
 
@@ -288,15 +288,15 @@ u64 patch_store(struct patch_site *site, u64 address, struct call *call)
 {
     struct thread *t = thread_of(call);
     unsigned n = site->insn->size;
-    const struct near *near = near_of(own(call), address, n);
+    const struct known *known = known_of(own(call), address, n);
     bool biased;
 
-    if (unlikely(!near))
+    if (unlikely(!known))
         return ask_full(call, full_store);
-    biased = bus_enter(near->device, &t->self);
-    if (likely(quick_write(t, near, address - near->base, n)))
-        return leave(t, call, near, biased, PATCH_DONE);
-    bus_leave(near->device, &t->self, biased);
+    biased = bus_enter(known->device, &t->self);
+    if (likely(quick_write(t, known, address - known->base, n)))
+        return leave(t, call, known, biased, PATCH_DONE);
+    bus_leave(known->device, &t->self, biased);
     return ask_full(call, full_store);
 }
 
@@ -305,15 +305,15 @@ u64 patch_modify(struct patch_site *site, u64 address, struct call *call)
     struct patch_thread *p = own(call);
     struct thread *t = thread_of(call);
     unsigned n = site->insn->size;
-    const struct near *near = near_of(p, address, n);
+    const struct known *known = known_of(p, address, n);
 
-    p->held = near;
-    if (unlikely(!near))
+    p->held = known;
+    if (unlikely(!known))
         return ask_full(call, full_modify);
-    p->biased = bus_enter(near->device, &t->self);
-    if (likely(quick_read(t, near, address - near->base, n)))
+    p->biased = bus_enter(known->device, &t->self);
+    if (likely(quick_read(t, known, address - known->base, n)))
         return PATCH_HELD;
-    bus_leave(near->device, &t->self, p->biased);
+    bus_leave(known->device, &t->self, p->biased);
     return ask_full(call, full_modify);
 }
 
@@ -321,14 +321,14 @@ u64 patch_modify_end(struct patch_site *site, u64 address, struct call *call)
 {
     struct patch_thread *p = own(call);
     struct thread *t = thread_of(call);
-    const struct near *near = p->held;
+    const struct known *known = p->held;
 
-    if (unlikely(!near))
+    if (unlikely(!known))
         return ask_full(call, full_modify_end);
     /* The instruction cannot be made again from here: a device that waits is waited for, by nobody else meanwhile. */
-    while (unlikely(!quick_write(t, near, address - near->base, site->insn->size)))
-        bus_wait(near->device, 50);
-    return leave(t, call, near, p->biased, PATCH_DONE_AGAIN);
+    while (unlikely(!quick_write(t, known, address - known->base, site->insn->size)))
+        bus_wait(known->device, 50);
+    return leave(t, call, known, p->biased, PATCH_DONE_AGAIN);
 }
 
 /* --- the ends --- */

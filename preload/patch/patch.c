@@ -258,20 +258,22 @@ static const struct cpu_insn *decode_evicted(const struct patch *p, u64 at)
     return cpu_intern(code, MIN(n, 15u));
 }
 
-/* Code that runs already gets a jump in its place. */
-static void add_jump(struct patch *p, u64 from, u64 to)
+/* Code that runs already gets a jump in its place. False: too far for one, or too many. */
+static bool add_jump(struct patch *p, u64 from, u64 to)
 {
-    i32 distance = (i32)(to - (from + 5));
+    i64 distance = (i64)(to - (from + 5));
+    i32 d = (i32)distance;
     struct pun_write *w = &p->writes[p->nwrites];
 
-    if (p->nwrites == ARRAY_SIZE(p->writes))
-        return;
+    if (d != distance || p->nwrites == ARRAY_SIZE(p->writes))
+        return false;
     *w = (struct pun_write){.at = from, .insn = to, .length = 5, .bytes = {0xe9}};
-    memcpy(w->bytes + 1, &distance, 4);
+    memcpy(w->bytes + 1, &d, 4);
     p->nwrites++;
+    return true;
 }
 
-/* Its copies in trampolines of instructions before it would run natively, and trap. */
+/* Its copies in trampolines of instructions before it would run natively, and trap: as those do that are too far away. */
 static void redirect_copies(struct patch *p, const struct patch_site *site)
 {
     for (unsigned back = 1; back < 32; back++) {
@@ -303,9 +305,7 @@ static bool make_jumps(struct patch *p)
             set_range(s, p->place.window);
             redirect_copies(p, s);
         }
-        if (p->plan.tactic == PUN_RETARGET)
-            add_jump(p, j->room, s->code);
-        else if (!put_jump(j->room, s->code))
+        if (p->plan.tactic == PUN_RETARGET ? !add_jump(p, j->room, s->code) : !put_jump(j->room, s->code))
             return false;
     }
     return true;

@@ -8,7 +8,6 @@
 
 #include "base/trapsafe.h"
 
-#define MAX_FRAMES 64u
 /* How far a walk looks past its last frame to see whether libc's frames there are those that start a thread. */
 #define LOOK_AHEAD 4u
 
@@ -18,16 +17,11 @@ int backtrace_init(struct fmt *error)
     return unwind_open(error);
 }
 
-void backtrace_set_main(u64 address)
-{
-    unwind_set_main(address);
-}
-
 /* ---- capture ---- */
 
 struct trail {
-    u64 ip[MAX_FRAMES + LOOK_AHEAD];
-    u8 flags[MAX_FRAMES + LOOK_AHEAD];
+    u64 ip[BACKTRACE_FRAMES + LOOK_AHEAD];
+    u8 flags[BACKTRACE_FRAMES + LOOK_AHEAD];
     unsigned count;
 };
 
@@ -70,13 +64,14 @@ static bool way_back(const struct layout *layout)
 
 enum walk_end { WALK_DONE, WALK_BOTTOM, WALK_COMPLEX };
 
-static enum walk_end walk(const struct cpu_state *state, struct unwind_slow *slow, struct trail *t, unsigned max)
+static enum walk_end walk(const struct cpu_state *state, struct unwind_slow *slow, struct reads *reads, struct trail *t,
+                          unsigned max)
 {
-    struct frame frame = {state->rip, state->gpr[4], state->gpr[5], true};
+    struct frame frame = {state->rip, state->gpr[4], state->gpr[5], true, BP_GIVEN};
     struct layout layout;
 
     t->count = 0;
-    for (unsigned steps = 0; steps < 2 * MAX_FRAMES; steps++) {
+    for (unsigned steps = 0; steps < 2 * BACKTRACE_FRAMES; steps++) {
         unwind_layout(frame_lookup(&frame), &layout);
         if ((layout.flags & LAYOUT_COMPLEX) && !slow)
             return WALK_COMPLEX;
@@ -92,37 +87,46 @@ static enum walk_end walk(const struct cpu_state *state, struct unwind_slow *slo
             return WALK_BOTTOM;
         if (t->count >= max && (!(layout.flags & LAYOUT_LIBC) || t->count >= max + LOOK_AHEAD))
             return WALK_DONE;
-        if (!(slow ? unwind_slow_step(slow, &frame) : unwind_step(&layout, &frame)))
+        if (!(slow ? unwind_slow_step(slow, &frame) : unwind_step(&layout, &frame, reads)))
             return WALK_DONE;
     }
     return WALK_DONE;
 }
 
-static enum walk_end __attribute__((noinline)) walk_slowly(const struct cpu_state *state, struct trail *t, unsigned max)
+/* Each register may count, and libunwind reads what it likes. */
+static enum walk_end __attribute__((noinline)) walk_slowly(const struct cpu_state *state, struct reads *reads,
+                                                           struct trail *t, unsigned max)
 {
     struct unwind_slow slow;
 
     t->count = 0;
-    return unwind_slow_begin(&slow, state) ? walk(state, &slow, t, max) : WALK_DONE;
+    reads->lost = true;
+    return unwind_slow_begin(&slow, state) ? walk(state, &slow, reads, t, max) : WALK_DONE;
 }
 
-unsigned backtrace_capture(const struct cpu_state *state, u64 *frames, unsigned max)
+static unsigned capture(const struct cpu_state *state, struct reads *reads, u64 *frames, unsigned max)
 {
     struct trail trail;
     enum walk_end end;
 
-    max = MIN(max, MAX_FRAMES);
     if (!max)
         return 0;
-    end = walk(state, NULL, &trail, max);
+    end = walk(state, NULL, reads, &trail, max);
     if (end == WALK_COMPLEX)
-        end = walk_slowly(state, &trail, max);
+        end = walk_slowly(state, reads, &trail, max);
     if (end == WALK_BOTTOM)
         drop_start(&trail);
     trail.count = MIN(trail.count, max);
     for (unsigned i = 0; i < trail.count; i++)
         frames[i] = trail.ip[i];
     return trail.count;
+}
+
+unsigned backtrace_capture(const struct cpu_state *state, u64 *frames, unsigned max)
+{
+    struct reads none = {.lost = true};
+
+    return capture(state, &none, frames, MIN(max, BACKTRACE_FRAMES));
 }
 
 /* ---- stacks ---- */
@@ -143,6 +147,12 @@ struct stack {
 
 static struct stack *by_hash[STACKS], *by_id[STACKS];
 static u32 code_epoch = 1, log_epoch = 1;
+
+void backtrace_set_main(u64 address)
+{
+    unwind_set_main(address);
+    __atomic_add_fetch(&code_epoch, 1, __ATOMIC_ACQ_REL);
+}
 
 void backtrace_forget(void)
 {
@@ -240,15 +250,12 @@ static bool announce(struct stack *s)
     return then != now && __atomic_compare_exchange_n(&s->log, &then, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-u32 backtrace_id(const u64 *frames, unsigned count, u32 *next_id, bool *fresh)
+/* The one copy of a stack, NULL when the table is full. *fresh: it is new. */
+static struct stack *intern(const u64 *frames, unsigned count, u32 *next_id, bool *fresh)
 {
-    u64 hash;
+    u64 hash = hash_of(frames, count);
     struct stack *s, *made = NULL;
 
-    *fresh = false;
-    if (!count || count > MAX_FRAMES)
-        return 0;
-    hash = hash_of(frames, count);
     for (unsigned i = 0; i < PROBES; i++) {
         struct stack **slot = &by_hash[((hash >> 40) + i) % STACKS];
 
@@ -257,18 +264,77 @@ u32 backtrace_id(const u64 *frames, unsigned count, u32 *next_id, bool *fresh)
             if (!made)
                 made = new_stack(hash, frames, count, next_id);
             if (!made)
-                return 0;
+                return NULL;
             if (__atomic_compare_exchange_n(slot, &s, made, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE)) {
                 *fresh = true;
-                return made->id;
+                return made;
             }
         }
-        if (matches(s, hash, frames, count)) {
-            *fresh = announce(s);
-            return s->id;
-        }
+        if (matches(s, hash, frames, count))
+            return s;
     }
-    return 0;
+    return NULL;
+}
+
+u32 backtrace_id(const u64 *frames, unsigned count, u32 *next_id, bool *fresh)
+{
+    struct stack *s;
+
+    *fresh = false;
+    if (!count || count > BACKTRACE_FRAMES)
+        return 0;
+    s = intern(frames, count, next_id, fresh);
+    if (!s)
+        return 0;
+    *fresh = *fresh || announce(s);
+    return s->id;
+}
+
+/* ---- stacks that were seen before ---- */
+
+static struct walk_start start_of(u64 rip, u64 rsp, u64 rbp, unsigned max)
+{
+    /* Before the walk: what is forgotten meanwhile is not kept. */
+    return (struct walk_start){rip, rsp, rbp, __atomic_load_n(&code_epoch, __ATOMIC_ACQUIRE), max};
+}
+
+void backtrace_take(struct recall *recall, const struct cpu_state *state, unsigned max, struct backtrace *out)
+{
+    struct walk_start start = start_of(state->rip, state->gpr[4], state->gpr[5], MIN(max, BACKTRACE_FRAMES));
+    struct return_place place;
+    struct reads reads;
+
+    out->walk = NULL;
+    out->stack = recall ? recall_find(recall, &start) : NULL;
+    if (out->stack)
+        return;
+    if (!unwind_return_place(start.rip, &place))
+        place.rip = 0;
+    out->walk = recall_begin(recall, &start, &place, &reads);
+    out->count = capture(state, &reads, out->frames, start.max);
+    out->walk = recall_end(out->walk, &reads);
+}
+
+u32 backtrace_number(struct backtrace *b, u32 *next_id, bool *fresh)
+{
+    *fresh = false;
+    if (!b->stack && b->count) {
+        b->stack = intern(b->frames, b->count, next_id, fresh);
+        if (b->stack && b->walk)
+            recall_keep(b->walk, b->stack);
+    }
+    if (!b->stack)
+        return 0;
+    *fresh = *fresh || announce(b->stack);
+    return b->stack->id;
+}
+
+u32 backtrace_quick(const struct recall *recall, u64 rip, u64 rsp, u64 rbp, unsigned max)
+{
+    struct walk_start start = start_of(rip, rsp, rbp, max);
+    const struct stack *s = recall_find(recall, &start);
+
+    return s && s->log == __atomic_load_n(&log_epoch, __ATOMIC_ACQUIRE) ? s->id : 0;
 }
 
 const char *backtrace_frame(u32 id, unsigned i)

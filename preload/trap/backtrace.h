@@ -11,11 +11,14 @@
 #include "base/fmt.h"
 #include "base/types.h"
 #include "cpu/cpu.h"
+#include "trap/recall.h"
 
 /* Opens libunwind (dlopen, RTLD_LOCAL) and warms it up. Ordinary context, once. 0 or -1 with the reason. */
 int backtrace_init(struct fmt *error);
 /* The program's main(), known only once libc starts it. */
 void backtrace_set_main(u64 address);
+
+#define BACKTRACE_FRAMES 64u /* the most that are looked for */
 
 /*
  * Addresses of at most `max` frames: [0] is state->rip, then return addresses;
@@ -29,6 +32,26 @@ unsigned backtrace_capture(const struct cpu_state *state, u64 *frames, unsigned 
  * 0 when the table is full.
  */
 u32 backtrace_id(const u64 *frames, unsigned count, u32 *next_id, bool *fresh);
+/*
+ * Both in two steps, with what this thread remembers: a stack that stands as it did before is not walked again, nor
+ * is its id looked for. recall: one a thread, or NULL. The addresses of a stack that was remembered are not here.
+ */
+struct backtrace {
+    struct stack *stack;   /* remembered; or once it has its id */
+    struct recalled *walk; /* where to remember it */
+    unsigned count;
+    u64 frames[BACKTRACE_FRAMES];
+};
+
+void backtrace_take(struct recall *recall, const struct cpu_state *state, unsigned max, struct backtrace *out);
+/* As backtrace_id; by the same thread. */
+u32 backtrace_number(struct backtrace *backtrace, u32 *next_id, bool *fresh);
+/*
+ * The id at once, if the stack is remembered and not fresh; else 0. max: at most BACKTRACE_FRAMES. Any context in which
+ * no other walk of this thread is under way.
+ */
+u32 backtrace_quick(const struct recall *recall, u64 rip, u64 rsp, u64 rbp, unsigned max);
+
 /* Frame i as the transcript shows it: "uart_putc+0x1c (driver)"; NULL behind the last. Stable storage. */
 const char *backtrace_frame(u32 id, unsigned i);
 /* "module+0xoffset", "?" for code that belongs to no file. */

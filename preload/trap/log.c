@@ -270,22 +270,16 @@ static void print_lint(struct fmt *f, const struct trace_record *access, const s
     print(f, &rec);
 }
 
-/* The call stack of an access, without its id yet. */
-struct stack {
-    u64 frames[TRACE_FRAMES];
-    unsigned count;
-};
-
 /* Ids are given and shown in the order of the log: under its lock. */
-static void write_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, const struct stack *stack)
+static void write_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, struct backtrace *stack)
 {
     struct fmt f = FMT_INIT(t->text);
     struct trace_names n = names();
     bool fresh = false;
 
     header();
-    if (stack->count)
-        rec->stack = backtrace_id(stack->frames, stack->count, &bus->machine->arena->next_stack, &fresh);
+    if (stack)
+        rec->stack = backtrace_number(stack, &bus->machine->arena->next_stack, &fresh);
     if (fresh && json)
         trace_print_json_stack(&f, rec->stack, &n);
     print(&f, rec);
@@ -333,7 +327,7 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
 {
     struct arena *arena = bus->machine->arena;
     struct trace_names n;
-    struct stack stack;
+    struct backtrace stack;
     bool wanted;
 
     log_touch(t);
@@ -341,19 +335,21 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
         count_lint(t);
     count(t, rec->device, rec->op == TRACE_WRITE);
     n = names();
-    stack.count = 0;
     fill_who(t, rec);
     rec->pc = state->rip;
     rec->insn_len = insn->length;
     memcpy(rec->insn, insn->bytes, insn->length);
     wanted = trace_filter_match(&filter, rec, &n);
-    if (wanted && max_frames)
-        stack.count = backtrace_capture(state, stack.frames, max_frames);
+    if (wanted && max_frames) {
+        if (unlikely(!t->recall))
+            t->recall = recall_make();
+        backtrace_take(t->recall, state, max_frames, &stack);
+    }
     take_log(t);
     arena->log_writing = wanted;
     rec->seq = log_number(t, true);
     if (wanted)
-        write_access(t, rec, note, &stack);
+        write_access(t, rec, note, max_frames ? &stack : NULL);
     arena->log_writing = 0;
     release_log(t);
 }

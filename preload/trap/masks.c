@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "trap/irq.h"
 #include "trap/sigstate.h"
 #include "base/trapsafe.h"
 
@@ -77,6 +78,7 @@ long signals_procmask(int how, const u64 *set, u64 *old)
         ret = masks_set_kernel(next & ~SEGV);
         if (!t->segv_blocked && pending_any(t))
             masks_send_kept(t);
+        irq_tell_again(irq_unblocked(view & ~next));
     }
     if (old)
         *old = view;
@@ -92,6 +94,23 @@ void masks_send_kept(struct thread *t)
     }
     sys(SYS_rt_sigprocmask, SIG_BLOCK, &(u64){SEGV}, NULL, 8);
     pending_send();
+}
+
+void masks_wait(struct thread *t, int sig)
+{
+    u64 all = ~SIGNALS_SYNCHRONOUS, was;
+
+    if (!calls_inside())
+        return;
+    sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, &was, 8);
+    if (t->call.deferred || (was & all) == all) /* somebody has blocked them, and will unblock them */
+        return;
+    if (was & signal_bit(sig)) {
+        sys(SYS_rt_sigprocmask, SIG_SETMASK, &was, NULL, 8);
+        return;
+    }
+    t->call.mask = was;
+    t->call.deferred = 1;
 }
 
 static bool wait_ends(struct thread *t)
@@ -119,8 +138,15 @@ u64 signals_wait_mask(u64 mask, bool *ends)
 {
     struct thread *t = thread_self();
 
+    /* What stays pending is sent again when it is unblocked, and here it is, for the length of the wait. */
+    irq_tell_again(irq_unblocked(masks_kernel() & ~mask));
     t->wait_mask = mask & ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP));
     t->call.waiting = 1;
     *ends = wait_ends(t);
     return signals_safe_mask(mask);
+}
+
+void signals_waited_for(u64 set)
+{
+    irq_tell_again(irq_unblocked(set & masks_kernel()));
 }

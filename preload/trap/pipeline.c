@@ -310,7 +310,9 @@ enum trap_answer trap_run(struct trap *t)
         answer = stage_complete(t);
         if (t->outcome == CPU_DONE && unlikely(t->stepped || trace))
             show_step(t, at, trace);
-        else if (t->outcome == CPU_DONE && !t->port)
+        else
+            t->over = t->outcome == CPU_DONE;
+        if (t->over && !t->port)
             patch_trapped(t->insn, at, t->fault_addr);
     }
     return answer;
@@ -365,42 +367,42 @@ static void note_missed(int sig, int code, u64 error)
         thread->missed = (struct missed){sig, code, error};
 }
 
-bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc)
+enum fault_answer trap_signal(int sig, siginfo_t *info, ucontext_t *uc)
 {
     greg_t *regs = uc->uc_mcontext.gregs;
     struct trap t;
     u64 go_on;
 
     if (info->si_code <= 0)
-        return false;
+        return FAULT_DECLINED;
     go_on = sig == SIGSEGV || sig == SIGBUS ? probe_fixup((u64)regs[REG_RIP]) : 0;
     if (go_on)
         note_missed(sig, info->si_code, (u64)regs[REG_ERR]);
     if (sig == SIGSEGV && mend_dirty(info, uc))
-        return true;
+        return FAULT_HANDLED;
     if (!go_on)
         go_on = cpu_stub_fault((u64)regs[REG_RIP], sig, info->si_code, (u64)info->si_addr);
     if (go_on) {
         regs[REG_RIP] = (greg_t)go_on;
-        return true;
+        return FAULT_HANDLED;
     }
     if (sig != SIGSEGV)
-        return false;
+        return FAULT_DECLINED;
     memset(&t, 0, offsetof(struct trap, state));
     t.nlocked = t.accesses = 0;
-    t.kept = t.bracketed = t.refused = t.port = false;
+    t.kept = t.bracketed = t.refused = t.port = t.over = false;
     t.near.size = 0;
     t.wait = NULL;
     t.info = info;
     t.uc = uc;
     t.thread = thread_self();
     if (!t.thread)
-        return false;
+        return FAULT_DECLINED;
     memcpy(&t.thread->blocked, &uc->uc_sigmask, sizeof(t.thread->blocked));
     debug(TRAP, 2, "fault at %lx, rip %lx, error %lx", (u64)info->si_addr, (u64)regs[REG_RIP], (u64)regs[REG_ERR]);
     if (trap_run(&t) == TRAP_HANDLED)
-        return true;
+        return t.over ? FAULT_OVER : FAULT_HANDLED;
     debug(TRAP, 1, "not ours: address %lx, rip %lx", (u64)info->si_addr, (u64)regs[REG_RIP]);
     report_fault(&t);
-    return false;
+    return FAULT_DECLINED;
 }

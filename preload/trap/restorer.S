@@ -3,6 +3,7 @@
 # tables recognise it by these very bytes (mov $15,%rax; syscall), and look
 # the address up less one: hence the nop.
 
+        .include "preload/base/flags.inc"
         .set    UC, 40                  # of the registers in struct ucontext
         .set    UC_RSP, UC + 8 * 15
         .set    UC_RIP, UC + 8 * 16
@@ -145,5 +146,94 @@ signals_wrap:
         .globl  signals_enter_end
         .hidden signals_enter_end
 signals_enter_end:
+
+# Goes on behind an access without rt_sigreturn: resume_leave(context,
+# components, slot, way), see resume.h. Asynchronous signals are blocked until
+# the system call is over. From there on whoever is interrupted is taken for
+# where it goes (resume_interrupted): nothing here runs twice.
+        .set    UC_LINK, 8
+        .set    UC_FLAGS, UC + 8 * 17
+        .set    UC_FPU, UC + 8 * 23
+        .set    UC_MASK, UC + 8 * 32
+        .p2align 4
+        .globl  resume_leave, resume_unmasked, resume_context, resume_end
+        .hidden resume_leave, resume_unmasked, resume_context, resume_end
+        .type   resume_leave, @function
+resume_leave:
+        .cfi_startproc
+        .cfi_undefined %rip
+        movq    %rdx, %rbx
+        movq    %rcx, UC_LINK(%rdi)
+        movq    %rsi, %rax
+        movq    %rsi, %rdx
+        shrq    $32, %rdx
+        movq    UC_FPU(%rdi), %rcx
+        xrstor64 (%rcx)
+        movq    %rdi, %r12
+        leaq    -8(%rdi), %rsp
+        interrupted 8
+        leaq    UC_MASK(%rdi), %rsi
+        movl    $2, %edi                # SIG_SETMASK
+        xorl    %edx, %edx
+        movl    $8, %r10d
+        movl    $14, %eax               # rt_sigprocmask
+        syscall
+resume_unmasked:
+        testq   %rax, %rax
+        jnz     1f
+        movq    UC_RIP(%r12), %rax
+        movq    %rax, (%rbx)
+        movq    UC_FLAGS(%r12), %rcx
+        give_flags %ecx, %cl
+        leaq    8(%rsp), %rsp
+        interrupted 0
+resume_context:
+        movq    UC+8*0(%rsp), %r8
+        movq    UC+8*1(%rsp), %r9
+        movq    UC+8*2(%rsp), %r10
+        movq    UC+8*3(%rsp), %r11
+        movq    UC+8*4(%rsp), %r12
+        movq    UC+8*5(%rsp), %r13
+        movq    UC+8*6(%rsp), %r14
+        movq    UC+8*7(%rsp), %r15
+        movq    UC+8*8(%rsp), %rdi
+        movq    UC+8*9(%rsp), %rsi
+        movq    UC+8*10(%rsp), %rbp
+        movq    UC+8*11(%rsp), %rbx
+        movq    UC+8*12(%rsp), %rdx
+        movq    UC+8*13(%rsp), %rax
+        movq    UC+8*14(%rsp), %rcx
+        jmp     *UC_LINK(%rsp)
+resume_end:
+1:      movq    %r12, %rsp              # a seccomp filter refused it
+        movl    $15, %eax               # rt_sigreturn
+        syscall
+        ud2
+        .cfi_endproc
+        .size   resume_leave, . - resume_leave
+
+# The last two steps, of each thread that has a way: no register is left to
+# find the thread's slot by.
+        .macro  WAY
+        .balign 16, 0xcc
+        movq    UC_RSP(%rsp), %rsp      # 8 bytes
+        jmp     *resume_slots + 64 * way(%rip)
+        .set    way, way + 1
+        .endm
+
+        .balign 16, 0xcc
+        .globl  resume_ways
+        .hidden resume_ways
+        .type   resume_ways, @function
+resume_ways:
+        .cfi_startproc
+        .cfi_undefined %rip
+        .set    way, 0
+        .rept   128
+        WAY
+        .endr
+        .balign 16, 0xcc
+        .cfi_endproc
+        .size   resume_ways, . - resume_ways
 
         .section .note.GNU-stack, "", @progbits

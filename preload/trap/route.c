@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "bus/irq.h"
 #include "bus/ports.h"
 #include "memory/dirty.h"
 #include "memory/ram.h"
@@ -15,6 +16,7 @@
 #include "trap/probe.h"
 #include "trap/serve.h"
 #include "trap/trap.h"
+#include "trap/worker.h"
 #include "base/trapsafe.h"
 
 static struct bus *bus;
@@ -33,68 +35,6 @@ struct segment {
     int prot; /* what the program may do there */
     struct view_span span; /* owner, if trapped */
 };
-
-static bool machine_traps(u64 machine)
-{
-    return view_trapped(view, machine) || view_find(view, machine).kind != VIEW_RAM;
-}
-
-bool trap_concerns(u64 addr, u64 *machine)
-{
-    struct alias a;
-
-    *machine = addr;
-    if (!alias_find(addr, &a))
-        return false;
-    *machine = a.machine + (addr - a.range.base);
-    /* RAM of an alias that is mapped read-only is the program's own affair. */
-    return machine_traps(*machine);
-}
-
-/* May the program do this through the alias that it mapped? On x86 a page that can be written can be read. */
-static bool allows(int prot, bool write)
-{
-    return prot & (write ? PROT_WRITE : PROT_READ | PROT_WRITE);
-}
-
-bool trap_allows(u64 addr, bool write)
-{
-    struct alias a;
-
-    return !alias_find(addr, &a) || allows(a.prot, write);
-}
-
-/* The part of the page around addr that has the same owner. */
-static void keep_near(struct trap_near *near, u64 addr, u64 machine)
-{
-    struct alias a;
-    bool aliased = alias_find(addr, &a);
-    u64 before = addr & ~PAGE_MASK, after = PAGE_SIZE - 1 - before;
-
-    near->span = view_find(view, machine);
-    before = MIN(before, machine - near->span.range.base);
-    after = MIN(after, range_last(near->span.range) - machine);
-    if (aliased) {
-        before = MIN(before, addr - a.range.base);
-        after = MIN(after, range_last(a.range) - addr);
-    }
-    near->prot = aliased ? (int)a.prot : PROT_READ | PROT_WRITE;
-    near->base = addr - before;
-    near->machine = machine - before;
-    near->size = before + after + 1;
-}
-
-bool trap_finds(struct trap *t, u64 addr)
-{
-    u64 machine;
-
-    if (likely(addr - t->near.base < t->near.size))
-        return true;
-    if (!trap_concerns(addr, &machine))
-        return false;
-    keep_near(&t->near, addr, machine);
-    return true;
-}
 
 bool trap_has_ports(void)
 {
@@ -120,7 +60,7 @@ static void machine_segment(struct segment *s, u64 addr, unsigned n)
 {
     s->addr = s->machine = addr;
     s->length = (unsigned)MIN(n, PAGE_SIZE - (addr & ~PAGE_MASK));
-    s->trapped = machine_traps(addr);
+    s->trapped = near_traps(addr);
     if (!s->trapped)
         return;
     s->span = view_find(view, addr);
@@ -133,7 +73,7 @@ static void machine_segment(struct segment *s, u64 addr, unsigned n)
  */
 static void next_segment(struct trap *t, struct segment *s, enum space space, u64 addr, unsigned n)
 {
-    const struct trap_near *near = &t->near;
+    const struct near *near = &t->near;
 
     s->space = space;
     if (unlikely(space != SPACE_PROGRAM)) {
@@ -276,7 +216,7 @@ static bool segment_access(struct access *a, const struct segment *s, void *data
 
     if (!s->trapped)
         return write ? probe_write(s->addr, data, s->length) : probe_read(data, s->addr, s->length);
-    if (!allows(s->prot, write))
+    if (!near_allows(s->prot, write))
         return false;
     if (s->span.kind == VIEW_RAM)
         return carved_access(s, data, write);
@@ -298,6 +238,7 @@ static bool segment_access(struct access *a, const struct segment *s, void *data
 static void log_it(struct access *a, const u8 *data, unsigned n, bool write)
 {
     a->trap->accesses++;
+    bus_tick(bus);
     if (a->quiet) {
         log_count(a->trap->thread, a->rec.device, write, &a->note);
         return;
@@ -363,14 +304,49 @@ static bool route(struct trap *t, enum space space, u64 addr, u8 *data, unsigned
     return reached && !t->refused;
 }
 
+/* Most accesses: one window has all the bytes, and nobody wants a record. Declined: any other, and nothing has happened. */
+static enum trap_answer route_window(struct trap *t, u64 addr, void *data, unsigned n, bool write)
+{
+    const struct near *near = &t->near;
+    u64 at = addr - near->base, offset;
+    struct bus_device *d;
+    struct bus_note note;
+    bool waits;
+
+    if (at >= near->size || n > near->size - at || near->span.kind != VIEW_WINDOW || !near_allows(near->prot, write) ||
+        log_wanted())
+        return TRAP_DECLINED;
+    d = &bus->devices[near->span.index];
+    offset = at + near->machine - near->span.range.base + bus->machine->desc->windows[near->span.index].offset;
+    if (!t->kept)
+        lock_device(t, d);
+    waits = bus_access(bus, d, offset, data, n, write, &note) == MMIOSHIM_WAIT;
+    if (!waits) {
+        t->refused = t->refused || note.fault;
+        t->accesses++;
+        bus_tick(bus);
+        log_count(t->thread, (u16)near->span.index, write, &note);
+    }
+    if (!t->kept)
+        unlock_devices(t);
+    return waits ? TRAP_DECLINED : t->refused ? TRAP_FAILED : TRAP_HANDLED;
+}
+
+static bool route_program(struct trap *t, u64 addr, void *data, unsigned n, bool write)
+{
+    enum trap_answer answer = route_window(t, addr, data, n, write);
+
+    return answer == TRAP_DECLINED ? route(t, SPACE_PROGRAM, addr, data, n, write) : answer == TRAP_HANDLED;
+}
+
 static bool route_read(void *context, u64 addr, void *buf, unsigned n)
 {
-    return route(context, SPACE_PROGRAM, addr, buf, n, false);
+    return route_program(context, addr, buf, n, false);
 }
 
 static bool route_write(void *context, u64 addr, const void *buf, unsigned n)
 {
-    return route(context, SPACE_PROGRAM, addr, (u8 *)(uintptr_t)buf, n, true);
+    return route_program(context, addr, (void *)(uintptr_t)buf, n, true);
 }
 
 static bool route_port_read(void *context, u16 port, void *buf, unsigned n)
@@ -389,7 +365,7 @@ static bool segment_reach(const struct segment *s, bool write)
 
     if (!s->trapped) /* it lies in one page */
         return write ? probe_writable(s->addr) : probe_read(&byte, s->addr, 1);
-    return allows(s->prot, write) && (s->span.kind != VIEW_RAM || ram_carved(s->machine));
+    return near_allows(s->prot, write) && (s->span.kind != VIEW_RAM || ram_carved(s->machine));
 }
 
 static bool route_reach(void *context, u64 addr, unsigned n, bool write)
@@ -445,22 +421,31 @@ static void log_irq(struct thread *thread, const struct bus_irq *irq)
     log_event(thread, &rec, NULL);
 }
 
+/* Each round may ask for more: a controller whose line changes, a device that was served. */
 bool trap_site_requests(struct trap *t, int *status)
 {
+    const struct lock_self *self = &t->thread->self;
     struct bus_requests r;
     bool end = false;
 
     while (unlikely(bus_take_requests(&r))) {
-        for (u32 i = 0; i < r.nirqs; i++)
+        for (u32 i = 0; i < r.nirqs; i++) {
             log_irq(t->thread, &r.irqs[i]);
+            irq_deliver(bus, &r.irqs[i], self);
+        }
+        if (r.more)
+            irq_deliver_all(bus, self);
         if (r.nsoon)
             trap_serve(t, bus, &r);
+        if (r.due)
+            bus_serve_due(bus, self);
+        if (r.ring)
+            worker_ring(bus, t->thread);
         if (r.reset)
-            bus_reset(bus, &t->thread->self);
-        if (r.end) {
-            end = true;
+            bus_reset(bus, self);
+        if (r.end)
             *status = r.status;
-        }
+        end = end || r.end;
     }
     return end;
 }
@@ -513,7 +498,7 @@ void trap_site_begin(struct trap *t, struct thread *thread, const struct cpu_ins
 static bool site_takes(struct trap *t, u64 addr, unsigned n, bool write)
 {
     return trap_finds(t, addr) && n <= t->near.size - (addr - t->near.base) && t->near.span.kind == VIEW_WINDOW &&
-           allows(t->near.prot, write) && (n <= 8 || addr % n == 0);
+           near_allows(t->near.prot, write) && (n <= 8 || addr % n == 0);
 }
 
 bool trap_site_hold(struct trap *t, u64 addr, unsigned n)
@@ -664,4 +649,5 @@ void trap_start(struct bus *b, const struct view *v, const struct view *p)
     view = v;
     ports = p;
     trap_serve_start();
+    near_start(v);
 }

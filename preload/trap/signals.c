@@ -7,6 +7,8 @@
 #include "base/sys.h"
 #include "patch/patch.h"
 #include "trap/backtrace.h"
+#include "trap/irq.h"
+#include "trap/resume.h"
 #include "trap/sigframe.h"
 #include "trap/sigstate.h"
 #include "trap/thread.h"
@@ -24,6 +26,7 @@ static signals_dying dying_handler;
 static u32 owner; /* process that may settle the machine's affairs: not a vfork child */
 static u32 *home;  /* process whose memory this is; wiped in a copy that was made behind our back (clone) */
 static u32 writer; /* lock of the table and what the kernel has */
+static u32 piling; /* how many frames the kernel may put on one stack before any handler runs; SIGNALS: any number */
 static u64 kept_flags = ~(u64)0; /* bits of sa_flags that this kernel keeps */
 
 static bool synchronous(int sig)
@@ -78,8 +81,21 @@ static struct kernel_action get_action(int sig)
     return a;
 }
 
+static struct kernel_action kernel_form(int sig, const struct kernel_action *a);
+
+/* Entries of ours block all that could pile up. */
+static void count_piles(int sig, const struct kernel_action *a)
+{
+    static u8 counted[SIGNALS];
+    u8 now = kernel_form(sig, a).handler != (u64)signals_wrap ? 0 : a->flags & SA_NODEFER ? SIGNALS : 1;
+
+    piling += (u32)now - counted[sig];
+    counted[sig] = now;
+}
+
 static void put_action(int sig, const struct kernel_action *act)
 {
+    count_piles(sig, act);
     __atomic_store_n(&versions[sig], versions[sig] + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     actions[sig] = *act;
@@ -276,10 +292,12 @@ static bool entered(ucontext_t *uc, ucontext_t *older, bool fault)
 void fault_entry(int sig, siginfo_t *info, void *context, ucontext_t *older);
 void fault_entry(int sig, siginfo_t *info, void *context, ucontext_t *older)
 {
+    enum fault_answer answer = FAULT_HANDLED;
     struct thread *t;
     bool outer, between;
 
     no_alignment_checks(context);
+    resume_interrupted(context);
     if (unlikely(own_step(sig, info, context)) || (sig == SIGSEGV && info->si_code == SI_KERNEL && patch_stopped(context))) {
         signals_entering = older;
         return;
@@ -291,12 +309,33 @@ void fault_entry(int sig, siginfo_t *info, void *context, ucontext_t *older)
         t->waited = t->call.waited;
     if (!between && info->si_code <= 0)
         sent_in_call(t, sig, info, context);
-    else if (!fault_handler(sig, info, context))
+    else if ((answer = fault_handler(sig, info, context)) == FAULT_DECLINED)
         signals_deliver(sig, info, context);
-    if (t) {
-        t->waited = outer;
-        t->segv_once &= info->si_code > 0;
-    }
+    if (!t)
+        return;
+    t->waited = outer;
+    t->segv_once &= info->si_code > 0;
+    if (answer == FAULT_OVER)
+        resume(t, context, piling);
+}
+
+/*
+ * On the way on behind an access (resume.h) signals are unblocked while the thread is still on our stack, and the
+ * kernel's frame is there, too. The first one that comes is for where that way leads. Another one on top of it finds
+ * our entry for the first, and waits until that is through: it ends by rt_sigreturn, which brings the mask again.
+ */
+static bool waits_for_other(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *older)
+{
+    const struct thread *t = thread_current;
+    u64 all = ~SYNCHRONOUS;
+
+    if (resume_interrupted(uc) || likely(!t || !resume_on_stack(t, (u64)uc->uc_mcontext.gregs[REG_RSP])))
+        return false;
+    set_mask(uc, all);
+    sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, 8); /* now, too: SA_NODEFER */
+    signals_send(sig, info);
+    signals_entering = older;
+    return true;
 }
 
 /*
@@ -310,10 +349,14 @@ void action_entry(int sig, siginfo_t *info, void *context, ucontext_t *older)
     struct kernel_action a;
 
     no_alignment_checks(context);
+    if (waits_for_other(sig, info, context, older))
+        return;
     if (!entered(context, older, false)) {
         calls_defer(sig, info, context, 0);
         return;
     }
+    if (!irq_arrives(sig, info))
+        return;
     a = get_action(sig);
     if (t)
         t->waited = t->call.waited;
@@ -346,20 +389,29 @@ static void show_frame(int sig, const struct kernel_action *a, ucontext_t *uc)
  * Every other handler of the program: the kernel's frame is the one that it would have got, on the same stack.
  * Called by signals_wrap, which goes on at what this returns; 0: not now.
  */
-u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *older);
-u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *older)
+u64 signals_enter(int sig, siginfo_t *info, ucontext_t *uc, ucontext_t *older);
+u64 signals_enter(int sig, siginfo_t *info, ucontext_t *uc, ucontext_t *older)
 {
     struct kernel_action a;
 
+    if (waits_for_other(sig, info, uc, older))
+        return 0;
     if (!entered(uc, older, false)) {
         calls_defer(sig, info, uc, 0);
         return 0;
     }
+    if (!irq_arrives(sig, info))
+        return 0;
     a = get_action(sig);
     if (a.handler == (u64)SIG_DFL && default_ends(sig))
         die(sig, info, true); /* it was changed a moment ago */
     if (a.handler <= (u64)SIG_IGN)
         return 0;
+    if (unlikely(thread_current && resume_on_stack(thread_current, (u64)uc))) {
+        if (!run_handler(sig, &a, info, uc))
+            die(SIGSEGV, info, true);
+        return 0;
+    }
     show_frame(sig, &a, uc);
     return a.handler;
 }
@@ -368,7 +420,8 @@ u64 signals_enter(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *ol
 void signals_leave(ucontext_t *uc, u64 sp)
 {
     struct thread *t = thread_self();
-    u64 mask = mask_of(uc), all = ~(u64)0;
+    u64 mask = mask_of(uc), all = ~(u64)0, again;
+    bool kept;
 
     if (!t || !signals_own_memory()) /* a vfork child has masks just as it wants them */
         return;
@@ -376,10 +429,14 @@ void signals_leave(ucontext_t *uc, u64 sp)
     uc->uc_stack = (stack_t){.ss_sp = t->stack, .ss_size = THREAD_STACK};
     t->segv_blocked = mask & SEGV;
     set_mask(uc, kernel_mask(mask));
-    if (t->segv_blocked || likely(!pending_any(t)))
+    kept = !t->segv_blocked && unlikely(pending_any(t));
+    again = irq_unblocked(~mask);
+    if (likely(!kept && !again))
         return;
     sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8); /* until rt_sigreturn */
-    pending_send();
+    irq_tell_again(again);
+    if (kept)
+        pending_send();
 }
 
 static struct kernel_action ours(void (*entry)(int, siginfo_t *, void *), u64 flags, u64 mask)
@@ -404,6 +461,7 @@ static struct kernel_action kernel_form(int sig, const struct kernel_action *a)
         return ours(signals_action_enter, a->flags & (SA_RESTART | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT), ~SYNCHRONOUS);
     k.mask = kernel_mask(k.mask);
     k.handler = (u64)signals_wrap;
+    k.flags |= SA_SIGINFO; /* what is sent again, or moved, is whole */
     if (a->flags & SA_RESTORER_) /* without it the kernel delivers nothing */
         k.restorer = (u64)signals_return;
     return k;
@@ -460,6 +518,8 @@ long signals_action(int sig, const struct kernel_action *act, struct kernel_acti
     was = get_action(sig);
     if (act && signals_own_memory()) {
         ret = set_both(sig, &given);
+        if (ret == 0)
+            irq_handler_set(sig, given.handler > (u64)SIG_IGN);
         if (sig == SIGSEGV && given.handler == (u64)SIG_IGN && thread_self())
             pending_discard(thread_self());
     } else if (act) {
@@ -564,6 +624,7 @@ void signals_start(signals_fault fault, signals_dying dying)
 
         if (sig == SIGKILL || sig == SIGSTOP || set_kernel(sig, NULL, &actions[sig]) < 0)
             continue;
+        count_piles(sig, &actions[sig]);
         k = kernel_form(sig, &actions[sig]);
         if (k.handler != actions[sig].handler)
             set_kernel(sig, &k, NULL);

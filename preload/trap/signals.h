@@ -33,8 +33,14 @@ static inline u64 signal_bit(int sig)
     return (u64)1 << (sig - 1);
 }
 
-/* A fault handler: true = handled, go on; false = the program's own. */
-typedef bool (*signals_fault)(int sig, siginfo_t *info, ucontext_t *uc);
+/* What a fault handler answers. */
+enum fault_answer {
+    FAULT_DECLINED, /* it is the program's own */
+    FAULT_HANDLED,
+    FAULT_OVER, /* handled, and the program goes on by its context, and nothing else: resume.h */
+};
+
+typedef enum fault_answer (*signals_fault)(int sig, siginfo_t *info, ucontext_t *uc);
 /* The process is about to die of a signal. */
 typedef void (*signals_dying)(void);
 
@@ -66,6 +72,8 @@ bool signals_take_segv(siginfo_t *info);
 u64 signals_wait_mask(u64 mask, bool *ends);
 /* A call ends during which SIGSEGV was sent. True: it was about to wait, and is over instead (-EINTR). */
 bool signals_late(void);
+/* The program is about to take these signals by sigwait: those of interrupts that are still pending are sent again. */
+void signals_waited_for(u64 set);
 /* The mask as a system call may take it for a while: without SIGSEGV. */
 static inline u64 signals_safe_mask(u64 mask)
 {

@@ -35,6 +35,11 @@ long masks_set_kernel(u64 mask);
 u64 masks_program(const struct thread *t, u64 kernel);
 /* Sends what is kept, to be delivered when the program goes on. */
 void masks_send_kept(struct thread *t);
+/*
+ * In a call: this signal is about to be sent, and waits with all others in the kernel until the program goes on, instead
+ * of being deferred when it is here. Nothing where it is blocked anyway.
+ */
+void masks_wait(struct thread *t, int sig);
 /* The program's mask, as it is in effect where a signal arrived. uc_sigmask is another one during a wait. */
 u64 masks_interrupted(const struct thread *t, const ucontext_t *uc);
 

@@ -35,6 +35,11 @@ static bool same_stderr(void)
     return sys_fstat(2, &st) == 0 && st.st_dev == stderr_dev && st.st_ino == stderr_ino;
 }
 
+int sink_descriptor(void)
+{
+    return kind == LOG_STDERR ? 2 : fds_get(FD_LOG);
+}
+
 /* Opens the %p log of this process: late, because a process that never touches the machine writes nothing. */
 static int open_own(void)
 {

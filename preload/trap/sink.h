@@ -17,6 +17,8 @@ void sink_give_up(void);
 bool sink_wanted(void);
 /* %p: every process writes to a file of its own. */
 bool sink_per_process(void);
+/* Where it writes to, -1: nowhere. */
+int sink_descriptor(void);
 /*
  * Writes whole lines. False: they are lost, all or their end. blocked: signals that the program itself has blocked.
  * Trap context.

@@ -71,10 +71,12 @@ static struct thread *make(u32 tid)
             sys_munmap(table, SLOTS * sizeof(*slots));
     }
     at = slots ? __atomic_fetch_add(&nslots, 1, __ATOMIC_ACQ_REL) : SLOTS;
-    if (at < SLOTS)
+    if (at < SLOTS) {
+        t->number = at + 1;
         __atomic_store_n(&slots[at], t, __ATOMIC_RELEASE);
-    else
+    } else {
         __atomic_store_n(&nslots, SLOTS, __ATOMIC_RELAXED);
+    }
     return t;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/lock.h"
 #include "calls/calls.h"
+#include "trap/near.h"
 
 #define THREAD_STACK (64u << 10)
 #define THREAD_TEXT  (32u << 10)
@@ -36,6 +37,7 @@ struct thread {
     struct lock_self self;
     struct thread_counts counts;
     u16 pid_ordinal, tid_ordinal; /* 0: not yet seen in the log */
+    u32 number;                   /* of its slot, from 1; 0: it has none */
     void *stack;                  /* of THREAD_STACK bytes, a guard page below */
     /* The program's view. */
     bool segv_blocked; /* the bit of its mask that the kernel does not have */
@@ -45,6 +47,8 @@ struct thread {
     struct pending segv_pending;
     u64 blocked; /* signals that were blocked when the access trapped */
     stack_t altstack;
+    struct kept_near near;
+    struct recall *recall; /* of call stacks; NULL: not made yet */
     u32 child_masked; /* the vfork child that set its own mask */
     struct call call; /* the system call under way */
     struct missed missed; /* the last time */

@@ -12,17 +12,10 @@
 #include "cpu/cpu.h"
 #include "memory/ram.h"
 #include "memory/view.h"
+#include "trap/signals.h"
 #include "trap/thread.h"
 
 #define TRAP_DEVICES 8 /* most devices that one instruction's operand can touch: 64 bytes of one-byte windows do not count */
-
-/* Where an access of this instruction went: part of one page with one owner, so that the next one need not look. */
-struct trap_near {
-    u64 base, size; /* in the program; size 0: nothing yet */
-    u64 machine;    /* of base */
-    int prot;       /* what the program mapped it for */
-    struct view_span span;
-};
 
 /* One trapped instruction on its way; on the stack of the handler. */
 struct trap {
@@ -42,7 +35,7 @@ struct trap {
     unsigned nlocked;
     bool kept;      /* they stay locked from begin or hold to end */
     bool bracketed; /* between begin and end of a read-modify-write */
-    struct trap_near near;
+    struct near near; /* where an access of this instruction went */
     struct bus_device *wait; /* whose host end is to be waited for */
     bool refused;   /* MMIOSHIM_UNASSIGNED=fault */
     bool port;      /* a protection fault, which concerns us when the instruction is port I/O */
@@ -53,6 +46,7 @@ struct trap {
     unsigned accesses;
     /* complete */
     enum cpu_outcome outcome;
+    bool over; /* the program goes on by its context alone */
     struct cpu_result result;
 };
 
@@ -61,18 +55,18 @@ enum trap_answer { TRAP_HANDLED, TRAP_DECLINED, TRAP_FAILED };
 /* Bring-up: what every trap needs. Ordinary context, once. */
 void trap_start(struct bus *bus, const struct view *view, const struct view *ports);
 /* The handler of SIGSEGV and its kin (signals_fault of trap/signals.h). */
-bool trap_signal(int sig, siginfo_t *info, ucontext_t *uc);
+enum fault_answer trap_signal(int sig, siginfo_t *info, ucontext_t *uc);
 /* The stages, strung together. */
 enum trap_answer trap_run(struct trap *trap);
 
 /* route.c: the memory that the instruction sees. */
 extern const struct cpu_bus trap_bus;
-/* Does an address of the program lie in a page that we trap? *machine gets the machine address. */
+/* near.c. Does an address of the program lie in a page that we trap? *machine gets the machine address. */
 bool trap_concerns(u64 addr, u64 *machine);
-/* May the program read or write there, as it mapped and protected the machine? True: it is none of ours. */
-bool trap_allows(u64 addr, bool write);
 /* The same for an address that this instruction reaches; what is found is kept in trap->near. */
 bool trap_finds(struct trap *trap, u64 addr);
+/* May the program read or write there, as it mapped and protected the machine? True: it is none of ours. */
+bool trap_allows(u64 addr, bool write);
 /* Does the machine have I/O ports? Without them port I/O is the program's own fault. */
 bool trap_has_ports(void);
 /* Interrupt lines, program end and reset that devices asked for. */
@@ -93,11 +87,6 @@ struct trap_place {
 
 /* False: it lies in none. Any context. */
 bool trap_place(u64 addr, struct trap_place *place);
-/* trap_place() may answer otherwise when this has changed: odd while it does. Any context. */
-static inline u32 trap_epoch(void)
-{
-    return alias_epoch();
-}
 /* The bus that devices are on. */
 struct bus *trap_the_bus(void);
 
@@ -124,6 +113,12 @@ void trap_end(int status) __attribute__((noreturn));
  * MMIOSHIM_UNASSIGNED=fault. Ordinary context.
  */
 bool trap_access(u64 machine_addr, void *data, unsigned width, bool write);
+/*
+ * The program waits, at most so many nanoseconds (CLOCK_NEVER: for ever): virtual time goes on to the next time that a
+ * device waits for, again and again until one of them interrupts this process. Returns the signals that tell it. With
+ * real time, in a process that did not use the machine, or when it is interrupted already: nothing happens, 0. In a call.
+ */
+u64 trap_waits(u64 most);
 /* A system call was given a window for a buffer: a lint line. */
 void trap_lint_buffer(u64 machine_addr, const char *call);
 

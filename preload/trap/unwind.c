@@ -409,14 +409,47 @@ void unwind_layout(u64 pc, struct layout *layout)
 
 /* ---- steps ---- */
 
-static inline bool fetch(u8 at, i32 offset, const u64 base[3], u64 *value)
+static bool read_word(u64 address, u64 *value, struct reads *reads)
 {
-    u64 address = base[at & 3] + (u64)(i64)offset;
-
-    if (at & PLACE_MEMORY)
-        return probe_word(address, value);
-    *value = address;
+    if (!probe_word(address, value)) {
+        reads->lost = true;
+        return false;
+    }
+    reads_word(reads, address, *value);
     return true;
+}
+
+/* The frame's rbp, now that it is needed. */
+static bool read_bp(struct frame *frame, struct reads *reads)
+{
+    if (frame->bp_is == BP_GIVEN)
+        reads->rbp = true;
+    if (frame->bp_is != BP_STORED)
+        return true;
+    frame->bp_is = BP_READ;
+    return read_word(frame->bp, &frame->bp, reads);
+}
+
+static inline bool place(u8 at, i32 offset, u64 cfa, struct frame *frame, struct reads *reads, u64 *address)
+{
+    u64 base = cfa;
+
+    if ((at & 3) == PLACE_RSP) {
+        base = frame->sp;
+    } else if ((at & 3) == PLACE_RBP) {
+        if (!read_bp(frame, reads))
+            return false;
+        base = frame->bp;
+    }
+    *address = base + (u64)(i64)offset;
+    return true;
+}
+
+static inline bool fetch(u8 at, i32 offset, u64 cfa, struct frame *frame, struct reads *reads, u64 *value)
+{
+    if (!place(at, offset, cfa, frame, reads, value))
+        return false;
+    return !(at & PLACE_MEMORY) || read_word(*value, value, reads);
 }
 
 /*
@@ -428,22 +461,43 @@ static bool plausible(const struct frame *callee, u64 cfa, bool signal)
     return cfa % 8 == 0 && cfa && (signal || cfa > callee->sp);
 }
 
-bool unwind_step(const struct layout *layout, struct frame *frame)
+bool unwind_step(const struct layout *layout, struct frame *frame, struct reads *reads)
 {
-    u64 base[3] = {frame->sp, frame->bp, 0};
-    u64 ra, bp = frame->bp;
+    u64 cfa, ra, bp;
     bool signal = layout->flags & LAYOUT_SIGNAL;
 
     if (layout->flags & (LAYOUT_STOP | LAYOUT_BOTTOM | LAYOUT_COMPLEX))
         return false;
-    if (!fetch(layout->cfa_at, layout->cfa, base, &base[PLACE_CFA]) || !plausible(frame, base[PLACE_CFA], signal))
+    if (!fetch(layout->cfa_at, layout->cfa, 0, frame, reads, &cfa) || !plausible(frame, cfa, signal))
         return false;
-    if (!fetch(layout->ra_at, layout->ra, base, &ra) || !ra)
+    if (!fetch(layout->ra_at, layout->ra, cfa, frame, reads, &ra) || !ra)
         return false;
-    if (layout->rbp_at != PLACE_SAME && !fetch(layout->rbp_at, layout->rbp, base, &bp))
+    if (layout->rbp_at == PLACE_SAME)
+        bp = frame->bp;
+    else if (place(layout->rbp_at, layout->rbp, cfa, frame, reads, &bp))
+        frame->bp_is = BP_STORED;
+    else
         return false;
-    *frame = (struct frame){ra, base[PLACE_CFA], bp, signal};
+    *frame = (struct frame){ra, cfa, bp, signal, frame->bp_is};
     return true;
+}
+
+bool unwind_return_place(u64 rip, struct return_place *place)
+{
+    struct layout layout;
+    u8 base;
+
+    unwind_layout(rip, &layout);
+    *place = (struct return_place){.rip = rip, .offset = layout.ra};
+    if ((layout.flags & (LAYOUT_STOP | LAYOUT_BOTTOM | LAYOUT_COMPLEX)) || !(layout.ra_at & PLACE_MEMORY))
+        return false;
+    base = layout.ra_at & 3;
+    if (base == PLACE_CFA) {
+        base = layout.cfa_at;
+        place->offset += layout.cfa;
+    }
+    place->rbp = base == PLACE_RBP;
+    return base == PLACE_RSP || base == PLACE_RBP;
 }
 
 struct slow {
@@ -474,6 +528,6 @@ bool unwind_slow_step(struct unwind_slow *slow, struct frame *frame)
     signal |= unwind_lib.is_signal_frame(&s->cursor) > 0;
     if (!plausible(frame, sp, signal))
         return false;
-    *frame = (struct frame){ip, sp, 0, signal};
+    *frame = (struct frame){ip, sp, 0, signal, BP_READ};
     return true;
 }

@@ -14,6 +14,7 @@
 #include "base/range.h"
 #include "base/types.h"
 #include "cpu/cpu.h"
+#include "trap/recall.h"
 
 enum layout_flag {
     LAYOUT_SIGNAL = 1,  /* a signal trampoline: the caller was interrupted, not called */
@@ -42,10 +43,14 @@ struct layout {
     u8 flags;             /* enum layout_flag */
 };
 
+/* What a frame's rbp is: the register as the walk began, where the value is stored, or the value read from there. */
+enum frame_bp { BP_GIVEN, BP_STORED, BP_READ };
+
 /* Registers that change from frame to frame. */
 struct frame {
     u64 ip, sp, bp;
     bool exact; /* ip is its own lookup address */
+    u8 bp_is;   /* enum frame_bp: few walks need it, and what they do not read need not stay as it is */
 };
 
 static inline u64 frame_lookup(const struct frame *f)
@@ -64,8 +69,14 @@ void unwind_forget(void);
 
 /* The layout for a lookup address, from the cache or learned now. Trap context. */
 void unwind_layout(u64 pc, struct layout *layout);
-/* Makes the caller's frame out of its callee's. False: there is none, or its stack cannot be read. Trap context. */
-bool unwind_step(const struct layout *layout, struct frame *frame);
+/*
+ * Makes the caller's frame out of its callee's. False: there is none, or its stack cannot be read. Notes in *reads
+ * what the answer hangs on. Trap context.
+ */
+bool unwind_step(const struct layout *layout, struct frame *frame, struct reads *reads);
+
+/* Where the first frame of a walk has its return address; false: that is no fixed distance from rsp or rbp. */
+bool unwind_return_place(u64 rip, struct return_place *place);
 
 /* The slow walk, by libunwind alone, from the innermost frame on. Trap context; takes 1.1 KiB of stack. */
 struct unwind_slow {

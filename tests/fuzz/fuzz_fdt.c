@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "config/interrupts.h"
 #include "config/machine.h"
 
 #define ROOM 65536u
@@ -97,6 +98,23 @@ static void check_windows(u32 first, u32 count, u64 end)
     }
 }
 
+/* Interrupts of a node: no more than were asked for, each of a node or of none. */
+static void check_interrupts(void)
+{
+    struct machine_interrupt got[4];
+
+    for (u32 i = 0; i < MIN(machine.nwindows, 64u); i++) {
+        u32 n = machine_interrupts(&machine, machine.windows[i].node, got, ARRAY_SIZE(got));
+        int cpu;
+
+        REQUIRE(n <= machine.fdt_size / 4);
+        for (u32 k = 0; k < MIN(n, (u32)ARRAY_SIZE(got)); k++) {
+            REQUIRE(got[k].controller >= -1 && got[k].controller < (int)machine.fdt_size);
+            machine_is_hart(&machine, got[k].controller, &cpu);
+        }
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char text[512];
@@ -116,6 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_banks();
     check_windows(0, machine.nwindows, (u64)1 << 47);
     check_windows(machine.nwindows, machine.nports, MACHINE_PORTS);
+    check_interrupts();
     accepted++;
     return 0;
 }

@@ -24,8 +24,8 @@ struct mock {
     size_t state_size;
     bool line[4];
     unsigned irq_calls, irq_changes;
-    u64 wall, clock;
-    unsigned wakes, resets, ends;
+    u64 wall, clock, wake_at;
+    unsigned wakes, input_wakes, resets, ends;
     int end_status;
     u8 sent[4096];
     unsigned nsent;
@@ -113,6 +113,17 @@ static bool mock_move(struct mmioshim_device *dev, u64 addr, void *buf, size_t l
         memcpy(write ? m->ram + at : buf, write ? buf : m->ram + at, len);
     mock_live();
     return true;
+}
+
+static void mock_wake_at(struct mmioshim_device *dev, u64 ns)
+{
+    mock_of(dev)->wakes++;
+    mock_of(dev)->wake_at = ns;
+}
+
+static void mock_wake_on_input(struct mmioshim_device *dev)
+{
+    mock_of(dev)->input_wakes++;
 }
 
 static bool mock_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
@@ -246,6 +257,11 @@ static bool mock_pending(struct mmioshim_device *dev)
     return m->nreceived < m->ninput;
 }
 
+static unsigned mock_waiting(struct mmioshim_device *dev)
+{
+    return mock_pending(dev) ? mock_of(dev)->ninput - mock_of(dev)->nreceived : 0;
+}
+
 static bool mock_room(struct mmioshim_device *dev)
 {
     return !mock_of(dev)->busy;
@@ -284,12 +300,21 @@ static bool mock_property_u32(const struct mmioshim_node *node, const char *name
     return true;
 }
 
+/* There is one node. */
+static bool mock_property_u32_at(const struct mmioshim_node *node, const char *path, const char *name, u32 *value)
+{
+    (void)path;
+    return mock_property_u32(node, name, value);
+}
+
 static const struct mmioshim_host mock_host = {
     .irq = mock_irq,
     .clock = mock_clock,
     .wall_clock = mock_wall_clock,
     .wake = mock_wake,
     .soon = mock_soon,
+    .wake_at = mock_wake_at,
+    .wake_on_input = mock_wake_on_input,
     .dma_read = mock_dma_read,
     .dma_write = mock_dma_write,
     .dma_fetch = mock_dma_fetch,
@@ -304,11 +329,13 @@ static const struct mmioshim_host mock_host = {
     .char_send = mock_send,
     .char_receive = mock_receive,
     .char_pending = mock_pending,
+    .char_waiting = mock_waiting,
     .char_room = mock_room,
     .end_program = mock_end,
     .reset_machine = mock_reset_machine,
     .property_u32 = mock_property_u32,
     .property = mock_property,
+    .property_u32_at = mock_property_u32_at,
 };
 
 /* A big-endian cell. */

@@ -296,6 +296,44 @@ TEST(host_input_interrupts)
     get(IIR, 0xc1);
 }
 
+/* "FIFO Interrupt Mode Operation": the trigger level counts what waits at the host, too. */
+TEST(host_input_meets_the_trigger_level)
+{
+    setup();
+    put(FCR, 0xc1);
+    put(IER, 0x01);
+    feed("0123456789abcd");
+    get(IIR, 0xc4);
+    get(RBR, '0');
+    get(IIR, 0xcc); /* below it, and not yet empty: the timeout */
+    put(FCR, 0x41);
+    get(IIR, 0xc4);
+    for (unsigned i = 0; i < 13; i++)
+        rd(&m, RBR, 1);
+    get(IIR, 0xc1);
+    CHECK(!m.line[0]);
+}
+
+/* The worker is asked to look out for input when there is none, and it would interrupt. */
+TEST(input_is_looked_out_for)
+{
+    setup();
+    put(MCR, 0);
+    CHECK_EQ(m.input_wakes, 0);
+    put(IER, 0x01);
+    CHECK_EQ(m.input_wakes, 1);
+    feed("a");
+    class_ns16550a.service(&m.dev);
+    CHECK(m.line[0]);
+    CHECK_EQ(m.input_wakes, 1);
+    get(RBR, 'a');
+    CHECK(!m.line[0]);
+    CHECK_EQ(m.input_wakes, 2);
+    put(MCR, 0x10); /* the serial input is disconnected */
+    put(IER, 0x00);
+    CHECK_EQ(m.input_wakes, 2);
+}
+
 TEST(no_poll_of_the_host_without_need)
 {
     setup();

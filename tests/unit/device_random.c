@@ -35,6 +35,13 @@ static void outside(void)
             m.dev.class->service(&m.dev);
         break;
     case 4:
+        if (m.dev.class->irq_in)
+            m.dev.class->irq_in(&m.dev, (unsigned)(rnd() % 40), rnd() % 2);
+        break;
+    case 5:
+        m.clock += rnd() % 4096;
+        break;
+    case 6:
         if (rnd() % 64 == 0)
             m.dev.class->reset(&m.dev, rnd() % 2 ? MMIOSHIM_RESET_COLD : MMIOSHIM_RESET_WARM);
         break;
@@ -245,7 +252,24 @@ TEST(scratch)
     storm(&class_scratch, 77, NULL);
 }
 
+/* Accesses hit its registers, most of them between the few that this window has. */
+TEST(sifive_plic)
+{
+    static const u8 wires[4 * 8] = {0, 0, 0, 1, 0, 0, 0, 11, 0, 0, 0, 1, 0, 0, 0, 9,
+                                    0, 0, 0, 2, 0, 0, 0, 11, 0, 0, 0, 2, 0, 0, 0, 9};
+    static const struct mock_property node[] = {
+        CELL("riscv,ndev", 37), {"interrupts-extended", sizeof(wires), wires, {0}}, END,
+    };
+
+    storm(&class_sifive_plic, 0x204000, node);
+}
+
+TEST(sifive_clint)
+{
+    storm(&class_sifive_clint, 0x10000, NULL);
+}
+
 TEST(every_class_is_stormed)
 {
-    CHECK_EQ(device_class_count, 6);
+    CHECK_EQ(device_class_count, 8);
 }

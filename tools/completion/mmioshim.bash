@@ -18,7 +18,7 @@ dirty-mode auto uffd mprotect off
 patch on off
 lint on off error
 unassigned ones zero fault
-clock real
+clock real virtual
 plugin none
 overlay none
 debug

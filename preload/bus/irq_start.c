@@ -1,0 +1,178 @@
+/* Bring-up of interrupt lines: who is wired to whom. */
+#include "base/mem.h"
+#include "base/sys.h"
+#include "bus/irq.h"
+#include "config/interrupts.h"
+
+#define UNWIRED 4 /* most lines of a device whose node says nothing of interrupts */
+#define SIGNAL  "mmioshim,irq-signal"
+#define THREAD  "mmioshim,irq-thread"
+
+/* Numbers of Linux on x86: ILL TRAP BUS FPE KILL SEGV STOP, and libc's own two. */
+#define NOT_ASYNCHRONOUS \
+    (1ull << 4 | 1ull << 5 | 1ull << 7 | 1ull << 8 | 1ull << 9 | 1ull << 11 | 1ull << 19 | 1ull << 32 | 1ull << 33)
+
+u32 irq_lines(const struct machine_desc *desc, u32 window, const struct mmioshim_class *class)
+{
+    u32 n = machine_interrupts(desc, desc->windows[window].node, NULL, 0);
+
+    return n ? MIN(n, (u32)class->lines) : MIN((u32)class->lines, (u32)UNWIRED);
+}
+
+static struct machine_interrupt *read_interrupts(const struct machine *machine, u32 i)
+{
+    u32 n = arena_devices(machine->arena)[i].nwires;
+    struct machine_interrupt *list = n ? sys_pages(n * sizeof(*list)) : NULL;
+    u32 there = list ? machine_interrupts(machine->desc, machine->desc->windows[i].node, list, n) : 0;
+
+    for (u32 line = there; list && line < n; line++)
+        list[line].controller = -1;
+    return list;
+}
+
+static void drop(const struct machine *machine, u32 i, struct machine_interrupt *list)
+{
+    if (list)
+        sys_munmap(list, arena_devices(machine->arena)[i].nwires * sizeof(*list));
+}
+
+/* --- harts --- */
+
+static int hart_of(const struct arena *arena, int node)
+{
+    for (u32 i = 0; i < MIN(arena->irqs.nharts, ARENA_HARTS); i++)
+        if (arena->irqs.hart[i].node == node)
+            return (int)i;
+    return -1;
+}
+
+/* -1: there is no more room, and nobody hears of its interrupts. */
+static int make_hart(struct arena *arena, int node)
+{
+    int hart = hart_of(arena, node);
+
+    if (hart >= 0 || arena->irqs.nharts == ARENA_HARTS)
+        return hart;
+    hart = (int)arena->irqs.nharts++;
+    arena->irqs.hart[hart].node = node;
+    return hart;
+}
+
+/* The signal that a node asks for. False: it says nothing. */
+static bool signal_of(const struct machine_desc *desc, int node, u32 *signal, bool *thread)
+{
+    struct mmioshim_node n = {desc, node};
+
+    if (node < 0 || !node_property_u32(&n, SIGNAL, signal))
+        return false;
+    *thread = node_property(&n, THREAD, NULL);
+    return true;
+}
+
+/* The device's own node decides, then the hart's controller, then the CPU. */
+static int choose_signal(struct machine *machine, u32 i, const struct machine_interrupt *interrupt, struct fmt *error)
+{
+    const struct machine_desc *desc = machine->desc;
+    struct arena_hart *h;
+    u32 signal = 0, number = interrupt->number;
+    bool thread = false;
+    int cpu, hart;
+
+    if (!machine_is_hart(desc, interrupt->controller, &cpu) || number >= ARRAY_SIZE(h->signal))
+        return 0;
+    hart = make_hart(machine->arena, interrupt->controller);
+    if (hart < 0)
+        return 0;
+    h = &machine->arena->irqs.hart[hart];
+    if (!signal_of(desc, desc->windows[i].node, &signal, &thread) &&
+        !signal_of(desc, interrupt->controller, &signal, &thread))
+        signal_of(desc, cpu, &signal, &thread);
+    if (signal >= ARENA_SIGNALS || (signal < 64 && NOT_ASYNCHRONOUS >> signal & 1)) {
+        fmt_printf(error, "%s: " SIGNAL " of its interrupts is %u; allowed: a signal that may come at any time",
+                   desc->windows[i].name, signal);
+        return -1;
+    }
+    h->signal[number] = (u8)signal;
+    if (thread)
+        h->threaded |= (u64)1 << number;
+    return 0;
+}
+
+int irq_create(struct machine *machine, struct fmt *error)
+{
+    int ret = 0;
+
+    for (u32 i = 0; i < machine->arena->ndevices && ret == 0; i++) {
+        struct machine_interrupt *list = read_interrupts(machine, i);
+
+        for (u32 line = 0; list && line < arena_devices(machine->arena)[i].nwires && ret == 0; line++)
+            ret = choose_signal(machine, i, &list[line], error);
+        drop(machine, i, list);
+    }
+    return ret;
+}
+
+/* --- routes --- */
+
+static int controller_device(const struct bus *bus, int node)
+{
+    const struct machine_desc *desc = bus->machine->desc;
+
+    for (u32 i = 0; i < bus->ndevices; i++)
+        if (desc->windows[i].node == node && bus->devices[i].dev.class->irq_in)
+            return (int)i;
+    return -1;
+}
+
+static struct irq_route route_of(const struct bus *bus, const struct machine_interrupt *interrupt)
+{
+    struct irq_route route = {.end = IRQ_NOWHERE, .number = interrupt->number};
+    int target;
+
+    if (interrupt->controller < 0)
+        return route;
+    target = controller_device(bus, interrupt->controller);
+    if (target >= 0) {
+        route.end = IRQ_DEVICE;
+        route.target = (u32)target;
+        return route;
+    }
+    target = hart_of(bus->machine->arena, interrupt->controller);
+    if (target >= 0 && interrupt->number < 64) {
+        route.end = IRQ_HART;
+        route.target = (u32)target;
+    }
+    return route;
+}
+
+static bool routes_of(struct bus *bus, u32 i, struct irq_route *routes)
+{
+    u32 n = bus->devices[i].shared->nwires;
+    struct machine_interrupt *list = read_interrupts(bus->machine, i);
+
+    if (!list)
+        return n == 0;
+    for (u32 line = 0; line < n; line++)
+        routes[line] = route_of(bus, &list[line]);
+    bus->devices[i].routes = routes;
+    drop(bus->machine, i, list);
+    return true;
+}
+
+bool irq_start(struct bus *bus)
+{
+    struct irq_route *routes;
+    u64 n = 0;
+
+    for (u32 i = 0; i < bus->ndevices; i++)
+        n += bus->devices[i].shared->nwires;
+    routes = n ? sys_pages(n * sizeof(*routes)) : NULL;
+    if (n && !routes)
+        return false;
+    for (u32 i = 0; i < bus->ndevices; i++) {
+        if (!routes_of(bus, i, routes))
+            return false;
+        routes += bus->devices[i].shared->nwires;
+    }
+    return true;
+}

@@ -1,0 +1,114 @@
+#include "config/interrupts.h"
+
+#include <libfdt.h>
+
+#include "base/mem.h"
+#include "config/fdt.h"
+
+#define MOST_SEARCHES 4096 /* for controllers, of one node: real ones have one, or one for each hart */
+
+enum { NO_NUMBER = 0xffffffff }; /* what QEMU and SiFive write for a context that is not wired */
+
+static int controller_of(const struct machine_desc *desc, u32 phandle)
+{
+    static u64 last_hash;
+    static u32 last;
+    static int node;
+
+    /* Most devices have the same one, and each search goes through the whole tree. */
+    if (last_hash != desc->hash || last != phandle) {
+        node = fdt_node_offset_by_phandle(desc->fdt, phandle);
+        last = phandle;
+        last_hash = desc->hash;
+    }
+    return node >= 0 ? node : -1;
+}
+
+static bool cells_of(const struct machine_desc *desc, int controller, u32 *cells)
+{
+    struct mmioshim_node node = {desc, controller};
+
+    return controller >= 0 && node_property_u32(&node, "#interrupt-cells", cells) && *cells >= 1 && *cells <= 4;
+}
+
+/* interrupt-parent of the node or, without, the first node above that is a controller or says which one it is. */
+static int parent_of(const struct machine_desc *desc, int node)
+{
+    u32 cells;
+
+    for (int depth = 0; node >= 0 && depth < DT_DEPTH; depth++) {
+        struct mmioshim_node n = {desc, node};
+        u32 phandle;
+
+        if (depth && node_property(&n, "#interrupt-cells", &cells))
+            return node;
+        if (node_property_u32(&n, "interrupt-parent", &phandle))
+            return controller_of(desc, phandle);
+        node = fdt_parent_offset(desc->fdt, node);
+    }
+    return -1;
+}
+
+static struct machine_interrupt specifier(int controller, const u8 *data, u32 cells)
+{
+    u32 number = (u32)dt_cells(data + (cells == 3 ? 4 : 0), 1);
+
+    return (struct machine_interrupt){number == NO_NUMBER ? -1 : controller, number};
+}
+
+static u32 extended(const struct machine_desc *desc, const u8 *data, u32 length, struct machine_interrupt *out, u32 most)
+{
+    u32 n = 0, searches = 0, before = 0;
+
+    while (length >= 4 && searches < MOST_SEARCHES) {
+        u32 phandle = (u32)dt_cells(data, 1), cells = 0;
+        int controller = controller_of(desc, phandle);
+
+        searches += phandle != before;
+        before = phandle;
+        if (phandle && (!cells_of(desc, controller, &cells) || length < 4 + 4 * cells))
+            return n;
+        if (n < most)
+            out[n] = phandle ? specifier(controller, data + 4, cells) : (struct machine_interrupt){-1, 0};
+        n++;
+        data += 4 + 4 * cells;
+        length -= 4 + 4 * cells;
+    }
+    return n;
+}
+
+u32 machine_interrupts(const struct machine_desc *desc, int node, struct machine_interrupt *out, u32 most)
+{
+    struct mmioshim_node n = {desc, node};
+    u32 length = 0, cells = 1;
+    const u8 *data = node_property(&n, "interrupts-extended", &length);
+    int parent;
+
+    if (data)
+        return extended(desc, data, length, out, most);
+    data = node_property(&n, "interrupts", &length);
+    if (!data)
+        return 0;
+    parent = parent_of(desc, node);
+    if (!cells_of(desc, parent, &cells)) { /* nobody answers; the numbers are for the log */
+        parent = -1;
+        cells = 1;
+    }
+    for (u32 i = 0; i < length / (4 * cells) && i < most; i++)
+        out[i] = specifier(parent, data + 4 * cells * i, cells);
+    return length / (4 * cells);
+}
+
+bool machine_is_hart(const struct machine_desc *desc, int node, int *cpu)
+{
+    struct mmioshim_node n = {desc, node};
+    u32 length = 0;
+    const char *type;
+
+    *cpu = node < 0 ? -1 : fdt_parent_offset(desc->fdt, node);
+    if (*cpu < 0 || !node_property(&n, "interrupt-controller", NULL))
+        return false;
+    n.node = *cpu;
+    type = node_property(&n, "device_type", &length);
+    return type && length == sizeof("cpu") && memcmp(type, "cpu", sizeof("cpu")) == 0;
+}
