@@ -190,6 +190,37 @@ END
     assert_output "40 rounds"
 }
 
+@test "console: what is sent goes out, what comes in reaches a driver that only looks at RAM" {
+    attach console:stdio
+    printf 'what is it?\n' > typed
+    run --separate-stderr shim MMIOSHIM_LOG=none "$GUESTS/g_virtio_console" 'a question: ' < typed
+    assert_success
+    assert_output $'a question: WHAT IS IT?'
+    attach console:file:said,in=typed
+    run --separate-stderr shim MMIOSHIM_LOG=none sh -c "cd /; '$GUESTS/g_virtio_console' '> '"
+    assert_success
+    assert_equal "$(cat said)" "> WHAT IS IT?"
+}
+
+@test "console: a terminal" {
+    attach console:pty,link=tty
+    shim_exec MMIOSHIM_LOG="$BATS_TEST_TMPDIR/log" "$GUESTS/g_virtio_console" 'login: ' 2 > out 2> err 3>&- &
+    pid=$!
+    await tty
+    exec 4<> "$(readlink tty)"
+    IFS= read -r -N 7 -t 20 prompt <&4
+    assert_equal "$prompt" "login: "
+    printf 'deep thought\n' >&4
+    IFS= read -r -t 20 answer <&4
+    printf 'bye\n' >&4 # the end of the program takes the terminal away, and what is in it
+    wait $pid
+    exec 4>&-
+    assert_equal "$answer" "DEEP THOUGHT"
+    log=$BATS_TEST_TMPDIR/log
+    [ "$(grep -c '^\[DMA\] virtio_mmio@10001000 write 0x8023000' "$log")" -ge 2 ]
+    assert_ended
+}
+
 @test "net: frames come back in a loopback" {
     attach net:loopback
     logged "$GUESTS/g_virtio_net" 3
@@ -256,7 +287,7 @@ END
     python3 - "$output" <<'END'
 import json, sys
 models = {l['name']: l for l in map(json.loads, sys.argv[1].splitlines()) if l['type'] == 'model'}
-assert [p['name'].split(':')[0] for p in models['virtio_mmio']['parts']] == ['blk', 'net', 'net', 'rng']
+assert [p['name'].split(':')[0] for p in models['virtio_mmio']['parts']] == ['blk', 'console', 'net', 'net', 'rng']
 assert models['ns16550a']['parts'] == []
 END
 }

@@ -98,7 +98,17 @@ static bool host_char_send(struct mmioshim_device *dev, u8 byte)
     struct backend *b = bus_end(bus_device_of(dev));
 
     /* A host end that is gone for good swallows what comes, as a cable that is not plugged in. */
-    return !b->ops || b->ops->write(b, &byte, 1) != -EAGAIN;
+    return !b->mute && (!b->ops || b->ops->write(b, &byte, 1) != -EAGAIN);
+}
+
+static bool host_char_wait(struct mmioshim_device *dev)
+{
+    struct bus_device *d = bus_device_of(dev);
+
+    if (d->backend.mute)
+        return false;
+    bus_wait(d, 50);
+    return true;
 }
 
 static int host_char_receive(struct mmioshim_device *dev)
@@ -165,6 +175,7 @@ const struct mmioshim_host bus_host = {
     .packet_receive = host_packet_receive,
     .random = host_random,
     .char_send = host_char_send,
+    .char_wait = host_char_wait,
     .char_receive = host_char_receive,
     .char_pending = host_char_pending,
     .char_waiting = host_char_waiting,

@@ -139,6 +139,7 @@ struct mmioshim_host {
     size_t (*random)(struct mmioshim_device *dev, void *buf, size_t len);
     /* Character host end. send: false = it would block, nothing taken. receive: -1 = nothing there. */
     bool (*char_send)(struct mmioshim_device *dev, uint8_t byte);
+    bool (*char_wait)(struct mmioshim_device *dev); /* behind a send() that would block: waits. False: not here. */
     int (*char_receive)(struct mmioshim_device *dev);
     bool (*char_pending)(struct mmioshim_device *dev); /* would receive() give a byte? Takes none. */
     unsigned (*char_waiting)(struct mmioshim_device *dev); /* how many bytes at least it would give without a wait */

@@ -79,6 +79,7 @@ static const struct mmioshim_register registers[] = {
     NET(0x00, 1, "mac", RO, "address of the card, byte by byte", .count = 6, .stride = 1),
     BLK(0x00, 8, "capacity", RO, "sectors of 512 bytes"),
     NET(0x06, 2, "status", RO, "1: the link is up"),
+    CONFIG(VIRTIO_ID_CONSOLE, 0x08, 4, "emerg_wr", WO, "writes a character at once", .flags = MMIOSHIM_REG_DATA),
     BLK(0x08, 4, "size_max", RO, "not offered: 0"),
     BLK(0x0c, 4, "seg_max", RO, "most segments of data in a request"),
     BLK(0x10, 4, "geometry", RO, "not offered: 0"),
@@ -311,6 +312,8 @@ static enum mmioshim_status notify(struct mmioshim_device *dev, u32 value)
 
     if (!virtio_has_queue(dev, queue) || !v->queues[queue].ready)
         return MMIOSHIM_GUEST_BUG;
+    if (virtio_live(v) && virtio_type(v)->waits && virtio_type(v)->waits(dev, queue))
+        return MMIOSHIM_WAIT;
     v->notified |= (u64)1 << queue;
     if (virtio_live(v))
         dev->host->soon(dev);

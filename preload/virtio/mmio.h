@@ -45,6 +45,7 @@ enum {
     VIRTIO_ID_NONE = 0,         /* "a device with ID 0 is a placeholder" */
     VIRTIO_ID_NET = 1,          /* 5 */
     VIRTIO_ID_BLOCK = 2,
+    VIRTIO_ID_CONSOLE = 3,
     VIRTIO_ID_RNG = 4,
 };
 

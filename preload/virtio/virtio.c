@@ -27,6 +27,7 @@ static const struct virtio_type *const types[] = {
 
 const struct mmioshim_property virtio_parts[] = {
     {"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
+    {"console:stdio|pty[,link=PATH]|file:PATH[,append][,in=PATH]|null", "a terminal port with a host end of a UART"},
     {"net:loopback[,mac=MAC]", "a network card whose frames come back to it"},
     {"net:pcap[,out=FILE][,in=FILE][,mac=MAC]", "one that sends into a capture file and receives from another"},
     {"rng", "random bytes of the host"},
@@ -153,7 +154,7 @@ void virtio_serve(struct mmioshim_device *dev)
 {
     struct virtio *v = virtio_of(dev);
     const struct virtio_type *type = virtio_type(v);
-    u64 queues = v->notified;
+    u64 queues = v->notified | (type && type->has_input ? (u64)1 << type->input : 0);
 
     /* "The device MUST NOT consume buffers or send any used buffer notifications to the driver before DRIVER_OK", 2.1.2 */
     if (!type || !virtio_live(v))
@@ -163,12 +164,13 @@ void virtio_serve(struct mmioshim_device *dev)
      * queue stays notified, and the next access to a register goes on.
      */
     v->left = VIRTIO_AT_ONCE;
+    v->again = 0;
     virtio_recover(dev);
     for (unsigned i = 0; i < type->nqueues; i++)
         if (queues & (u64)1 << i && v->queues[i].ready)
             type->notify(dev, i);
     if (v->left)
-        v->notified &= ~queues;
+        v->notified = (v->notified & ~queues) | v->again;
 }
 
 /* --- configuration space --- */
@@ -192,6 +194,11 @@ bool virtio_write_config(struct mmioshim_device *dev, u64 offset, unsigned width
 
     return type && offset < type->config_size && width <= type->config_size - offset && type->set_config &&
            type->set_config(dev, (unsigned)offset, width, (u32)value);
+}
+
+void virtio_again(struct mmioshim_device *dev, unsigned queue)
+{
+    virtio_of(dev)->again |= 1u << queue;
 }
 
 void virtio_config_changed(struct mmioshim_device *dev)

@@ -77,7 +77,7 @@ struct virtio {
     u64 accepted;   /* features that the driver wrote */
     u64 notified;   /* queues that the driver spoke of, and that may hold more, bit each */
     u32 left;       /* of VIRTIO_AT_ONCE, while queues are served */
-    u32 reserved;
+    u32 again;      /* queues that are to stay notified, bit each */
     struct virtio_queue queues[VIRTIO_QUEUES];
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
     char end[VIRTIO_END];        /* host end, "" for none */
@@ -110,8 +110,12 @@ struct virtio_type {
     void (*config)(struct mmioshim_device *dev, u8 *space);
     /* A write of 1, 2 or 4 bytes inside it. False: it is read only there. NULL: all of it is. */
     bool (*set_config)(struct mmioshim_device *dev, unsigned offset, unsigned width, u32 value);
-    /* New buffers may be in this queue, which is ready; the driver is. */
+    /* A notification must wait: the host end takes nothing now. NULL: none ever has to. */
+    bool (*waits)(struct mmioshim_device *dev, unsigned queue);
+    /* New buffers may be in this queue, or (input) something for it; it is ready, and the driver is. */
     void (*notify)(struct mmioshim_device *dev, unsigned queue);
+    bool has_input; /* service() may mean that the host end has input: */
+    u16 input;      /* it is for this queue */
 };
 
 /* --- for transports --- */
@@ -175,6 +179,8 @@ bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain
 void virtio_push(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, u32 written);
 /* Requests were given back: interrupts if the driver wants that. */
 void virtio_signal(struct mmioshim_device *dev, unsigned queue);
+/* Not done with it: it is to be served again. */
+void virtio_again(struct mmioshim_device *dev, unsigned queue);
 void virtio_config_changed(struct mmioshim_device *dev);
 
 /* A place in the bytes of a chain's `out` or `in` segments. */

@@ -30,6 +30,9 @@ struct mock {
     u8 sent[4096];
     unsigned nsent;
     bool busy; /* the host end takes nothing */
+    unsigned busy_after; /* from so many sent bytes on; 0: never */
+    bool stuck; /* and cannot be waited for */
+    unsigned waits;
     u8 input[64];
     unsigned nreceived, ninput;
     unsigned polls, receives;
@@ -235,9 +238,21 @@ static bool mock_send(struct mmioshim_device *dev, u8 byte)
 {
     struct mock *m = mock_of(dev);
 
-    if (m->busy)
+    if (m->busy || (m->busy_after && m->nsent >= m->busy_after))
         return false;
     m->sent[m->nsent++ % sizeof(m->sent)] = byte;
+    return true;
+}
+
+/* Waits until the host end has room. */
+static bool mock_wait(struct mmioshim_device *dev)
+{
+    struct mock *m = mock_of(dev);
+
+    m->waits++;
+    if (m->stuck)
+        return false;
+    m->busy = false;
     return true;
 }
 
@@ -327,6 +342,7 @@ static const struct mmioshim_host mock_host = {
     .packet_receive = mock_packet_receive,
     .random = mock_random,
     .char_send = mock_send,
+    .char_wait = mock_wait,
     .char_receive = mock_receive,
     .char_pending = mock_pending,
     .char_waiting = mock_waiting,

@@ -242,6 +242,11 @@ TEST(virtio_rng)
     virtio_storm("rng");
 }
 
+TEST(virtio_console)
+{
+    virtio_storm("console:null");
+}
+
 TEST(virtio_blk)
 {
     virtio_storm("blk:disk");
