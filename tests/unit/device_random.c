@@ -187,6 +187,24 @@ TEST(virtio_mmio)
     storm(&class_virtio_mmio, 0x200, NULL);
 }
 
+static void start_queue(u32 queue, u8 *ram, u64 size)
+{
+    const struct mmioshim_class *class = m.dev.class;
+
+    class->write(&m.dev, 0x30, 4, queue);
+    for (u32 reg = 0x80; reg <= 0xa0; reg += 16) {
+        u64 area = rnd() % size & ~15ull;
+
+        class->write(&m.dev, reg, 4, MOCK_RAM + area);
+        class->write(&m.dev, reg + 4, 4, 0);
+        ram[area + 2] = (u8)(rnd() % 4); /* of the available ring: so many entries */
+        ram[area + 3] = 0;
+    }
+    class->write(&m.dev, 0x38, 4, 1 << rnd() % 9);
+    class->write(&m.dev, 0x44, 4, 1);
+    class->write(&m.dev, 0x50, 4, queue);
+}
+
 /* With RAM that holds noise, and a device that the storm sets going again and again. */
 static void virtio_storm(const char *attachment)
 {
@@ -214,17 +232,8 @@ static void virtio_storm(const char *attachment)
             m.dev.class->write(&m.dev, 0x20, 4, 1 | (rnd() % 2) << 2);
             for (unsigned j = 0; j < ARRAY_SIZE(ready); j++)
                 m.dev.class->write(&m.dev, 0x70, 4, ready[j]);
-            for (u32 reg = 0x80; reg <= 0xa0; reg += 16) {
-                u64 area = rnd() % sizeof(ram) & ~15ull;
-
-                m.dev.class->write(&m.dev, reg, 4, MOCK_RAM + area);
-                m.dev.class->write(&m.dev, reg + 4, 4, 0);
-                ram[area + 2] = (u8)(rnd() % 4); /* of the available ring: so many entries */
-                ram[area + 3] = 0;
-            }
-            m.dev.class->write(&m.dev, 0x38, 4, 1 << rnd() % 9);
-            m.dev.class->write(&m.dev, 0x44, 4, 1);
-            m.dev.class->write(&m.dev, 0x50, 4, 0);
+            for (u32 queue = 0; queue < 2; queue++)
+                start_queue(queue, ram, sizeof(ram));
         }
         access_once(copy);
         if (m.soon != soon) {

@@ -274,6 +274,23 @@ static inline void driver_taken(u32 queue, unsigned places)
     }
 }
 
+/* What a test checks, with the place in VIRTIO 1.2 that says so. */
+struct clause {
+    const char *number, *says;
+    void (*check)(void);
+};
+
+static inline void run_clauses(const struct clause *clauses, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        int before = unit_failures;
+
+        clauses[i].check();
+        if (unit_failures != before)
+            printf("# %s: %s\n", clauses[i].number, clauses[i].says);
+    }
+}
+
 static inline bool driver_broken(void)
 {
     return rd(&vm, VIRTIO_STATUS, 4) & VIRTIO_NEEDS_RESET;

@@ -3,22 +3,6 @@
 
 #define DATA (MOCK_RAM + DRIVER_DATA)
 
-struct clause {
-    const char *number, *says;
-    void (*check)(void);
-};
-
-static void run(const struct clause *clauses, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        int before = unit_failures;
-
-        clauses[i].check();
-        if (unit_failures != before)
-            printf("# %s: %s\n", clauses[i].number, clauses[i].says);
-    }
-}
-
 /* The rng fills with 1, 2, 3, ... */
 static void expect_random(u64 offset, u32 n)
 {
@@ -607,15 +591,15 @@ static const struct clause packed[] = {
 
 TEST(both_kinds)
 {
-    run(both, ARRAY_SIZE(both));
+    run_clauses(both, ARRAY_SIZE(both));
 }
 
 TEST(split_queues)
 {
-    run(split, ARRAY_SIZE(split));
+    run_clauses(split, ARRAY_SIZE(split));
 }
 
 TEST(packed_queues)
 {
-    run(packed, ARRAY_SIZE(packed));
+    run_clauses(packed, ARRAY_SIZE(packed));
 }
