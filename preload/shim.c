@@ -150,6 +150,7 @@ static void before_exec(bool leaves)
 {
     dirty_collect();
     irq_signals_leave();
+    log_flush(thread_self());
     if (leaves)
         leave();
 }
@@ -180,7 +181,7 @@ static void child(void)
     alias_after_fork();
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
     member_join(machine.arena, &thread_self()->self, own_flags());
-    log_after_fork();
+    log_after_fork(false);
     debug(PROC, 2, "child of fork, dirty pages: %s", dirty_mode_name());
 }
 

@@ -256,7 +256,7 @@ END
     assert_success
     assert_equal "$stderr" ""
     help=$output
-    for command in run map dirty devices decode machine; do
+    for command in run map dirty devices decode machine trace; do
         [[ $help == *"  $command "* ]] || fail "$command is not in the help"
         run --separate-stderr "$CMD" $command --help
         assert_success
@@ -275,7 +275,7 @@ END
     assert_equal "$output" ""
     [[ $stderr == Usage:* ]]
     run --separate-stderr "$CMD" teapot
-    assert_refused "unknown command 'teapot'" 'run, map, dirty, devices, decode, machine'
+    assert_refused "unknown command 'teapot'" 'run, map, dirty, devices, decode, machine, trace'
     run --separate-stderr "$CMD" --teapot
     assert_refused "'--teapot'" '--help' '--version'
 }

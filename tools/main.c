@@ -21,6 +21,7 @@ static const struct command commands[] = {
     {"devices", cmd_devices, "list device models, their properties and back ends"},
     {"decode", cmd_decode, "say what the emulator does with an instruction"},
     {"machine", cmd_machine, "list, inspect, reset and remove named machines"},
+    {"trace", cmd_trace, "convert a transcript, count and sum up what is in it"},
 };
 
 static const char *current; /* sub-command that runs, NULL before there is one */

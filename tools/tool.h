@@ -27,6 +27,7 @@ int cmd_dirty(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_decode(int argc, char **argv);
 int cmd_machine(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 
 /* "mmioshim CMD: text" as one line on standard error. */
 void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -205,7 +205,7 @@ static enum mmioshim_status access_pieces(struct pieces *p, u64 offset, u8 *data
     return answered(p, offset, data, width, status);
 }
 
-static void find_register(struct bus_device *d, u64 offset, bool write, struct bus_note *note)
+void bus_register(struct bus_device *d, u64 offset, bool write, struct bus_note *note)
 {
     const struct mmioshim_class *class = d->dev.class;
     u64 at = class->register_offset ? class->register_offset(&d->dev, offset) : offset;
@@ -247,7 +247,7 @@ enum mmioshim_status bus_access(struct bus *bus, struct bus_device *device, u64 
             copy_storage(data, storage, width);
         return MMIOSHIM_OK;
     }
-    find_register(device, offset, write, note);
+    bus_register(device, offset, write, note);
     status = access_pieces(&p, offset, data, width);
     finish(&p, status);
     return status;
@@ -259,7 +259,7 @@ enum mmioshim_status bus_answered(struct bus *bus, struct bus_device *device, u6
     struct pieces p = {bus, device, note, write, false, false};
 
     note_nothing(note);
-    find_register(device, offset, write, note);
+    bus_register(device, offset, write, note);
     status = answered(&p, offset, data, width, status);
     finish(&p, status);
     return status;

@@ -124,6 +124,8 @@ enum mmioshim_status bus_access(struct bus *bus, struct bus_device *device, u64 
  */
 enum mmioshim_status bus_answered(struct bus *bus, struct bus_device *device, u64 offset, void *data, unsigned width,
                                   bool write, enum mmioshim_status status, struct bus_note *note);
+/* The register at an offset, for the log. */
+void bus_register(struct bus_device *device, u64 offset, bool write, struct bus_note *note);
 /* Fills data with what an address shows where nobody is. False: MMIOSHIM_UNASSIGNED=fault. */
 bool bus_nobody(const struct bus *bus, void *data, unsigned width);
 /* Waits until the host end is ready, at most timeout_ms. No lock held. */

@@ -12,28 +12,58 @@
 #define NOT_ASYNCHRONOUS \
     (1ull << 4 | 1ull << 5 | 1ull << 7 | 1ull << 8 | 1ull << 9 | 1ull << 11 | 1ull << 19 | 1ull << 32 | 1ull << 33)
 
+#define FEW 8 /* entries that most devices do not exceed: kept, because each look goes through the whole tree */
+
+/* What the tree says of a window's node. */
+struct seen {
+    u32 n; /* 1 more than there are; 0: not looked yet */
+    struct machine_interrupt first[FEW];
+};
+
+static struct seen *look(const struct machine_desc *desc, u32 window)
+{
+    static struct seen *table;
+    static u64 hash;
+    struct seen *s;
+
+    if (!table)
+        table = sys_pages(MACHINE_WINDOWS * sizeof(*table));
+    if (!table)
+        return NULL;
+    for (u32 i = 0; hash != desc->hash && i < machine_devices(desc); i++)
+        table[i].n = 0;
+    hash = desc->hash;
+    s = &table[window];
+    if (!s->n)
+        s->n = machine_interrupts(desc, desc->windows[window].node, s->first, FEW) + 1;
+    return s;
+}
+
 u32 irq_lines(const struct machine_desc *desc, u32 window, const struct mmioshim_class *class)
 {
-    u32 n = machine_interrupts(desc, desc->windows[window].node, NULL, 0);
+    const struct seen *s = class->lines ? look(desc, window) : NULL;
 
-    return n ? MIN(n, (u32)class->lines) : MIN((u32)class->lines, (u32)UNWIRED);
+    return s && s->n > 1 ? MIN(s->n - 1, (u32)class->lines) : MIN((u32)class->lines, (u32)UNWIRED);
 }
 
-static struct machine_interrupt *read_interrupts(const struct machine *machine, u32 i)
+/* NULL: there are none, or no memory for them. */
+static const struct machine_interrupt *read_interrupts(const struct machine *machine, u32 i)
 {
+    static const struct machine_interrupt nowhere[UNWIRED] = {{-1, 0}, {-1, 0}, {-1, 0}, {-1, 0}};
     u32 n = arena_devices(machine->arena)[i].nwires;
-    struct machine_interrupt *list = n ? sys_pages(n * sizeof(*list)) : NULL;
-    u32 there = list ? machine_interrupts(machine->desc, machine->desc->windows[i].node, list, n) : 0;
+    const struct seen *s = n ? look(machine->desc, i) : NULL;
+    struct machine_interrupt *list;
 
-    for (u32 line = there; list && line < n; line++)
+    if (!s)
+        return NULL;
+    if (s->n == 1)
+        return n <= UNWIRED ? nowhere : NULL;
+    if (n <= MIN(s->n - 1, (u32)FEW))
+        return s->first;
+    list = sys_pages(n * sizeof(*list)); /* stays: tables that live as long as the process */
+    for (u32 line = list ? machine_interrupts(machine->desc, machine->desc->windows[i].node, list, n) : n; line < n; line++)
         list[line].controller = -1;
     return list;
-}
-
-static void drop(const struct machine *machine, u32 i, struct machine_interrupt *list)
-{
-    if (list)
-        sys_munmap(list, arena_devices(machine->arena)[i].nwires * sizeof(*list));
 }
 
 /* --- harts --- */
@@ -103,11 +133,10 @@ int irq_create(struct machine *machine, struct fmt *error)
     int ret = 0;
 
     for (u32 i = 0; i < machine->arena->ndevices && ret == 0; i++) {
-        struct machine_interrupt *list = read_interrupts(machine, i);
+        const struct machine_interrupt *list = read_interrupts(machine, i);
 
         for (u32 line = 0; list && line < arena_devices(machine->arena)[i].nwires && ret == 0; line++)
             ret = choose_signal(machine, i, &list[line], error);
-        drop(machine, i, list);
     }
     return ret;
 }
@@ -148,14 +177,13 @@ static struct irq_route route_of(const struct bus *bus, const struct machine_int
 static bool routes_of(struct bus *bus, u32 i, struct irq_route *routes)
 {
     u32 n = bus->devices[i].shared->nwires;
-    struct machine_interrupt *list = read_interrupts(bus->machine, i);
+    const struct machine_interrupt *list = read_interrupts(bus->machine, i);
 
     if (!list)
         return n == 0;
     for (u32 line = 0; line < n; line++)
         routes[line] = route_of(bus, &list[line]);
     bus->devices[i].routes = routes;
-    drop(bus->machine, i, list);
     return true;
 }
 

@@ -236,13 +236,14 @@ void calls_defer(int sig, const siginfo_t *info, ucontext_t *uc, u64 also)
     struct call *call = &thread_self()->call;
     u64 all = ~SIGNALS_SYNCHRONOUS | also, now;
 
+    /* First: from here on no signal comes on top of this one, nor this one itself again (SA_NODEFER). */
+    sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, 8);
     memcpy(&now, &uc->uc_sigmask, 8);
-    if ((now & all) != all) /* else: it is ours, of an earlier one */
-        call->mask = now;
+    /* Those that came, and were deferred, have what handlers of ours below them block; or all, if this one did. */
+    if ((now & all) != all)
+        call->mask = call->deferred ? call->mask & now : now;
     call->deferred = 1;
     memcpy(&uc->uc_sigmask, &all, 8);
-    /* Now, too: a handler that is not blocked by itself (SA_NODEFER) would be here again at once. */
-    sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, 8);
     sys(SYS_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, info);
 }
 

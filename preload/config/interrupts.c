@@ -31,8 +31,8 @@ static bool cells_of(const struct machine_desc *desc, int controller, u32 *cells
     return controller >= 0 && node_property_u32(&node, "#interrupt-cells", cells) && *cells >= 1 && *cells <= 4;
 }
 
-/* interrupt-parent of the node or, without, the first node above that is a controller or says which one it is. */
-static int parent_of(const struct machine_desc *desc, int node)
+/* The first node above that is a controller, or says which one it is. */
+static int parent_above(const struct machine_desc *desc, int node)
 {
     u32 cells;
 
@@ -40,13 +40,32 @@ static int parent_of(const struct machine_desc *desc, int node)
         struct mmioshim_node n = {desc, node};
         u32 phandle;
 
-        if (depth && node_property(&n, "#interrupt-cells", &cells))
+        if (node_property(&n, "#interrupt-cells", &cells))
             return node;
         if (node_property_u32(&n, "interrupt-parent", &phandle))
             return controller_of(desc, phandle);
         node = fdt_parent_offset(desc->fdt, node);
     }
     return -1;
+}
+
+static int parent_of(const struct machine_desc *desc, int node)
+{
+    static u64 last_hash;
+    static int last_bus, last;
+    struct mmioshim_node n = {desc, node};
+    u32 phandle;
+    int bus;
+
+    if (node_property_u32(&n, "interrupt-parent", &phandle))
+        return controller_of(desc, phandle);
+    bus = fdt_parent_offset(desc->fdt, node);
+    if (last_hash != desc->hash || last_bus != bus) { /* most devices are on one bus */
+        last = parent_above(desc, bus);
+        last_bus = bus;
+        last_hash = desc->hash;
+    }
+    return last;
 }
 
 static struct machine_interrupt specifier(int controller, const u8 *data, u32 cells)

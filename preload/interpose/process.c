@@ -268,17 +268,25 @@ enum call_answer call_clone(struct call *call)
 
 /* --- what the program forbids itself --- */
 
+/* System calls of ours may be refused from now on, or kill. */
+static void sandboxed(void)
+{
+    lanes_sandboxed();
+    resume_never();
+    patch_freeze();
+}
+
 enum call_answer call_prctl(struct call *call)
 {
     if ((u32)call->a[0] == PR_SET_SECCOMP)
-        lanes_sandboxed(), resume_never();
+        sandboxed();
     return CALL_PASS;
 }
 
 enum call_answer call_seccomp(struct call *call)
 {
     if ((u32)call->a[0] == SECCOMP_SET_MODE_STRICT || (u32)call->a[0] == SECCOMP_SET_MODE_FILTER)
-        lanes_sandboxed(), resume_never();
+        sandboxed();
     return CALL_PASS;
 }
 

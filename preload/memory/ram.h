@@ -57,10 +57,16 @@ bool alias_find(u64 addr, struct alias *alias);
 /* The first alias that ends at or behind an address. Any context, lock-free. */
 bool alias_next(u64 addr, struct alias *alias);
 /* Changes whenever an alias does; 1 while one does. Any context, lock-free. */
-static inline u32 alias_version(void)
+static inline u32 alias_raw_version(void) /* odd while one does */
 {
     __attribute__((visibility("hidden"))) extern u32 alias_sequence;
-    u32 now = __atomic_load_n(&alias_sequence, __ATOMIC_ACQUIRE);
+
+    return __atomic_load_n(&alias_sequence, __ATOMIC_ACQUIRE);
+}
+
+static inline u32 alias_version(void)
+{
+    u32 now = alias_raw_version();
 
     return now & 1 ? 1 : now;
 }

@@ -57,6 +57,8 @@ void patch_take_back(u64 base, u64 size);
 void patch_leave_alone(u64 base, u64 size);
 /* Nothing is patched any more, for good. In a call. */
 void patch_stop(void);
+/* The program forbids itself system calls, perhaps those that a patch takes: what is patched stays, nothing else is. */
+void patch_freeze(void);
 /* The process is about to die by a fault of its own: all text is as it was. Trap context. */
 void patch_undo(void);
 

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "base/mem.h"
+#include "base/range.h"
 #include "base/sys.h"
 #include "base/trapsafe.h"
 
@@ -297,6 +298,20 @@ static void give_back(void *context, u64 at, unsigned size)
 }
 
 const struct pun_space rooms_space = {.take = take, .give_back = give_back};
+
+bool rooms_within(u64 base, u64 size)
+{
+    u32 n = __atomic_load_n(&npools, __ATOMIC_ACQUIRE), m = __atomic_load_n(&npages, __ATOMIC_ACQUIRE);
+    struct range r = {base, size};
+
+    for (u32 i = 0; i < n; i++)
+        if (range_overlaps((struct range){pools[i].code, CODE_BYTES + SITE_BYTES}, r))
+            return true;
+    for (u32 i = 0; i < m; i++)
+        if (range_overlaps((struct range){pages[i].base, PAGE_SIZE}, r))
+            return true;
+    return false;
+}
 
 bool rooms_have(u64 rip)
 {

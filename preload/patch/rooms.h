@@ -16,6 +16,8 @@ struct patch_site *rooms_slot(u64 insn, u64 room, u64 *code);
 struct patch_site *rooms_slot_at(u64 room, u64 *code);
 /* The site whose trampoline lies at an address, and where it begins. NULL: none. Any context. */
 struct patch_site *rooms_site_of(u64 rip);
+/* Does a range have a byte of them? Any context. */
+bool rooms_within(u64 base, u64 size);
 /* Is that a page of rooms or trampolines? Any context. */
 bool rooms_have(u64 rip);
 

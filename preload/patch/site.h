@@ -57,11 +57,8 @@ struct patch_frame {
     u64 rbp, r10, r9, r8, rdi, rsi, rdx;
 };
 
-/* access.c. */
-u64 patch_load(struct patch_site *site, u64 address, struct call *call);
-u64 patch_store(struct patch_site *site, u64 address, struct call *call);
-u64 patch_modify(struct patch_site *site, u64 address, struct call *call);
-u64 patch_modify_end(struct patch_site *site, u64 address, struct call *call);
+/* The functions for the accesses of a site, whose instruction is known. */
+void patch_functions(struct patch_site *site, enum trampoline_kind kind);
 
 /* The instruction that a jump of ours serves which is not in its place: in a room, or inside of another instruction. 0: none. */
 u64 patch_leads_to(u64 rip);

@@ -106,3 +106,33 @@ u64 part_count(const struct trace_record *record)
     memcpy(&count, record->value, sizeof(count));
     return count;
 }
+
+void part_line(struct fmt *out, const char *text)
+{
+    while (*text) {
+        size_t n = 0;
+
+        while ((u8)text[n] >= 0x20 && text[n] != 0x7f)
+            n++;
+        fmt_mem(out, text, n);
+        text += n;
+        if (*text == '\n') {
+            fmt_str(out, "\\n");
+        } else if (*text) {
+            fmt_str(out, "\\x");
+            fmt_hexpad(out, (u8)*text, 2);
+        }
+        text += *text != 0;
+    }
+}
+
+u64 part_register_value(const struct trace_record *record, const struct mmioshim_register *reg)
+{
+    unsigned inside = part_inside(record, reg);
+    unsigned room = MIN(reg->width, 8u);
+    u64 value = 0;
+
+    for (unsigned i = 0; i < part_width(record) && inside + i < room; i++)
+        value |= (u64)record->value[i] << (8 * (inside + i));
+    return value;
+}

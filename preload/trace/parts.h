@@ -1,6 +1,5 @@
 /*
- * Pieces of a line that the text and the JSON printer share. Private to
- * trace/. Pure, any context; records and names are not trusted: an index out
+ * Pieces that printers share, those of trace/ and of the command. Pure, any context; records and names are not trusted: an index out
  * of range is no device and no register.
  */
 #ifndef MMIOSHIM_TRACE_PARTS_H
@@ -41,5 +40,11 @@ size_t part_text(const struct trace_record *record, size_t start, char copy[TRAC
 
 /* The first eight bytes of value, as REPEAT carries its count. */
 u64 part_count(const struct trace_record *record);
+
+/* Text of others (marks, symbol names), which must not break the rule of one line an event: controls are escaped. */
+void part_line(struct fmt *out, const char *text);
+
+/* The value in the register's own bit positions; bytes beyond the register are not its business. */
+u64 part_register_value(const struct trace_record *record, const struct mmioshim_register *reg);
 
 #endif

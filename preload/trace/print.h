@@ -56,6 +56,14 @@ void trace_print_json(struct fmt *out, const struct trace_record *record, const 
                       unsigned show);
 void trace_print_json_stack(struct fmt *out, u32 stack, const struct trace_names *names);
 
+/*
+ * The kernel's mmiotrace: what comes before the first event, and one event with its stack. Anything else is a MARK:
+ * n bytes of text, whose breaks become spaces.
+ */
+void trace_print_mmiotrace_begin(struct fmt *out, const struct trace_names *names, u64 time);
+void trace_print_mmiotrace(struct fmt *out, const struct trace_record *record, const struct trace_names *names);
+void trace_print_mmiotrace_mark(struct fmt *out, u64 time, const char *body, size_t n);
+
 /* The lines of a call stack as text shows them, frame by frame. */
 void trace_print_stack(struct fmt *out, u32 stack, const struct trace_names *names);
 

@@ -6,26 +6,6 @@
 
 #include "base/trapsafe.h"
 
-/* Text of others (marks, symbol names) must not break the rule of one line an event. */
-static void put_line(struct fmt *out, const char *text)
-{
-    while (*text) {
-        size_t n = 0;
-
-        while ((u8)text[n] >= 0x20 && text[n] != 0x7f)
-            n++;
-        fmt_mem(out, text, n);
-        text += n;
-        if (*text == '\n') {
-            fmt_str(out, "\\n");
-        } else if (*text) {
-            fmt_str(out, "\\x");
-            fmt_hexpad(out, (u8)*text, 2);
-        }
-        text += *text != 0;
-    }
-}
-
 static void put_op(struct fmt *out, const struct trace_record *record)
 {
     fmt_str(out, part_op(record));
@@ -46,21 +26,9 @@ static void put_place(struct fmt *out, const struct trace_record *record, const 
     }
 }
 
-/* The value in the register's own bit positions; bytes beyond the register are not its business. */
-static u64 register_value(const struct trace_record *record, const struct mmioshim_register *reg)
-{
-    unsigned inside = part_inside(record, reg);
-    unsigned room = MIN(reg->width, 8u);
-    u64 value = 0;
-
-    for (unsigned i = 0; i < part_width(record) && inside + i < room; i++)
-        value |= (u64)record->value[i] << (8 * (inside + i));
-    return value;
-}
-
 static void put_fields(struct fmt *out, const struct trace_record *record, const struct mmioshim_register *reg)
 {
-    u64 value = register_value(record, reg);
+    u64 value = part_register_value(record, reg);
     char before = ' ';
 
     for (unsigned i = 0; reg->fields && i < reg->nfields; i++) {
@@ -103,7 +71,7 @@ static void put_access(struct fmt *out, const struct trace_record *record, const
     fmt_str(out, record->type == TRACE_PORT ? "[PORT] trap at " : "[MMIO] trap at ");
     fmt_hex(out, record->addr);
     fmt_str(out, " -> ");
-    put_line(out, part_device_name(record, names));
+    part_line(out, part_device_name(record, names));
     put_place(out, record, names);
     fmt_char(out, ' ');
     put_op(out, record);
@@ -126,13 +94,13 @@ static void put_lint(struct fmt *out, const struct trace_record *record, const s
     size_t rule = part_text(record, 0, text);
 
     fmt_str(out, "[LINT] ");
-    put_line(out, text);
+    part_line(out, text);
     if (record->seq) {
         fmt_str(out, " #");
         fmt_dec(out, record->seq);
     }
     fmt_char(out, ' ');
-    put_line(out, part_device_name(record, names));
+    part_line(out, part_device_name(record, names));
     if (record->width) {
         put_place(out, record, names);
         fmt_char(out, ' ');
@@ -140,14 +108,14 @@ static void put_lint(struct fmt *out, const struct trace_record *record, const s
     }
     if (part_text(record, rule + 1, text)) {
         fmt_str(out, ": ");
-        put_line(out, text);
+        part_line(out, text);
     }
 }
 
 static void put_dma(struct fmt *out, const struct trace_record *record, const struct trace_names *names)
 {
     fmt_str(out, "[DMA] ");
-    put_line(out, part_device_name(record, names));
+    part_line(out, part_device_name(record, names));
     fmt_char(out, ' ');
     fmt_str(out, part_op(record));
     fmt_char(out, ' ');
@@ -161,7 +129,7 @@ static void put_dma(struct fmt *out, const struct trace_record *record, const st
 static void put_irq(struct fmt *out, const struct trace_record *record, const struct trace_names *names)
 {
     fmt_str(out, "[IRQ] ");
-    put_line(out, part_device_name(record, names));
+    part_line(out, part_device_name(record, names));
     fmt_char(out, ' ');
     fmt_dec(out, record->addr);
     fmt_str(out, record->width ? " raised" : " lowered");
@@ -177,7 +145,7 @@ static void put_fault(struct fmt *out, const struct trace_record *record)
     fmt_hex(out, record->addr);
     if (part_text(record, 0, text)) {
         fmt_char(out, ' ');
-        put_line(out, text);
+        part_line(out, text);
     }
 }
 
@@ -187,7 +155,7 @@ static void put_mark(struct fmt *out, const struct trace_record *record)
 
     part_text(record, 0, text);
     fmt_str(out, "[MARK] ");
-    put_line(out, text);
+    part_line(out, text);
 }
 
 static void put_repeat(struct fmt *out, const struct trace_record *record)
@@ -228,7 +196,7 @@ void trace_print_stack(struct fmt *out, u32 stack, const struct trace_names *nam
         if (!frame)
             break;
         fmt_str(out, i ? "    by " : "    at ");
-        put_line(out, frame);
+        part_line(out, frame);
         fmt_char(out, '\n');
     }
 }

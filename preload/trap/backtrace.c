@@ -161,6 +161,11 @@ void backtrace_forget(void)
     __atomic_add_fetch(&code_epoch, 1, __ATOMIC_ACQ_REL);
 }
 
+u32 backtrace_epoch(void)
+{
+    return __atomic_load_n(&code_epoch, __ATOMIC_ACQUIRE);
+}
+
 void backtrace_renumber(void)
 {
     __atomic_add_fetch(&log_epoch, 1, __ATOMIC_ACQ_REL);

@@ -59,6 +59,8 @@ void backtrace_where(u64 pc, struct fmt *out);
 
 /* Code was unmapped or loaded: layouts and names may have changed. Any context. */
 void backtrace_forget(void);
+/* Changes whenever that happens. Any context. */
+u32 backtrace_epoch(void);
 /* After fork, in the child, when its log is another file: stacks must be written there again. */
 void backtrace_renumber(void);
 

@@ -8,11 +8,17 @@
 #include "memory/dirty.h"
 #include "trap/backtrace.h"
 #include "trap/bump.h"
+#include "trap/log_end.h"
+#include "trap/log_names.h"
+#include "trap/log_own.h"
+#include "trap/poll.h"
+#include "trap/ring.h"
 #include "trap/sink.h"
 #include "base/trapsafe.h"
 
 static struct bus *bus;
-static bool json, lint_on, header_done, touched;
+static enum log_format format;
+static bool json, binary, fold, lint_on, header_done, touched;
 static unsigned show, max_frames;
 static struct trace_filter filter;
 static struct thread_counts before; /* of the parent, when this process was forked */
@@ -39,142 +45,63 @@ u64 log_lint_count(void)
     return mine().lint;
 }
 
-/* --- names for the printers --- */
-
-static void name_pc(void *context, u64 pc, struct fmt *out)
-{
-    (void)context;
-    backtrace_where(pc, out);
-}
-
-static const char *name_frame(void *context, u32 stack, unsigned i)
-{
-    (void)context;
-    return backtrace_frame(stack, i);
-}
-
-static void name_insn(void *context, const struct trace_record *r, struct fmt *out)
-{
-    (void)context;
-    /* Address 0: operands relative to rip are shown as such, and the transcript is the same from run to run. */
-    cpu_disassemble(r->insn, r->insn_len, 0, out);
-}
-
-static const char *name_stack(void *context, u32 stack, size_t *length);
-
-static struct trace_names names(void)
-{
-    return (struct trace_names){bus->names, bus->ndevices, NULL, name_pc, name_frame, name_stack, name_insn};
-}
-
-/* Stacks as they were last printed, by id. Under the log's lock; one that is pushed out is rendered again. */
-static struct kept_stack {
-    u32 id;
-    u32 length;
-    const char *text;
-} kept_stacks[1024];
-
-static const char *name_stack(void *context, u32 stack, size_t *length)
-{
-    struct kept_stack *k = &kept_stacks[stack % ARRAY_SIZE(kept_stacks)];
-    static char buf[16384];
-    struct fmt f = FMT_INIT(buf);
-    struct trace_names n = names();
-    char *text;
-
-    (void)context;
-    if (k->id != stack || !k->text) {
-        trace_print_stack(&f, stack, &n);
-        text = f.full ? NULL : bump_alloc(f.len + 1);
-        if (!text)
-            return NULL;
-        memcpy(text, buf, f.len);
-        *k = (struct kept_stack){stack, (u32)f.len, text};
-    }
-    *length = k->length;
-    return k->text;
-}
-
 /* --- the log's lock --- */
 
-static void lose(struct thread *t)
+static void lose(struct thread *t, u64 n)
 {
-    __atomic_fetch_add(&bus->machine->arena->counters.lost, 1, __ATOMIC_RELAXED);
-    t->counts.lost++;
+    __atomic_fetch_add(&bus->machine->arena->counters.lost, n, __ATOMIC_RELAXED);
+    t->counts.lost += n;
+    if (binary)
+        ring_lost(n);
+}
+
+/* The last number that was given. */
+static u64 last_number(void)
+{
+    return __atomic_load_n(&bus->machine->arena->next_seq, __ATOMIC_RELAXED);
+}
+
+struct arena *log_arena(void)
+{
+    return bus->machine->arena;
 }
 
 /* A holder that was killed between taking a number and writing the line took that event with it. */
-static void take_log(struct thread *t)
+void log_take(struct thread *t)
 {
     struct arena *arena = bus->machine->arena;
 
     lock_take(&arena->log_lock, &t->self);
     if (unlikely(arena->log_writing)) {
-        lose(t);
+        lose(t, 1);
         arena->log_writing = 0;
     }
 }
 
-static void release_log(struct thread *t)
+void log_release(struct thread *t)
 {
     lock_release(&bus->machine->arena->log_lock, &t->self);
 }
 
-/* --- numbers --- */
-
-static u64 quiet_accesses(const struct arena_device *d)
-{
-    return __atomic_load_n(&d->quiet[0], __ATOMIC_RELAXED) + __atomic_load_n(&d->quiet[1], __ATOMIC_RELAXED);
-}
-
-/* Has next_seq been told of all quiet accesses? It is told before that is noted, so that none is overlooked. */
-static bool all_numbered(struct arena *arena)
-{
-    bool all = __atomic_load_n(&arena->quiet_holes, __ATOMIC_RELAXED) == __atomic_load_n(&arena->numbered_holes, __ATOMIC_ACQUIRE);
-
-    for (u32 i = 0; i < arena->ndevices && all; i++) {
-        const struct arena_device *d = &arena_devices(arena)[i];
-
-        all = quiet_accesses(d) == __atomic_load_n(&d->numbered, __ATOMIC_ACQUIRE);
-    }
-    return all;
-}
-
-static void number_one(struct arena *arena, u64 *numbered, u64 quiet)
-{
-    if (quiet == *numbered)
-        return;
-    __atomic_fetch_add(&arena->next_seq, quiet - *numbered, __ATOMIC_RELAXED);
-    __atomic_store_n(numbered, quiet, __ATOMIC_RELEASE);
-}
-
-/* The log's lock is held. */
-static void number_quiet(struct arena *arena)
-{
-    number_one(arena, &arena->numbered_holes, __atomic_load_n(&arena->quiet_holes, __ATOMIC_RELAXED));
-    for (u32 i = 0; i < arena->ndevices; i++)
-        number_one(arena, &arena_devices(arena)[i].numbered, quiet_accesses(&arena_devices(arena)[i]));
-}
-
-u64 log_number(struct thread *t, bool locked)
-{
-    struct arena *arena = bus->machine->arena;
-
-    if (unlikely(arena->quiet_begun) && (locked || !all_numbered(arena))) {
-        if (!locked)
-            take_log(t);
-        number_quiet(arena);
-        if (!locked)
-            release_log(t);
-    }
-    return __atomic_add_fetch(&arena->next_seq, 1, __ATOMIC_RELAXED);
-}
-
 /* --- the [MEM] block --- */
 
-static void print_map(struct fmt *out)
+static u64 wall_clock(void)
+{
+    struct timespec now = {0, 0};
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+}
+
+static void print_map(struct fmt *out, u64 time)
 {
     const struct machine_desc *desc = bus->machine->desc;
+    struct trace_names n = log_names(bus);
+
+    if (format == LOG_MMIOTRACE) {
+        trace_print_mmiotrace_begin(out, &n, time);
+        return;
+    }
 
     for (u32 i = 0; i < desc->nbanks; i++) {
         struct trace_bank bank = {desc->banks[i].name, desc->banks[i].range};
@@ -185,7 +112,8 @@ static void print_map(struct fmt *out)
         trace_print_window(out, &bus->names[i], json);
 }
 
-static void header(void)
+/* time: of the first event */
+static void header(u64 time)
 {
     static char text[1 << 20];
     struct fmt f = FMT_INIT(text);
@@ -196,35 +124,43 @@ static void header(void)
     header_done = true;
     if (!first)
         return;
-    print_map(&f);
+    print_map(&f, time);
     sink_put(text, f.len, thread_self()->blocked);
 }
 
 /* --- records --- */
 
-static void fill_who(struct thread *t, struct trace_record *rec)
+static void give_ordinals(struct thread *t)
 {
     struct arena *arena = bus->machine->arena;
-    struct timespec now = {0, 0};
 
+    if (likely(t->tid_ordinal && t->pid_ordinal))
+        return;
     if (!pid_ordinal)
         pid_ordinal = (u16)__atomic_add_fetch(&arena->pid_ordinals, 1, __ATOMIC_RELAXED);
+    t->pid_ordinal = pid_ordinal;
     if (!t->tid_ordinal)
         t->tid_ordinal = (u16)__atomic_add_fetch(&arena->tid_ordinals, 1, __ATOMIC_RELAXED);
+}
+
+static void fill_who(struct thread *t, struct trace_record *rec)
+{
+    give_ordinals(t);
     rec->pid = t->self.pid;
     rec->tid = t->self.tid;
-    rec->pid_ordinal = pid_ordinal;
+    rec->pid_ordinal = t->pid_ordinal;
     rec->tid_ordinal = t->tid_ordinal;
-    clock_gettime(CLOCK_REALTIME, &now);
-    rec->time = (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+    rec->time = wall_clock();
 }
 
 static void print(struct fmt *f, const struct trace_record *rec)
 {
-    struct trace_names n = names();
+    struct trace_names n = log_names(bus);
 
     if (json)
         trace_print_json(f, rec, &n, show);
+    else if (format == LOG_MMIOTRACE)
+        trace_print_mmiotrace(f, rec, &n);
     else
         trace_print_text(f, rec, &n, show);
 }
@@ -257,7 +193,7 @@ static void copy_text(struct trace_record *rec, const char *text, size_t len)
 }
 
 /* The lint line of an access: "rule\0text". */
-static void print_lint(struct fmt *f, const struct trace_record *access, const struct bus_note *note)
+static struct trace_record lint_record(const struct trace_record *access, const struct bus_note *note)
 {
     struct trace_record rec = *access;
     size_t n = strlen(note->rule) + 1;
@@ -265,28 +201,142 @@ static void print_lint(struct fmt *f, const struct trace_record *access, const s
     rec.type = TRACE_LINT;
     rec.stack = 0;
     memcpy(rec.text, note->rule, n);
-    copy_text(&rec, note->rule, n - 1);
     memcpy(rec.text + n, note->text, strlen(note->text) + 1);
+    return rec;
+}
+
+static void print_lint(struct fmt *f, const struct trace_record *access, const struct bus_note *note)
+{
+    struct trace_record rec = lint_record(access, note);
+
     print(f, &rec);
 }
 
-/* Ids are given and shown in the order of the log: under its lock. */
-static void write_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, struct backtrace *stack)
+/* --- polls --- */
+
+u64 log_polls(const struct thread *t)
+{
+    return t->poll ? t->poll->run : 0;
+}
+
+/* The reads that are not in the transcript yet. Log lock held. */
+static void say_folded(struct thread *owner, void *context)
+{
+    struct thread *t = context;
+    struct poll *p = owner->poll;
+    u64 n = p ? p->folded : 0;
+    struct fmt f = FMT_INIT(t->text);
+    struct trace_record rec;
+
+    if (!n)
+        return;
+    p->folded = 0;
+    memset(&rec, 0, sizeof(rec));
+    rec.type = TRACE_REPEAT;
+    rec.device = rec.reg = TRACE_NONE;
+    rec.seq = p->seq;
+    rec.pid = p->pid;
+    rec.tid = p->tid;
+    rec.time = wall_clock();
+    memcpy(rec.value, &n, sizeof(n));
+    print(&f, &rec);
+    if (!sink_put(t->text, f.len, t->blocked))
+        lose(t, n);
+}
+
+static void forget_folded(struct thread *owner, void *unused)
+{
+    (void)unused;
+    if (owner->poll)
+        owner->poll->run = owner->poll->folded = 0;
+}
+
+void log_flush(struct thread *t)
+{
+    if (!fold || !sink_wanted())
+        return;
+    if (binary) {
+        ring_repeat_ends(t, last_number());
+        return;
+    }
+    log_take(t);
+    thread_each(say_folded, t);
+    log_release(t);
+}
+
+/* All that the device was asked so far; its lock is held. */
+static u64 accesses_of(u16 device)
+{
+    const struct arena_device *d = &arena_devices(bus->machine->arena)[device];
+
+    return device == TRACE_NONE ? 0 : d->reads + d->writes + d->quiet[0] + d->quiet[1];
+}
+
+static struct poll *poll_of(struct thread *t)
+{
+    if (unlikely(!t->poll) && (t->poll = bump_alloc(sizeof(*t->poll))))
+        memset(t->poll, 0, sizeof(*t->poll));
+    return t->poll;
+}
+
+/* A finding that has the call stack with it: it is about a loop, not about an access. */
+static void say_endless(struct thread *t, const struct trace_record *access)
+{
+    static const char text[] = "endless-poll\0the value cannot change: nobody else uses the device, nothing else happens to it";
+    struct trace_record rec = *access;
+
+    rec.type = TRACE_LINT;
+    rec.stack = t->poll->stack;
+    memcpy(rec.text, text, sizeof(text));
+    log_event(t, &rec, NULL);
+}
+
+/* Is the access, with its number and its stack, one more of a run? If it is in the transcript, it begins one. */
+static bool polls_again(struct thread *t, const struct trace_record *rec, const struct bus_note *note)
+{
+    struct poll *p = poll_of(t);
+
+    if (!(fold || lint_on) || !p)
+        return false;
+    if (note->rule && lint_on)
+        p->run = 0; /* it has something to say of its own */
+    if (likely(!poll_goes_on(p, rec)))
+        return false;
+    p->run++;
+    return true;
+}
+
+/* After it was written. */
+static void follow_poll(struct thread *t, const struct trace_record *rec, const struct bus_note *note, bool again)
+{
+    if (!(fold || lint_on) || !t->poll)
+        return;
+    if (!again) {
+        poll_begin(t->poll, rec, accesses_of(rec->device));
+        if (note->rule && lint_on)
+            t->poll->run = 0;
+    } else if (lint_on && poll_endless(t->poll, bus, accesses_of(rec->device))) {
+        say_endless(t, rec);
+    }
+}
+
+/* --- accesses --- */
+
+/* fresh: its stack is new in this transcript. Log lock held. */
+static void write_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, bool fresh)
 {
     struct fmt f = FMT_INIT(t->text);
-    struct trace_names n = names();
-    bool fresh = false;
+    struct trace_names n = log_names(bus);
 
-    header();
-    if (stack)
-        rec->stack = backtrace_number(stack, &bus->machine->arena->next_stack, &fresh);
+    header(rec->time);
+    say_folded(t, t);
     if (fresh && json)
         trace_print_json_stack(&f, rec->stack, &n);
     print(&f, rec);
     if (note->rule && lint_on)
         print_lint(&f, rec, note);
     if (!sink_put(t->text, f.len, t->blocked))
-        lose(t);
+        lose(t, 1);
 }
 
 static void count_lint(struct thread *t)
@@ -322,20 +372,102 @@ void log_count(struct thread *t, u16 device, bool write, const struct bus_note *
     __atomic_fetch_add(&arena->quiet_holes, 1, __ATOMIC_RELAXED);
 }
 
-void log_access(struct thread *t, struct trace_record *rec, const struct cpu_state *state, const struct cpu_insn *insn,
-                const struct bus_note *note)
+/* stack: without its number yet; NULL: none is wanted. */
+static u32 number_stack(struct backtrace *stack, bool *fresh)
+{
+    *fresh = false;
+    return stack ? backtrace_number(stack, &bus->machine->arena->next_stack, fresh) : 0;
+}
+
+/* No lock: readers bring the events into the order of their numbers. rec->stack is there. */
+static void ring_access(struct thread *t, struct trace_record *rec, const struct bus_note *note)
+{
+    bool again;
+
+    rec->tid = t->self.tid;
+    again = polls_again(t, rec, note);
+    if (t->ring.repeat && !(again && fold))
+        ring_repeat_ends(t, last_number());
+    rec->seq = log_number(t, false);
+    if (unlikely(!(again && fold ? ring_repeat(t, t->poll->seq, rec->seq) : ring_put(t, rec, rec->seq)))) {
+        lose(t, 1);
+    } else if (unlikely(note->rule && lint_on)) {
+        struct trace_record lint = lint_record(rec, note);
+
+        ring_put(t, &lint, rec->seq);
+    }
+    follow_poll(t, rec, note, again);
+}
+
+static void name_stack(struct thread *t, u32 stack)
+{
+    ring_repeat_ends(t, last_number());
+    ring_stack(t, stack);
+}
+
+/* Numbers of accesses and of stacks are given in the order of the lines: under the log's lock. */
+static void line_access(struct thread *t, struct trace_record *rec, const struct bus_note *note, struct backtrace *stack,
+                        bool wanted)
 {
     struct arena *arena = bus->machine->arena;
-    struct trace_names n;
-    struct backtrace stack;
-    bool wanted;
+    bool again = false, fresh;
+
+    fill_who(t, rec);
+    log_take(t);
+    arena->log_writing = wanted;
+    rec->seq = log_number(t, true);
+    if (wanted) {
+        rec->stack = number_stack(stack, &fresh);
+        again = polls_again(t, rec, note);
+        if (again && fold)
+            t->poll->folded++;
+        else
+            write_access(t, rec, note, fresh);
+    }
+    arena->log_writing = 0;
+    log_release(t);
+    if (wanted)
+        follow_poll(t, rec, note, again);
+}
+
+bool log_is_lean(void)
+{
+    return binary && sink_wanted();
+}
+
+unsigned log_frames(void)
+{
+    return max_frames;
+}
+
+void log_lean(struct thread *t, struct trace_record *rec, const struct bus_note *note)
+{
+    struct trace_names names = log_names(bus);
 
     log_touch(t);
     if (note->rule && lint_on)
         count_lint(t);
     count(t, rec->device, rec->op == TRACE_WRITE);
-    n = names();
-    fill_who(t, rec);
+    give_ordinals(t);
+    if (trace_filter_match(&filter, rec, &names))
+        ring_access(t, rec, note);
+    else
+        log_number(t, false);
+}
+
+void log_access(struct thread *t, struct trace_record *rec, const struct cpu_state *state, const struct cpu_insn *insn,
+                const struct bus_note *note)
+{
+    struct trace_names n;
+    struct backtrace stack;
+    bool wanted, fresh;
+
+    log_touch(t);
+    if (note->rule && lint_on)
+        count_lint(t);
+    count(t, rec->device, rec->op == TRACE_WRITE);
+    n = log_names(bus);
+    give_ordinals(t);
     rec->pc = state->rip;
     rec->insn_len = insn->length;
     memcpy(rec->insn, insn->bytes, insn->length);
@@ -345,13 +477,16 @@ void log_access(struct thread *t, struct trace_record *rec, const struct cpu_sta
             t->recall = recall_make();
         backtrace_take(t->recall, state, max_frames, &stack);
     }
-    take_log(t);
-    arena->log_writing = wanted;
-    rec->seq = log_number(t, true);
-    if (wanted)
-        write_access(t, rec, note, max_frames ? &stack : NULL);
-    arena->log_writing = 0;
-    release_log(t);
+    if (!binary) {
+        line_access(t, rec, note, max_frames ? &stack : NULL, wanted);
+    } else if (wanted) {
+        rec->stack = number_stack(max_frames ? &stack : NULL, &fresh);
+        if (unlikely(fresh))
+            name_stack(t, rec->stack);
+        ring_access(t, rec, note);
+    } else {
+        log_number(t, false);
+    }
 }
 
 void log_event(struct thread *t, struct trace_record *rec, const char *text)
@@ -363,86 +498,56 @@ void log_event(struct thread *t, struct trace_record *rec, const char *text)
         count_lint(t);
     if (!sink_wanted() || (rec->type == TRACE_LINT && !lint_on))
         return;
-    fill_who(t, rec);
+    give_ordinals(t);
     if (text)
         copy_text(rec, text, strlen(text));
-    take_log(t);
-    header();
+    if (binary) {
+        ring_repeat_ends(t, last_number());
+        if (!ring_put(t, rec, rec->type == TRACE_LINT && rec->seq ? rec->seq : last_number()))
+            lose(t, 1);
+        return;
+    }
+    fill_who(t, rec);
+    log_take(t);
+    header(rec->time);
+    say_folded(t, t);
     print(&f, rec);
     if (!sink_put(t->text, f.len, t->blocked))
-        lose(t);
-    release_log(t);
+        lose(t, 1);
+    log_release(t);
 }
 
 /* --- the end --- */
-
-static void dirty_note(struct fmt *f, u64 missing)
-{
-    u64 killed = bus->machine->arena->killed;
-
-    if (killed)
-        fmt_printf(f, "pages that only %lu killed process%s wrote are missing", killed, killed == 1 ? "" : "es");
-    if (missing)
-        fmt_printf(f, "%sno memory for %lu more ranges", killed ? ", " : "", missing);
-    fmt_end(f);
-}
-
-/* For a program that left no memory, or no mapping, for the whole line. */
-static struct range few[64];
-static char short_line[4096 + ARRAY_SIZE(few) * 48];
-
-static void write_dirty(void)
-{
-    struct arena *arena = bus->machine->arena;
-    u64 pages = dirty_count(arena);
-    u64 n = dirty_ranges(bus->machine->desc, arena, NULL, 0);
-    struct range *ranges = sys_pages((n + 1) * sizeof(*ranges));
-    struct fmt f = {.cap = 4096 + n * 48};
-    char note_text[160], *line = sys_pages(f.cap);
-    struct fmt note = FMT_INIT(note_text);
-    bool all = ranges && line;
-    u64 most = all ? n : MIN(n, (u64)ARRAY_SIZE(few));
-
-    f.buf = all ? line : short_line;
-    f.cap = all ? f.cap : sizeof(short_line);
-    dirty_ranges(bus->machine->desc, arena, all ? ranges : few, most);
-    dirty_note(&note, n - most);
-    trace_print_dirty(&f, dirty_mode_name(), pages, arena->pages, all ? ranges : few, most, note.len ? note_text : NULL, json);
-    sink_put(f.buf, f.len, thread_self()->blocked);
-    if (ranges)
-        sys_munmap(ranges, (n + 1) * sizeof(*ranges));
-    if (line)
-        sys_munmap(line, 4096 + n * 48);
-}
-
-static void write_exit(const struct arena_counters *c)
-{
-    char text[256];
-    struct fmt f = FMT_INIT(text);
-    struct trace_totals totals = {c->accesses, c->reads, c->writes, c->lint, c->lost};
-
-    trace_print_exit(&f, &totals, json);
-    sink_put(text, f.len, thread_self()->blocked);
-}
 
 void log_finish(struct thread *t, bool last, bool last_to_touch)
 {
     struct arena *arena = bus->machine->arena;
     struct arena_counters totals, own = mine();
 
+    log_flush(t);
     if (!sink_wanted() || !(sink_per_process() ? touched : last))
         return;
-    take_log(t);
-    header();
+    log_take(t);
+    if (!binary)
+        header(wall_clock());
     if (last_to_touch && dirty_mode() != DIRTY_OFF)
-        write_dirty();
+        log_end_dirty(t, bus->machine, format);
     totals = machine_totals(arena);
-    write_exit(sink_per_process() ? &own : &totals);
-    release_log(t);
+    log_end_exit(t, bus->machine, format, sink_per_process() ? &own : &totals);
+    if (binary)
+        ring_close(t, true);
+    log_release(t);
 }
 
-void log_after_fork(void)
+void log_after_fork(bool worker)
 {
+    thread_each(forget_folded, NULL);
+    if (worker && sink_per_process())
+        sink_give_up();
+    else if (binary)
+        ring_after_fork(sink_per_process());
+    if (worker)
+        return;
     pid_ordinal = 0;
     touched = log_quiet_begun = false;
     sink_after_fork();
@@ -455,6 +560,12 @@ void log_after_fork(void)
 
 /* --- bring-up --- */
 
+static int refuse_ring(const char *path, const char *why, struct fmt *error)
+{
+    fmt_printf(error, "MMIOSHIM_LOG=%s: %s (MMIOSHIM_LOG_FORMAT=ring); allowed: a path (%%p = pid), none", path, why);
+    return -1;
+}
+
 int log_start(struct bus *b, const struct options *options, struct fmt *error)
 {
     const char *path = options->value[OPT_LOG];
@@ -463,14 +574,21 @@ int log_start(struct bus *b, const struct options *options, struct fmt *error)
     long got;
 
     bus = b;
-    json = option_choice(options, OPT_LOG_FORMAT) == 1;
+    format = (enum log_format)option_choice(options, OPT_LOG_FORMAT);
+    json = format == LOG_JSON;
+    binary = format == LOG_RING;
+    fold = option_choice(options, OPT_LOG_FOLD) == 1;
     show = option_flags(options, OPT_LOG_SHOW);
     max_frames = (unsigned)option_number(options, OPT_BACKTRACE);
     lint_on = option_choice(options, OPT_LINT) != 1;
     trace_filter_parse(&filter, options->value[OPT_LOG_FILTER], &why);
-    take_log(t);
-    got = sink_open(b->machine->arena, path, b->machine->joined);
-    release_log(t);
+    if (binary && strcmp(path, "-") == 0)
+        return refuse_ring(path, "a binary transcript needs a file", error);
+    log_take(t);
+    got = sink_open(b->machine->arena, path, b->machine->joined, binary);
+    log_release(t);
+    if (got >= 0 && binary && ring_start(b, *options->value[OPT_LOG_FILTER] && strcmp(options->value[OPT_LOG_FILTER], "all")) < 0)
+        return refuse_ring(path, "a binary transcript needs a regular file that can be mapped", error);
     if (got >= 0)
         return 0;
     if (b->machine->joined) { /* a descendant goes on, though it may have lost its rights, or its root */

@@ -13,8 +13,11 @@
 
 /* Opens the log. 0, or -1 with one line. Ordinary context. */
 int log_start(struct bus *bus, const struct options *options, struct fmt *error);
-/* In the child of fork: with %p the child's log is its own. */
-void log_after_fork(void);
+/*
+ * In the child of fork: with %p the child's log is its own. worker: what it logs counts as that of the process that it is a
+ * copy of, and with %p it logs nothing.
+ */
+void log_after_fork(bool worker);
 
 /*
  * Numbers and writes one access with what the bus noted. rec: type (MMIO or PORT), op, width, device, reg, element, addr, offset,
@@ -22,6 +25,15 @@ void log_after_fork(void);
  */
 void log_access(struct thread *thread, struct trace_record *rec, const struct cpu_state *state,
                 const struct cpu_insn *insn, const struct bus_note *note);
+/*
+ * The lean way: the transcript is binary. rec has pc, insn and the number of a stack that is in the transcript already
+ * (0: none), too. No lock, and no system call but when a thread needs
+ * more of the file. The device's lock is held, signals are masked or deferred.
+ */
+bool log_is_lean(void);
+void log_lean(struct thread *thread, struct trace_record *rec, const struct bus_note *note);
+/* Frames of a call stack that are wanted; 0: none. */
+unsigned log_frames(void);
 /* Does anybody want records of accesses? */
 bool log_wanted(void);
 /*
@@ -30,6 +42,11 @@ bool log_wanted(void);
  * number taken. Trap context.
  */
 void log_count(struct thread *thread, u16 device, bool write, const struct bus_note *note);
+/*
+ * How often this thread has read the same register at the same place, with the same value, without anything in between: it
+ * is waiting. 0: it is not, or nobody wants records. Trap context.
+ */
+u64 log_polls(const struct thread *thread);
 extern bool log_quiet_begun; /* in this process */
 void log_quiet_begin(struct thread *thread);
 /* The same at no cost, for a device and without a note. The device's lock is held. */
@@ -52,6 +69,8 @@ void log_event(struct thread *thread, struct trace_record *rec, const char *text
  * its [EXIT] if the process took part, and [DIRTY] if, of those that did, it is the last. Any context, signals masked.
  */
 void log_finish(struct thread *thread, bool last, bool last_to_touch);
+/* Before an exec: what threads have folded is written, for it would be gone. Signals masked. */
+void log_flush(struct thread *thread);
 /* This process takes part. */
 void log_touch(struct thread *thread);
 /* Did this process take part in the machine (an access, a mark)? */

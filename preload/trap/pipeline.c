@@ -11,6 +11,7 @@
 #include "patch/patch.h"
 #include "trap/backtrace.h"
 #include "trap/log.h"
+#include "trap/ring.h"
 #include "trap/signals.h"
 #include "trap/stepping.h"
 #include "trap/symbols.h"
@@ -378,7 +379,7 @@ enum fault_answer trap_signal(int sig, siginfo_t *info, ucontext_t *uc)
     go_on = sig == SIGSEGV || sig == SIGBUS ? probe_fixup((u64)regs[REG_RIP]) : 0;
     if (go_on)
         note_missed(sig, info->si_code, (u64)regs[REG_ERR]);
-    if (sig == SIGSEGV && mend_dirty(info, uc))
+    if ((sig == SIGSEGV && mend_dirty(info, uc)) || (sig == SIGBUS && ring_fault((u64)info->si_addr)))
         return FAULT_HANDLED;
     if (!go_on)
         go_on = cpu_stub_fault((u64)regs[REG_RIP], sig, info->si_code, (u64)info->si_addr);

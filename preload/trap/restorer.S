@@ -73,10 +73,12 @@ signals_return_end:
 
 # One signal may come on top of another one whose handler has not begun yet. From
 # here to signals_enter_end the context is in rdx; behind it it is noted, and rcx
-# has what was noted before.
+# and its uc_link have what was noted before.
+        .set    UC_LINK, 8
         .macro  entering
         movq    signals_entering@gottpoff(%rip), %r11
         movq    %fs:(%r11), %rcx
+        movq    %rcx, UC_LINK(%rdx)
         movq    %rdx, %fs:(%r11)
         .endm
 
@@ -126,6 +128,9 @@ signals_wrap:
         pushq   %rdx
         .cfi_adjust_cfa_offset 8
         call    signals_enter
+        .globl  signals_enter_end
+        .hidden signals_enter_end
+signals_enter_end:
         popq    %rdx
         .cfi_adjust_cfa_offset -8
         popq    %rsi
@@ -143,15 +148,10 @@ signals_wrap:
         .cfi_endproc
         .size   signals_wrap, . - signals_wrap
 
-        .globl  signals_enter_end
-        .hidden signals_enter_end
-signals_enter_end:
-
 # Goes on behind an access without rt_sigreturn: resume_leave(context,
 # components, slot, way), see resume.h. Asynchronous signals are blocked until
 # the system call is over. From there on whoever is interrupted is taken for
 # where it goes (resume_interrupted): nothing here runs twice.
-        .set    UC_LINK, 8
         .set    UC_FLAGS, UC + 8 * 17
         .set    UC_FPU, UC + 8 * 23
         .set    UC_MASK, UC + 8 * 32

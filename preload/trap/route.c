@@ -14,6 +14,7 @@
 #include "trap/backtrace.h"
 #include "trap/log.h"
 #include "trap/probe.h"
+#include "trap/route.h"
 #include "trap/serve.h"
 #include "trap/trap.h"
 #include "trap/worker.h"
@@ -145,7 +146,7 @@ static void route_begin(void *context, u64 addr, unsigned n)
     t->kept = t->bracketed = true;
 }
 
-static bool route_hold(void *context, u64 addr, unsigned n)
+bool route_hold(void *context, u64 addr, unsigned n)
 {
     struct trap *t = context;
     struct segment s;
@@ -158,7 +159,7 @@ static bool route_hold(void *context, u64 addr, unsigned n)
     return true;
 }
 
-static void route_end(void *context)
+void route_end(void *context)
 {
     struct trap *t = context;
 
@@ -332,7 +333,7 @@ static enum trap_answer route_window(struct trap *t, u64 addr, void *data, unsig
     return waits ? TRAP_DECLINED : t->refused ? TRAP_FAILED : TRAP_HANDLED;
 }
 
-static bool route_program(struct trap *t, u64 addr, void *data, unsigned n, bool write)
+bool route_program(struct trap *t, u64 addr, void *data, unsigned n, bool write)
 {
     enum trap_answer answer = route_window(t, addr, data, n, write);
 
@@ -458,8 +459,6 @@ void trap_requests(struct trap *t)
         trap_end_program(t->uc, status);
 }
 
-/* --- patched sites --- */
-
 bool trap_place(u64 addr, struct trap_place *place)
 {
     struct range reached;
@@ -474,7 +473,7 @@ bool trap_place(u64 addr, struct trap_place *place)
         return false;
     reached = (struct range){a.machine, a.range.size};
     place->window = range_clip(s.span.range, reached);
-    s.machine = place->window.base;
+    s.machine = place->machine = place->window.base;
     place->window.base += a.range.base - a.machine;
     place->device = &bus->devices[s.span.index];
     place->offset = device_offset(&s);
@@ -485,73 +484,6 @@ bool trap_place(u64 addr, struct trap_place *place)
 struct bus *trap_the_bus(void)
 {
     return bus;
-}
-
-void trap_site_begin(struct trap *t, struct thread *thread, const struct cpu_insn *insn)
-{
-    memset(t, 0, sizeof(*t));
-    t->thread = thread;
-    t->insn = insn;
-}
-
-/* Does the operand lie in one window, where the program may do this, and not over the end of its page? */
-static bool site_takes(struct trap *t, u64 addr, unsigned n, bool write)
-{
-    return trap_finds(t, addr) && n <= t->near.size - (addr - t->near.base) && t->near.span.kind == VIEW_WINDOW &&
-           near_allows(t->near.prot, write) && (n <= 8 || addr % n == 0);
-}
-
-bool trap_site_hold(struct trap *t, u64 addr, unsigned n)
-{
-    return site_takes(t, addr, n, true) && route_hold(t, addr, n);
-}
-
-void trap_site_release(struct trap *t)
-{
-    route_end(t);
-}
-
-struct site_access {
-    struct trap *t;
-    u64 addr;
-    void *data;
-    unsigned n;
-    bool write, done;
-};
-
-static void site_route(void *argument)
-{
-    struct site_access *a = argument;
-
-    a->done = route(a->t, SPACE_PROGRAM, a->addr, a->data, a->n, a->write);
-}
-
-/* A pipe that nobody reads raises a signal, which is taken back; names and frames are found by libraries that use vectors. */
-static void site_logged(struct site_access *a)
-{
-    u64 saved;
-
-    signals_mask(&saved);
-    a->t->thread->blocked = saved;
-    calls_guarded(site_route, a);
-    signals_restore(&saved);
-}
-
-enum trap_site_answer trap_site(struct trap *t, u64 addr, void *data, unsigned n, bool write)
-{
-    struct site_access a = {t, addr, data, n, write, false};
-
-    if (!site_takes(t, addr, n, write))
-        return TRAP_SITE_NONE;
-    if (log_wanted())
-        site_logged(&a);
-    else
-        site_route(&a);
-    if (a.done)
-        return TRAP_SITE_DONE;
-    if (t->wait)
-        bus_wait(t->wait, 50);
-    return t->wait ? TRAP_SITE_WAIT : TRAP_SITE_NONE;
 }
 
 static const char *owner_name(const struct view_span *s)

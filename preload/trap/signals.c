@@ -16,26 +16,23 @@
 #include "base/trapsafe.h"
 
 #define SA_RESTORER_ 0x04000000u
-#define SYNCHRONOUS                                                                                              \
-    (signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) | signal_bit(SIGILL) | signal_bit(SIGTRAP))
-
 static struct kernel_action actions[SIGNALS]; /* the program's */
 static u32 versions[SIGNALS];                 /* odd while an action changes */
-static signals_fault fault_handler;
+signals_fault signals_handle_fault;
 static signals_dying dying_handler;
-static u32 owner; /* process that may settle the machine's affairs: not a vfork child */
+u32 signals_owner; /* process that may settle the machine's affairs: not a vfork child */
 static u32 *home;  /* process whose memory this is; wiped in a copy that was made behind our back (clone) */
 static u32 writer; /* lock of the table and what the kernel has */
-static u32 piling; /* how many frames the kernel may put on one stack before any handler runs; SIGNALS: any number */
+u32 signals_piling; /* how many frames the kernel may put on one stack before any handler runs; SIGNALS: any number */
 static u64 kept_flags = ~(u64)0; /* bits of sa_flags that this kernel keeps */
 
 static bool synchronous(int sig)
 {
-    return SYNCHRONOUS >> (sig - 1) & 1;
+    return SIGNALS_SYNCHRONOUS >> (sig - 1) & 1;
 }
 
 /* signal(7): the default of these is to go on, or to stop. */
-static bool default_ends(int sig)
+bool signals_default_ends(int sig)
 {
     static const int harmless[] = {SIGCHLD, SIGCONT, SIGURG, SIGWINCH, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGKILL};
 
@@ -47,7 +44,7 @@ static bool default_ends(int sig)
 
 static bool is_owner(void)
 {
-    return (u32)sys_getpid() == owner;
+    return (u32)sys_getpid() == signals_owner;
 }
 
 /* False in a vfork child: what it sees is its parent's. */
@@ -56,7 +53,7 @@ bool signals_own_memory(void)
     u32 pid = (u32)sys_getpid();
 
     if (!home)
-        return pid == owner;
+        return pid == signals_owner;
     if (!*home)
         *home = pid;
     return *home == pid;
@@ -67,7 +64,7 @@ static long set_kernel(int sig, const struct kernel_action *act, struct kernel_a
     return sys(SYS_rt_sigaction, sig, act, old, 8);
 }
 
-static struct kernel_action get_action(int sig)
+struct kernel_action signals_get(int sig)
 {
     struct kernel_action a;
     u32 before;
@@ -89,7 +86,7 @@ static void count_piles(int sig, const struct kernel_action *a)
     static u8 counted[SIGNALS];
     u8 now = kernel_form(sig, a).handler != (u64)signals_wrap ? 0 : a->flags & SA_NODEFER ? SIGNALS : 1;
 
-    piling += (u32)now - counted[sig];
+    signals_piling += (u32)now - counted[sig];
     counted[sig] = now;
 }
 
@@ -112,7 +109,7 @@ static bool segv_blocked(const struct thread *t)
 
 bool signals_handled(int sig)
 {
-    struct kernel_action a = get_action(sig);
+    struct kernel_action a = signals_get(sig);
 
     return a.handler > (u64)SIG_IGN && !(sig == SIGSEGV && segv_blocked(thread_self()));
 }
@@ -135,7 +132,7 @@ static void reset_handler(int sig, const struct kernel_action *a)
 }
 
 /* Signals that the handler has blocked besides those of the interrupted code. */
-static u64 blocked_by(int sig, const struct kernel_action *a)
+u64 signals_blocked_by(int sig, const struct kernel_action *a)
 {
     return a->mask | (a->flags & SA_NODEFER ? 0 : signal_bit(sig));
 }
@@ -149,7 +146,7 @@ static bool plain_restorer(u64 restorer)
 }
 
 /* Runs the program's handler next, as the kernel would have. False: no room for its frame. */
-static bool run_handler(int sig, const struct kernel_action *a, const siginfo_t *info, ucontext_t *uc)
+bool signals_run(int sig, const struct kernel_action *a, const siginfo_t *info, ucontext_t *uc)
 {
     struct thread *t = signals_own_memory() ? thread_self() : NULL;
     u64 sp = (u64)uc->uc_mcontext.gregs[REG_RSP], in_effect = t ? masks_interrupted(t, uc) : mask_of(uc);
@@ -161,7 +158,7 @@ static bool run_handler(int sig, const struct kernel_action *a, const siginfo_t 
         .top = a->flags & SA_ONSTACK && t ? altstack_top(t, sp) : 0,
         .seen_mask = t ? masks_program(t, mask_of(uc)) : mask_of(uc),
         .seen_stack = t ? t->altstack : uc->uc_stack,
-        .mask = kernel_mask(in_effect | blocked_by(sig, a)),
+        .mask = kernel_mask(in_effect | signals_blocked_by(sig, a)),
     };
 
     if (!plan.top)
@@ -169,7 +166,7 @@ static bool run_handler(int sig, const struct kernel_action *a, const siginfo_t 
     if (!sigframe_push(&plan, info, uc))
         return false;
     if (t) {
-        t->segv_blocked = (in_effect | blocked_by(sig, a)) & SEGV;
+        t->segv_blocked = (in_effect | signals_blocked_by(sig, a)) & SEGV;
         altstack_entered(t);
     }
     if (a->flags & SA_RESETHAND)
@@ -178,7 +175,7 @@ static bool run_handler(int sig, const struct kernel_action *a, const siginfo_t 
 }
 
 /* The default action: the instruction faults again, or the signal comes again, and nobody is there to catch it. */
-static void die(int sig, const siginfo_t *info, bool again)
+void signals_die(int sig, const siginfo_t *info, bool again)
 {
     struct kernel_action none = {0};
 
@@ -196,7 +193,7 @@ static void die(int sig, const siginfo_t *info, bool again)
 
 void signals_deliver(int sig, siginfo_t *info, ucontext_t *uc)
 {
-    struct kernel_action a = get_action(sig);
+    struct kernel_action a = signals_get(sig);
     struct thread *t = thread_self();
     bool sent = info->si_code <= 0; /* kill, tgkill, sigqueue: no instruction that would fault again */
 
@@ -204,216 +201,11 @@ void signals_deliver(int sig, siginfo_t *info, ucontext_t *uc)
         pending_keep(t, info);
         return;
     }
-    if (sent && (a.handler == (u64)SIG_IGN || (a.handler == (u64)SIG_DFL && owner == 1)))
+    if (sent && (a.handler == (u64)SIG_IGN || (a.handler == (u64)SIG_DFL && signals_owner == 1)))
         return;
-    if (signals_handled(sig) && run_handler(sig, &a, info, uc))
+    if (signals_handled(sig) && signals_run(sig, &a, info, uc))
         return;
-    die(sig, info, sent || (sig == SIGTRAP && info->si_code > 0));
-}
-
-static void sent_in_call(struct thread *t, int sig, const siginfo_t *info, ucontext_t *uc)
-{
-    /* SIGSEGV cannot be blocked meanwhile: it is kept, and sent again when the call is over. */
-    if (sig == SIGSEGV)
-        pending_keep(t, info), t->call.late = true;
-    else
-        calls_defer(sig, info, uc, signal_bit(sig));
-}
-
-#define FLAG_AC 0x40000
-
-/*
- * A handler starts with the program's AC (Linux arch/x86/kernel/signal.c, handle_signal clears DF, RF and TF): its
- * alignment checks would concern our code. The frame keeps it for the program.
- */
-static void no_alignment_checks(const ucontext_t *uc)
-{
-    if (unlikely(uc->uc_mcontext.gregs[REG_EFL] & FLAG_AC))
-        __asm__ volatile("lea -128(%%rsp), %%rsp\n" /* the red zone */
-                         "pushfq\n"
-                         "andl %0, (%%rsp)\n"
-                         "popfq\n"
-                         "lea 128(%%rsp), %%rsp"
-                         :
-                         : "i"(~FLAG_AC)
-                         : "memory", "cc");
-}
-
-extern const char __ehdr_start[] __attribute__((visibility("hidden")));
-extern const char etext[] __attribute__((visibility("hidden")));
-
-/* The program steps itself (TF), and is in our code for a system call: natively that is one step. */
-static bool own_step(int sig, const siginfo_t *info, const ucontext_t *uc)
-{
-    u64 rip = (u64)uc->uc_mcontext.gregs[REG_RIP];
-
-    if (sig != SIGTRAP || info->si_code != TRAP_TRACE)
-        return false;
-    return calls_inside() || rip - (u64)__ehdr_start < (u64)(etext - __ehdr_start) || patch_holds(rip);
-}
-
-/* --- entries --- */
-
-/* The context of a handler of ours that has begun, but has not looked at it yet. */
-__attribute__((visibility("hidden"))) extern __thread ucontext_t *signals_entering;
-__thread ucontext_t *signals_entering;
-
-/* Of a signal on top of which another one came: what it interrupted is seen now, before that one's handler runs. */
-static bool seen_before(ucontext_t *uc)
-{
-    struct thread *t = thread_self();
-    bool clear = calls_interrupted(uc, false);
-
-    if (t && t->call.waited)
-        t->call.waited_in = uc;
-    return clear;
-}
-
-/* What every handler of ours begins with, see calls_interrupted(). older: what signals_entering was. */
-static bool entered(ucontext_t *uc, ucontext_t *older, bool fault)
-{
-    const greg_t *regs = uc->uc_mcontext.gregs;
-    struct thread *t = thread_self();
-    bool clear = true;
-
-    if (unlikely(older))
-        clear = seen_before(older);
-    if (unlikely((u64)regs[REG_RIP] - (u64)signals_fault_enter < (u64)signals_enter_end - (u64)signals_fault_enter))
-        clear = seen_before((ucontext_t *)regs[REG_RDX]) && clear;
-    if (likely(clear))
-        clear = calls_interrupted(uc, fault);
-    if (t && t->call.waited_in == uc)
-        t->call.waited_in = NULL;
-    signals_entering = NULL;
-    return clear;
-}
-
-/* Called by signals_fault_enter, to which the kernel goes. */
-void fault_entry(int sig, siginfo_t *info, void *context, ucontext_t *older);
-void fault_entry(int sig, siginfo_t *info, void *context, ucontext_t *older)
-{
-    enum fault_answer answer = FAULT_HANDLED;
-    struct thread *t;
-    bool outer, between;
-
-    no_alignment_checks(context);
-    resume_interrupted(context);
-    if (unlikely(own_step(sig, info, context)) || (sig == SIGSEGV && info->si_code == SI_KERNEL && patch_stopped(context))) {
-        signals_entering = older;
-        return;
-    }
-    t = thread_self();
-    outer = t && t->waited; /* this one may interrupt the handling of another, and go on in it */
-    between = entered(context, older, info->si_code > 0);
-    if (t)
-        t->waited = t->call.waited;
-    if (!between && info->si_code <= 0)
-        sent_in_call(t, sig, info, context);
-    else if ((answer = fault_handler(sig, info, context)) == FAULT_DECLINED)
-        signals_deliver(sig, info, context);
-    if (!t)
-        return;
-    t->waited = outer;
-    t->segv_once &= info->si_code > 0;
-    if (answer == FAULT_OVER)
-        resume(t, context, piling);
-}
-
-/*
- * On the way on behind an access (resume.h) signals are unblocked while the thread is still on our stack, and the
- * kernel's frame is there, too. The first one that comes is for where that way leads. Another one on top of it finds
- * our entry for the first, and waits until that is through: it ends by rt_sigreturn, which brings the mask again.
- */
-static bool waits_for_other(int sig, const siginfo_t *info, ucontext_t *uc, ucontext_t *older)
-{
-    const struct thread *t = thread_current;
-    u64 all = ~SYNCHRONOUS;
-
-    if (resume_interrupted(uc) || likely(!t || !resume_on_stack(t, (u64)uc->uc_mcontext.gregs[REG_RSP])))
-        return false;
-    set_mask(uc, all);
-    sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, 8); /* now, too: SA_NODEFER */
-    signals_send(sig, info);
-    signals_entering = older;
-    return true;
-}
-
-/*
- * A signal whose default ends the program, or a handler that is not simply the kernel's to call: one that wants the
- * alternate stack (the kernel put us on ours), one for one shot (the table must know that it is gone).
- */
-void action_entry(int sig, siginfo_t *info, void *context, ucontext_t *older);
-void action_entry(int sig, siginfo_t *info, void *context, ucontext_t *older)
-{
-    struct thread *t = thread_self();
-    struct kernel_action a;
-
-    no_alignment_checks(context);
-    if (waits_for_other(sig, info, context, older))
-        return;
-    if (!entered(context, older, false)) {
-        calls_defer(sig, info, context, 0);
-        return;
-    }
-    if (!irq_arrives(sig, info))
-        return;
-    a = get_action(sig);
-    if (t)
-        t->waited = t->call.waited;
-    if (a.handler > (u64)SIG_IGN) {
-        if (!run_handler(sig, &a, info, context))
-            die(SIGSEGV, info, true); /* as the kernel: no room for the frame */
-    } else if (a.handler == (u64)SIG_DFL && default_ends(sig) && owner != 1) {
-        die(sig, info, true);
-    }
-    if (t)
-        t->waited = false;
-}
-
-/* The kernel's frame becomes what the program expects to find there. */
-static void show_frame(int sig, const struct kernel_action *a, ucontext_t *uc)
-{
-    struct thread *t = thread_self();
-
-    if (!t || !signals_own_memory())
-        return;
-    set_mask(uc, masks_program(t, mask_of(uc)));
-    uc->uc_stack = t->altstack;
-    if (t->call.waited)
-        t->segv_blocked = t->wait_mask & SEGV;
-    t->segv_blocked |= (blocked_by(sig, a) & SEGV) != 0;
-    altstack_entered(t);
-}
-
-/*
- * Every other handler of the program: the kernel's frame is the one that it would have got, on the same stack.
- * Called by signals_wrap, which goes on at what this returns; 0: not now.
- */
-u64 signals_enter(int sig, siginfo_t *info, ucontext_t *uc, ucontext_t *older);
-u64 signals_enter(int sig, siginfo_t *info, ucontext_t *uc, ucontext_t *older)
-{
-    struct kernel_action a;
-
-    if (waits_for_other(sig, info, uc, older))
-        return 0;
-    if (!entered(uc, older, false)) {
-        calls_defer(sig, info, uc, 0);
-        return 0;
-    }
-    if (!irq_arrives(sig, info))
-        return 0;
-    a = get_action(sig);
-    if (a.handler == (u64)SIG_DFL && default_ends(sig))
-        die(sig, info, true); /* it was changed a moment ago */
-    if (a.handler <= (u64)SIG_IGN)
-        return 0;
-    if (unlikely(thread_current && resume_on_stack(thread_current, (u64)uc))) {
-        if (!run_handler(sig, &a, info, uc))
-            die(SIGSEGV, info, true);
-        return 0;
-    }
-    show_frame(sig, &a, uc);
-    return a.handler;
+    signals_die(sig, info, sent || (sig == SIGTRAP && info->si_code > 0));
 }
 
 /* A handler of the program returned, or somebody calls rt_sigreturn. `sp`: the stack pointer at that call. */
@@ -451,14 +243,14 @@ static struct kernel_action kernel_form(int sig, const struct kernel_action *a)
     struct kernel_action k = *a;
 
     if (synchronous(sig)) /* a sent one that is blocked or ignored interrupts no call */
-        return ours(signals_fault_enter, SA_NODEFER | (handler ? a->flags & SA_RESTART : SA_RESTART), ~SYNCHRONOUS);
+        return ours(signals_fault_enter, SA_NODEFER | (handler ? a->flags & SA_RESTART : SA_RESTART), ~SIGNALS_SYNCHRONOUS);
     /* The kernel gives the first process of a pid namespace no signal that it does not handle. */
     if (a->handler == (u64)SIG_DFL)
-        return default_ends(sig) && owner != 1 ? ours(signals_action_enter, 0, ~SYNCHRONOUS) : k;
+        return signals_default_ends(sig) && signals_owner != 1 ? ours(signals_action_enter, 0, ~SIGNALS_SYNCHRONOUS) : k;
     if (!handler)
         return k;
     if ((a->flags & (SA_ONSTACK | SA_RESETHAND)) || ((a->flags & SA_RESTORER_) && !plain_restorer(a->restorer)))
-        return ours(signals_action_enter, a->flags & (SA_RESTART | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT), ~SYNCHRONOUS);
+        return ours(signals_action_enter, a->flags & (SA_RESTART | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT), ~SIGNALS_SYNCHRONOUS);
     k.mask = kernel_mask(k.mask);
     k.handler = (u64)signals_wrap;
     k.flags |= SA_SIGINFO; /* what is sent again, or moved, is whole */
@@ -515,7 +307,7 @@ long signals_action(int sig, const struct kernel_action *act, struct kernel_acti
      */
     if (!calls_inside())
         sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &saved, 8);
-    was = get_action(sig);
+    was = signals_get(sig);
     if (act && signals_own_memory()) {
         ret = set_both(sig, &given);
         if (ret == 0)
@@ -539,7 +331,7 @@ long signals_action(int sig, const struct kernel_action *act, struct kernel_acti
 static void install(bool only_synchronous)
 {
     for (int sig = 1; sig < SIGNALS; sig++) {
-        struct kernel_action a = get_action(sig), k = kernel_form(sig, &a);
+        struct kernel_action a = signals_get(sig), k = kernel_form(sig, &a);
 
         if (sig != SIGKILL && sig != SIGSTOP && (synchronous(sig) || !only_synchronous))
             set_kernel(sig, &k, NULL);
@@ -552,7 +344,7 @@ static void ignore_again(bool child)
     struct kernel_action ignore = {.handler = (u64)SIG_IGN}, now;
 
     for (int sig = 1; sig < SIGNALS; sig++) {
-        if (!synchronous(sig) || get_action(sig).handler != (u64)SIG_IGN)
+        if (!synchronous(sig) || signals_get(sig).handler != (u64)SIG_IGN)
             continue;
         if (!child || (set_kernel(sig, NULL, &now) == 0 && now.handler > (u64)SIG_IGN))
             set_kernel(sig, &ignore, NULL);
@@ -606,13 +398,13 @@ void signals_start(signals_fault fault, signals_dying dying)
     struct thread *t = thread_self();
     u64 unblock = SEGV;
 
-    fault_handler = fault;
+    signals_handle_fault = fault;
     dying_handler = dying;
-    owner = (u32)sys_getpid();
+    signals_owner = (u32)sys_getpid();
     home = sys_pages(PAGE_SIZE);
     if (home) {
         sys(SYS_madvise, home, PAGE_SIZE, MADV_WIPEONFORK);
-        *home = owner;
+        *home = signals_owner;
     }
     t->segv_blocked = masks_kernel() & SEGV;
     t->altstack.ss_flags = 0; /* as after exec: only threads start with SS_DISABLE there */
@@ -636,11 +428,11 @@ void signals_start(signals_fault fault, signals_dying dying)
 void signals_after_fork(void)
 {
     struct thread *t = thread_self();
-    u32 before = owner;
+    u32 before = signals_owner;
 
-    owner = (u32)sys_getpid();
+    signals_owner = (u32)sys_getpid();
     if (home)
-        *home = owner;
+        *home = signals_owner;
     /* Pending signals are not inherited (fork(2)); another thread of the parent may have been changing the table. */
     if (t)
         t->segv_pending.state = 0;
@@ -648,6 +440,6 @@ void signals_after_fork(void)
     writer = 0;
     for (int sig = 1; sig < SIGNALS; sig++)
         versions[sig] &= ~1u;
-    if ((before == 1) != (owner == 1))
+    if ((before == 1) != (signals_owner == 1))
         install(false);
 }

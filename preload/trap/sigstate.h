@@ -19,6 +19,22 @@ bool signals_own_memory(void);
 /* Sends a signal to this thread, as it came. */
 void signals_send(int sig, const siginfo_t *info);
 
+/* --- actions: signals.c --- */
+
+extern signals_fault signals_handle_fault;
+extern u32 signals_owner;  /* process that may settle the machine's affairs: not a vfork child */
+extern u32 signals_piling; /* how many frames the kernel may put on one stack before any handler runs; SIGNALS: any number */
+/* The program's action. */
+struct kernel_action signals_get(int sig);
+/* signal(7): the default of these is to go on, or to stop. */
+bool signals_default_ends(int sig);
+/* Signals that the handler has blocked besides those of the interrupted code. */
+u64 signals_blocked_by(int sig, const struct kernel_action *a);
+/* Runs the program's handler next, as the kernel would have. False: no room for its frame. */
+bool signals_run(int sig, const struct kernel_action *a, const siginfo_t *info, ucontext_t *uc);
+/* The default action: the instruction faults again, or the signal comes again, and nobody is there to catch it. */
+void signals_die(int sig, const siginfo_t *info, bool again);
+
 /* Keeps a SIGSEGV, for the thread or for the process, as it was sent. */
 void pending_keep(struct thread *t, const siginfo_t *info);
 bool pending_any(const struct thread *t);

@@ -15,6 +15,7 @@ enum log_kind { LOG_NONE, LOG_STDERR, LOG_FILE };
 static struct arena *arena;
 static enum log_kind kind;
 static bool per_process, torn, dead, regular, hurried;
+static int access_mode = O_WRONLY | O_APPEND;
 static u64 stderr_dev, stderr_ino;
 static char path_name[256]; /* with %p: the name within its directory */
 
@@ -35,11 +36,6 @@ static bool same_stderr(void)
     return sys_fstat(2, &st) == 0 && st.st_dev == stderr_dev && st.st_ino == stderr_ino;
 }
 
-int sink_descriptor(void)
-{
-    return kind == LOG_STDERR ? 2 : fds_get(FD_LOG);
-}
-
 /* Opens the %p log of this process: late, because a process that never touches the machine writes nothing. */
 static int open_own(void)
 {
@@ -55,11 +51,11 @@ static int open_own(void)
             fmt_char(&f, *p);
         }
     }
-    fd = sys(SYS_openat, fds_get(FD_LOG_DIR), fmt_end(&f), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+    fd = sys(SYS_openat, fds_get(FD_LOG_DIR), fmt_end(&f), access_mode | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     return fd < 0 ? (int)fd : fds_adopt(FD_LOG, (int)fd);
 }
 
-static int sink_fd(void)
+int sink_descriptor(void)
 {
     if (dead)
         return -1;
@@ -103,7 +99,7 @@ static bool wait_for_room(int fd, u64 blocked)
 
 bool sink_put(const char *text, size_t len, u64 blocked)
 {
-    int fd = sink_fd();
+    int fd = sink_descriptor();
     size_t done = 0;
 
     if (fd < 0 || !wait_for_room(fd, blocked))
@@ -157,7 +153,7 @@ static bool first_for_file(int fd)
 
 bool sink_first(bool *first)
 {
-    int fd = sink_fd();
+    int fd = sink_descriptor();
 
     *first = fd >= 0 && first_for_file(fd);
     return fd >= 0;
@@ -224,7 +220,7 @@ static int inherited(const char *path)
         struct fmt f = FMT_INIT(link);
         long flags = sys_fcntl(fd, F_GETFL, 0), n;
 
-        if (flags < 0 || (flags & (O_ACCMODE | O_APPEND)) != (O_WRONLY | O_APPEND) || fds_ours(fd))
+        if (flags < 0 || (flags & (O_ACCMODE | O_APPEND)) != access_mode || fds_ours(fd))
             continue;
         fmt_printf(&f, "/proc/self/fd/%d", fd);
         n = sys_readlink(fmt_end(&f), target, sizeof(target) - 1);
@@ -240,7 +236,7 @@ static long open_file(const char *path, bool joined)
     long fd = joined ? inherited(path) : -1;
 
     if (fd < 0)
-        fd = sys_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+        fd = sys_open(path, access_mode | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
     if (fd < 0)
         return fd;
     fd = fds_adopt(FD_LOG, (int)fd);
@@ -256,11 +252,18 @@ static long open_file(const char *path, bool joined)
     return fd;
 }
 
-long sink_open(struct arena *a, const char *path, bool joined)
+bool sink_mappable(void)
+{
+    return regular || dead || kind == LOG_NONE;
+}
+
+long sink_open(struct arena *a, const char *path, bool joined, bool mapped)
 {
     struct stat st = {0};
 
     arena = a;
+    if (mapped)
+        access_mode = O_RDWR;
     if (strcmp(path, "none") == 0)
         return 0;
     if (strcmp(path, "-") == 0) {

@@ -7,8 +7,15 @@
 
 #include "memory/arena.h"
 
-/* Opens what MMIOSHIM_LOG says. joined: this process did not make the machine. 0 or more, or -errno. Ordinary context. */
-long sink_open(struct arena *arena, const char *path, bool joined);
+/*
+ * Opens what MMIOSHIM_LOG says. joined: this process did not make the machine. mapped: it will be mapped, not written to.
+ * 0 or more, or -errno. Ordinary context.
+ */
+long sink_open(struct arena *arena, const char *path, bool joined, bool mapped);
+/* The file, which need not be there before the first event; -1: there is none. */
+int sink_descriptor(void);
+/* Is it a file that can be mapped, as far as is known by now? */
+bool sink_mappable(void);
 /* The process is dying of a signal: from now on a reader that does not come on is not waited for. */
 void sink_hurry(void);
 /* What was to be opened cannot be: every line is lost, and counted. */
@@ -17,8 +24,6 @@ void sink_give_up(void);
 bool sink_wanted(void);
 /* %p: every process writes to a file of its own. */
 bool sink_per_process(void);
-/* Where it writes to, -1: nowhere. */
-int sink_descriptor(void);
 /*
  * Writes whole lines. False: they are lost, all or their end. blocked: signals that the program itself has blocked.
  * Trap context.

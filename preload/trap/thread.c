@@ -105,6 +105,7 @@ static struct thread *take(u32 tid)
         inherit_lane(&t->self, from);
         t->tid_ordinal = 0;
         t->pid_ordinal = 0;
+        t->ring.ready = 0;
         t->segv_blocked = t->segv_once = t->waited = false;
         t->child_masked = 0;
         t->segv_pending.state = 0;
@@ -127,6 +128,18 @@ struct thread *thread_make(void)
     if (thread_current)
         calls_thread(&thread_current->call);
     return thread_current;
+}
+
+void thread_each(void (*each)(struct thread *thread, void *context), void *context)
+{
+    u32 n = MIN(__atomic_load_n(&nslots, __ATOMIC_ACQUIRE), SLOTS);
+
+    for (u32 i = 0; i < n; i++) {
+        struct thread *t = __atomic_load_n(&slots[i], __ATOMIC_ACQUIRE);
+
+        if (t)
+            each(t, context);
+    }
 }
 
 void thread_after_fork(void)

@@ -27,6 +27,23 @@ struct missed {
     u64 error; /* of the page fault */
 };
 
+/* Where this thread writes its events (trap/ring.h). */
+struct ring_thread {
+    u8 *next, *end; /* free slots of its segment */
+    u32 ready;      /* == ring_epoch: they are, and the stream says whose events follow */
+    u32 epoch;      /* of the stream */
+    u32 stream, index; /* index: of the next segment */
+    u32 bytes;      /* of the segment */
+    u8 *base;       /* where it is mapped, NULL: nowhere */
+    u64 place;      /* in the file */
+    u64 paired;     /* ticks when a pair was written last */
+    u32 skip;       /* events that are not tried: there was no room a moment ago */
+    bool dead;      /* the file ends before the segment */
+    u8 *repeat;     /* the last record, if it is one that counts repeats; NULL: it is another */
+};
+
+struct poll; /* trap/poll.h */
+
 /* What a thread, and those that had its slot before, did since the process began (or was forked from its parent). */
 struct thread_counts {
     u64 accesses[2]; /* reads, writes */
@@ -52,12 +69,16 @@ struct thread {
     u32 child_masked; /* the vfork child that set its own mask */
     struct call call; /* the system call under way */
     struct missed missed; /* the last time */
-    u64 patch[256]; /* patch/access.c's */
+    struct ring_thread ring;
+    struct poll *poll; /* what it is waiting for, NULL: nobody asked yet */
+    u64 patch[384]; /* patch/access.c's */
     char text[THREAD_TEXT];
 };
 
 extern __thread struct thread *thread_current; /* NULL: not made yet */
 struct thread *thread_make(void);
+/* Every thread of the process, and those that have ended and left their slots. Any context. */
+void thread_each(void (*each)(struct thread *thread, void *context), void *context);
 
 /* This thread's, made at its first call; NULL only when there is no memory at all. Any context. */
 static inline struct thread *thread_self(void)

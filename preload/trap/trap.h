@@ -81,7 +81,8 @@ void trap_diagnose_port(u16 port, struct fmt *out);
 struct trap_place {
     struct range window; /* in the program */
     struct bus_device *device;
-    u64 offset; /* of its base in the device */
+    u64 offset;  /* of its base in the device */
+    u64 machine; /* of its base in the machine */
     int prot;   /* what the program mapped it for */
 };
 

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/process.h"
 #include "base/sys.h"
+#include "trap/log.h"
 #include "trap/sink.h"
 #include "trap/trap.h"
 #include "base/trapsafe.h"
@@ -232,7 +233,7 @@ static void leave_or_stay(struct watch *w)
         sys_exit_group(1);
 }
 
-static void __attribute__((noreturn)) work(struct watch *w)
+static void __attribute__((noreturn)) worker_loop(struct watch *w)
 {
     for (;;) {
         serve(w);
@@ -305,11 +306,10 @@ static void __attribute__((noreturn)) become_worker(struct bus *bus, struct thre
     t->pid_ordinal = pid; /* in the log it is who made it */
     t->tid_ordinal = tid;
     t->blocked = ~(u64)0;
-    if (sink_per_process())
-        sink_give_up();
+    log_after_fork(true);
     collect_inputs(&w);
     close_descriptors(&w);
-    work(&w);
+    worker_loop(&w);
 }
 
 /* Twice, so that it is nobody's child; the one in between ends at once, and tells nobody (no signal at its end). */

@@ -14,12 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/user.h>
-#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+#include "f_tracer.h"
 
 /* In and out of the calls below: rdi rsi rdx r10 r8 r9 rbx rbp r12-r15, then rsp; flags; rax; the call's number. */
 struct registers {
@@ -226,29 +225,6 @@ static void child(const struct form *f, const struct call *c)
 
 /* --- the tracer --- */
 
-static uint64_t rip_of(pid_t pid)
-{
-    struct user_regs_struct regs;
-
-    ptrace(PTRACE_GETREGS, pid, 0, &regs);
-    return regs.rip;
-}
-
-/* A pushfq that was stepped over keeps the trap flag, and brings it back: not the program's doing. */
-static bool stepped(pid_t pid)
-{
-    struct user_regs_struct regs;
-    siginfo_t info;
-
-    ptrace(PTRACE_GETSIGINFO, pid, 0, &info);
-    if (info.si_code != TRAP_TRACE)
-        return false;
-    ptrace(PTRACE_GETREGS, pid, 0, &regs);
-    regs.eflags &= ~0x100ul;
-    ptrace(PTRACE_SETREGS, pid, 0, &regs);
-    return true;
-}
-
 /* Runs until it stops by itself; signals that come meanwhile are its own. */
 static void go_on(pid_t pid, int sig)
 {
@@ -270,19 +246,6 @@ static void go_on(pid_t pid, int sig)
             printf("signal %d at %#lx\n", WSTOPSIG(status), (unsigned long)rip_of(pid));
             exit(1);
         }
-    }
-}
-
-/* One instruction. A fault (of a bad pointer, in the library) stays the child's. */
-static void step(pid_t pid)
-{
-    int status;
-
-    ptrace(PTRACE_SINGLESTEP, pid, 0, 0);
-    waitpid(pid, &status, 0);
-    if (WSTOPSIG(status) == SIGSEGV) {
-        ptrace(PTRACE_SINGLESTEP, pid, 0, SIGSEGV);
-        waitpid(pid, &status, 0);
     }
 }
 

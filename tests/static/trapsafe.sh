@@ -21,7 +21,7 @@ for object in $objects; do
 done
 [ "$count" -ge 20 ] || { echo "only $count objects were looked at"; bad=1; }
 # The whole trap path must carry the poison header; these files alone are called from it after start-up and do not.
-for file in preload/trap/*.c preload/cpu/*.c preload/bus/bus.c preload/bus/host.c preload/bus/ports.c preload/trace/*.c; do
+for file in preload/trap/*.c preload/patch/*.c preload/cpu/*.c preload/bus/bus.c preload/bus/host.c preload/bus/ports.c preload/trace/*.c; do
     grep -q 'base/trapsafe.h' "$file" && continue
     case $file in
     preload/cpu/decode.c | preload/cpu/init.c | preload/cpu/zydis*.c | preload/trap/unwind_open.c | preload/trap/unwind_imports.c) ;;

@@ -108,7 +108,7 @@ TEST(messages)
     CHECK_STR(check(OPT_LOG, "a%d"), "MMIOSHIM_LOG=a%d: '%' is followed only by 'p'; allowed: PATH|-|none");
     CHECK(strstr(check(OPT_LOG, "a%"), "only by 'p'") != NULL);
     CHECK_STR(check(OPT_LOG, "log.%p.%p"), "");
-    CHECK_STR(check(OPT_LOG_FORMAT, "xml\nx"), "MMIOSHIM_LOG_FORMAT=xml?x: unknown word; allowed: text|json");
+    CHECK_STR(check(OPT_LOG_FORMAT, "xml\nx"), "MMIOSHIM_LOG_FORMAT=xml?x: unknown word; allowed: text|json|mmiotrace|ring");
 }
 
 TEST(long_value_is_cut)

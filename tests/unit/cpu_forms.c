@@ -3,6 +3,7 @@
 
 #include "cpu_cases.h"
 #include "cpu_form.h"
+#include "cpu_point.h"
 
 GROUP(integer, CASES_INTEGER, FORMS);
 GROUP(high_byte, CASES_HIGH_BYTE, FORMS_WITHOUT_REX);
@@ -12,49 +13,6 @@ GROUP(sse, CASES_SSE, FORMS);
 GROUP(avx, CASES_AVX, FORMS);
 GROUP(avx512, CASES_AVX512, FORMS);
 GROUP(fp16, CASES_FP16, FORMS);
-
-/* Registers such that the operand lies at `at`. */
-static void point_to(struct machine *m, enum form form, u64 at)
-{
-    u64 high = rnd() << 32;
-
-    m->gpr[9] = rnd() & 0x3f;
-    switch (form) {
-    case FORM_BASE:
-        m->gpr[7] = at;
-        break;
-    case FORM_SIB:
-        m->gpr[6] = rnd();
-        m->gpr[3] = at - 0x40 - 2 * m->gpr[6];
-        break;
-    case FORM_REX:
-        m->gpr[12] = rnd();
-        m->gpr[13] = at + 0x1230 - 8 * m->gpr[12];
-        break;
-    case FORM_GS:
-        m->gpr[14] = at - 0x10 - gs_base;
-        break;
-    case FORM_NARROW:
-        m->gpr[9] = rnd();
-        m->gpr[5] = (u32)(at - 0x7c - m->gpr[9]) | high;
-        break;
-    case FORM_NARROW_GS: /* the sum wraps at 32 bits before gs is added */
-        m->gpr[9] = rnd();
-        m->gpr[14] = (u32)(at - gs_base + 8 - 4 * m->gpr[9]) | high;
-        break;
-    default:
-        break;
-    }
-}
-
-/* Bit offsets in registers move the operand: they must stay within the data. */
-static void tame_bit_offsets(struct machine *m, const char *text)
-{
-    if (!strstr(text, "bt"))
-        return;
-    for (unsigned i = 0; i < 16; i++)
-        m->gpr[i] = (u64)((i64)(m->gpr[i] << 48) >> 50);
-}
 
 /* Operands that end at the guard page or cross into it. Cache hints touch nothing here. */
 static bool has_edge(const struct form_case *c, const struct cpu_insn *insn)

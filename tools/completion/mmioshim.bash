@@ -8,10 +8,10 @@ attach
 load @file
 machine
 log @file
-log-format text json
+log-format text json mmiotrace ring
 log-show time pid insn none
 log-filter
-log-fold off
+log-fold off on
 backtrace
 dirty @file
 dirty-mode auto uffd mprotect off
@@ -114,12 +114,12 @@ _mmioshim() {
 
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        _mmioshim_words 'run map dirty devices decode machine help --help --version' "$word"
+        _mmioshim_words 'run map dirty devices decode machine trace help --help --version' "$word"
         return
     fi
     case ${COMP_WORDS[1]} in
     run) _mmioshim_run ;;
-    help) _mmioshim_words 'run map dirty devices decode machine' "$word" ;;
+    help) _mmioshim_words 'run map dirty devices decode machine trace' "$word" ;;
     map)
         if [[ $word == -* ]]; then
             _mmioshim_words '--json --help' "$word"
@@ -149,6 +149,21 @@ _mmioshim() {
         else
             _mmioshim_words "$("${COMP_WORDS[0]}" devices --json 2>/dev/null |
                 sed -n 's/^{"type":"model","name":"\([^"]*\)".*/\1/p')" "$word"
+        fi
+        ;;
+    trace)
+        if ((COMP_CWORD == 2)); then
+            _mmioshim_words 'convert stats report --help' "$word"
+        elif [[ ${COMP_WORDS[COMP_CWORD - 1]} == -t || ${COMP_WORDS[COMP_CWORD - 1]} == --to ]]; then
+            _mmioshim_words 'text json mmiotrace chrome vcd' "$word"
+        elif [[ ${COMP_WORDS[COMP_CWORD - 1]} == --show ]]; then
+            _mmioshim_value --log-show "$word"
+        elif [[ $word == -* && ${COMP_WORDS[2]} == convert ]]; then
+            _mmioshim_words '--to --output --show --help -t -o -h' "$word"
+        elif [[ $word == -* ]]; then
+            _mmioshim_words '--json --help' "$word"
+        else
+            _mmioshim_files "$word"
         fi
         ;;
     decode) _mmioshim_words '--help' "$word" ;;
