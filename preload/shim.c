@@ -196,7 +196,7 @@ static int create(void *context, struct machine *m, struct fmt *error)
 {
     struct arena_plan plan;
 
-    bus_plan(&bus, &plan, context, wants_virtual_time());
+    bus_plan(&bus, &plan, context, options.value[OPT_ATTACH], wants_virtual_time());
     if (plan.create(plan.context, m, error) < 0)
         return -1;
     return ram_load(m, options.value[OPT_LOAD], error);
@@ -206,7 +206,7 @@ static int attach(struct fmt *error)
 {
     struct arena_plan plan;
 
-    bus_plan(&bus, &plan, &desc, wants_virtual_time());
+    bus_plan(&bus, &plan, &desc, options.value[OPT_ATTACH], wants_virtual_time());
     plan.create = create;
     return machine_attach(&machine, &desc, options.value[OPT_MACHINE], options.value[OPT_MAP], options.given[OPT_MAP],
                           &plan, error);

@@ -72,6 +72,7 @@ fuzz() {
     check "fuzzers build" make -s -j2 -f tests/fuzz/Makefile CC="$CC" all
     check "fuzz fdt" "$B/fuzz/fuzz_fdt" "${FUZZ_RUNS:-20000}" 1 tests/fuzz/corpus-fdt/*
     check "fuzz dirtyfile" "$B/fuzz/fuzz_dirtyfile" "${FUZZ_RUNS:-20000}" 1
+    check "fuzz virtqueue" "$B/fuzz/fuzz_virtqueue" "${FUZZ_RUNS:-20000}" 1
     check "fuzz ring" "$B/fuzz/fuzz_ring" "${FUZZ_RUNS:-2000}" 1
 }
 

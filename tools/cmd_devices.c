@@ -54,9 +54,28 @@ static void print_backends(void)
     for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++) {
         char use[96];
 
+        if (!(*kind)->write) /* opened by what is plugged in, and never named */
+            continue;
         snprintf(use, sizeof(use), "%s%s", (*kind)->name, (*kind)->options);
         printf("  %-29s %s\n", use, (*kind)->doc);
     }
+}
+
+static void print_parts_of(const struct mmioshim_class *class)
+{
+    for (const struct mmioshim_property *part = class->parts; part && part->name; part++) {
+        if (strlen(part->name) <= 29)
+            printf("  %-29s %s\n", part->name, part->doc);
+        else
+            printf("  %s\n%32s%s\n", part->name, "", part->doc);
+    }
+}
+
+static void print_parts(void)
+{
+    printf("\nWhat can be plugged into slots (NODE=PART...):\n");
+    for (u32 i = 0; i < device_class_count; i++)
+        print_parts_of(device_classes[i]);
 }
 
 static void print_all(void)
@@ -66,6 +85,7 @@ static void print_all(void)
         print_model_line(device_classes[i]);
     putchar('\n');
     print_backends();
+    print_parts();
     printf("\nMore about one of them: mmioshim devices NAME\n");
 }
 
@@ -102,6 +122,10 @@ static void print_facts(const struct mmioshim_class *class)
         printf("  host ends   ");
         print_strings(class->backends, ", ");
         printf(" (default %s)\n", class->backends[0]);
+    }
+    if (class->parts) {
+        printf("\nWhat can be plugged in (NODE=PART...):\n");
+        print_parts_of(class);
     }
     if (class->properties) {
         printf("\nProperties of the node:\n");
@@ -203,6 +227,19 @@ static void json_widths(const struct mmioshim_class *class)
     printf("],");
 }
 
+static void json_properties(const char *key, const struct mmioshim_property *list)
+{
+    printf("\"%s\":[", key);
+    for (const struct mmioshim_property *p = list; p && p->name; p++) {
+        printf("%s{", p == list ? "" : ",");
+        json_text("name", p->name);
+        putchar(',');
+        json_text("doc", p->doc);
+        putchar('}');
+    }
+    printf("],");
+}
+
 static void json_model(const struct mmioshim_class *class)
 {
     printf("{\"type\":\"model\",");
@@ -217,15 +254,10 @@ static void json_model(const struct mmioshim_class *class)
     json_widths(class);
     printf("\"split\":%s,\"interrupts\":%u,", class->split ? "true" : "false", class->lines);
     json_strings("backends", class->backends);
-    printf(",\"properties\":[");
-    for (const struct mmioshim_property *p = class->properties; p && p->name; p++) {
-        printf("%s{", p == class->properties ? "" : ",");
-        json_text("name", p->name);
-        putchar(',');
-        json_text("doc", p->doc);
-        putchar('}');
-    }
-    printf("],\"registers\":[");
+    putchar(',');
+    json_properties("parts", class->parts);
+    json_properties("properties", class->properties);
+    printf("\"registers\":[");
     for (u16 i = 0; i < class->nregisters; i++) {
         if (i)
             putchar(',');
@@ -239,6 +271,8 @@ static void json_all(void)
     for (u32 i = 0; i < device_class_count; i++)
         json_model(device_classes[i]);
     for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++) {
+        if (!(*kind)->write)
+            continue;
         printf("{\"type\":\"backend\",");
         json_text("name", (*kind)->name);
         putchar(',');

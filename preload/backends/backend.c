@@ -3,7 +3,8 @@
 
 #include "base/mem.h"
 
-const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_null, NULL};
+const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_null, &backend_disk,
+                                                   &backend_pcap, NULL};
 
 const struct backend_ops *backend_kind(const char *text, size_t length)
 {
@@ -49,7 +50,8 @@ static int unknown_kind(const char *spec, size_t length, struct fmt *error)
     fmt_mem(error, spec, length);
     fmt_str(error, "\"; allowed:");
     for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++)
-        fmt_printf(error, "%s %s%s", kind == backend_kinds ? "" : ",", (*kind)->name, (*kind)->options);
+        if ((*kind)->write)
+            fmt_printf(error, "%s %s%s", kind == backend_kinds ? "" : ",", (*kind)->name, (*kind)->options);
     return -1;
 }
 

@@ -14,6 +14,28 @@ struct backend;
 
 enum { BACKEND_IN = 1, BACKEND_OUT = 4 }; /* as POLLIN, POLLOUT */
 
+/*
+ * Bytes by position. Moved bytes (0: there are none at that position) or -errno; the others 0 or -errno. The caller
+ * keeps to [0, size). Any context, SIGXFSZ masked.
+ */
+struct backend_disk {
+    u64 (*size)(struct backend *b);
+    long (*read)(struct backend *b, void *buf, size_t n, u64 position);
+    long (*write)(struct backend *b, const void *buf, size_t n, u64 position);
+    int (*flush)(struct backend *b);
+    int (*discard)(struct backend *b, u64 position, u64 n);
+    int (*zero)(struct backend *b, u64 position, u64 n, bool unmap);
+};
+
+/*
+ * Frames. send: the frame's length, or -errno. receive: the length of the frame at *position, which goes on behind it,
+ * or -EAGAIN: there is none, *position is unchanged. Positions begin at 0. Any context, SIGXFSZ masked.
+ */
+struct backend_packets {
+    long (*send)(struct backend *b, const void *frame, size_t n);
+    long (*receive)(struct backend *b, u64 *position, void *frame, size_t room);
+};
+
 struct backend_ops {
     const char *name;    /* "stdio", "file", "pty", "null" */
     const char *options; /* for `mmioshim devices`: ":PATH[,append]" is what may follow the name */
@@ -44,6 +66,9 @@ struct backend_ops {
     unsigned (*poll)(struct backend *b, unsigned events, int timeout_ms);
     /* Asynchronous completion of a request begun by write or read, for backends that need it. worker. May be NULL. */
     int (*complete)(struct backend *b);
+    /* Instead of write, read and poll; both NULL: a stream. */
+    const struct backend_disk *disk;
+    const struct backend_packets *packets;
 };
 
 #define BACKEND_NAME 32
@@ -60,12 +85,13 @@ struct backend {
     bool first;   /* set before open: this process creates the machine, files are truncated, links made */
     bool ended;   /* end of file was seen at the last look at the input */
     bool owns;    /* close() closes the descriptors */
+    bool mute;    /* its output is for other processes to make */
     u64 mark;     /* private */
     char name[BACKEND_NAME]; /* what the user must know: "/dev/pts/5"; "" when there is nothing to say */
     char link[BACKEND_LINK]; /* private: path of the link that was asked for */
 };
 
-extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null;
+extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk, backend_pcap;
 /* NULL-terminated list of all kinds. */
 extern const struct backend_ops *const backend_kinds[];
 

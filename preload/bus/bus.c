@@ -278,22 +278,26 @@ void bus_wait(struct bus_device *device, int timeout_ms)
 {
     struct backend *b = bus_end(device);
 
-    if (b->ops)
+    if (b->ops && b->ops->poll)
         b->ops->poll(b, BACKEND_OUT, timeout_ms);
+}
+
+void bus_serve(struct bus *bus, u32 device, const struct lock_self *self)
+{
+    struct bus_device *d = &bus->devices[device];
+
+    bus_lock(d, self);
+    if (d->dev.class->service)
+        d->dev.class->service(&d->dev);
+    bus_unlock(d, self);
 }
 
 void bus_serve_due(struct bus *bus, const struct lock_self *self)
 {
     int i;
 
-    while ((i = clock_next_due(bus->machine->arena)) >= 0) {
-        struct bus_device *d = &bus->devices[i];
-
-        bus_lock(d, self);
-        if (d->dev.class->service)
-            d->dev.class->service(&d->dev);
-        bus_unlock(d, self);
-    }
+    while ((i = clock_next_due(bus->machine->arena)) >= 0)
+        bus_serve(bus, (u32)i, self);
 }
 
 void bus_reset(struct bus *bus, const struct lock_self *self)

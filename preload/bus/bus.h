@@ -6,6 +6,7 @@
 #define MMIOSHIM_BUS_BUS_H
 
 #include "backends/backend.h"
+#include "config/dma.h"
 #include "memory/arena.h"
 #include "memory/clock.h"
 #include "memory/view.h"
@@ -24,6 +25,7 @@ struct bus_device {
     struct backend backend; /* ops NULL: none. Reached through bus_end() */
     u16 end_use[2];         /* under which use (base/fds.h) its descriptors in and out are kept; 0: not kept */
     const struct irq_route *routes; /* where its interrupt lines go, shared->nwires of them (bus/irq.h) */
+    struct machine_dma dma; /* what it reaches, from the device tree */
 };
 
 struct bus {
@@ -59,16 +61,18 @@ struct bus_requests {
             bool ring; /* a device waits for something: the worker is to see to it */
             bool more; /* more lines changed than there is room for: irq_deliver_all() */
             u8 nirqs;
+            u8 nsoon;
         };
         u64 any; /* any of them at all */
     };
     int status;
     struct bus_irq irqs[8];
+    u32 soon[4]; /* devices whose service() is to run */
 };
 
 /* Plan for the arena: sizes of states, creation of devices. */
-/* clock_virtual: MMIOSHIM_CLOCK of a machine that is made now. */
-void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc, bool clock_virtual);
+/* attach: MMIOSHIM_ATTACH, for devices that are slots. clock_virtual: MMIOSHIM_CLOCK of a machine that is made now. */
+void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc, const char *attach, bool clock_virtual);
 /*
  * Binds every device to its state, and opens host ends. attach: MMIOSHIM_ATTACH.
  * 0, or -1 with one line. Ordinary context, in every process.
@@ -143,6 +147,8 @@ static inline void bus_tick(const struct bus *bus)
 }
 /* What devices asked for on this thread since the last call. False: nothing, *taken is unchanged. */
 bool bus_take_requests(struct bus_requests *taken);
+/* Runs the service() that a device asked for, under its lock; it may ask for more. */
+void bus_serve(struct bus *bus, u32 device, const struct lock_self *self);
 /* Runs service() of the devices whose time has come. No lock held. */
 void bus_serve_due(struct bus *bus, const struct lock_self *self);
 /* Resets all devices. */

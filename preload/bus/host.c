@@ -2,12 +2,13 @@
 
 #include <errno.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "bus/dma.h"
 #include "bus/irq.h"
 #include "config/machine.h"
-#include "memory/dma.h"
 #include "base/trapsafe.h"
 
 __thread struct bus_requests bus_requests;
@@ -55,16 +56,41 @@ static void host_wake(struct mmioshim_device *dev)
         dev->class->service(dev);
 }
 
-static bool host_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
+static void host_soon(struct mmioshim_device *dev)
 {
-    (void)dev;
-    return dma_read(addr, buf, len);
+    struct bus_requests *r = &bus_requests;
+
+    for (u32 i = 0; i < r->nsoon; i++)
+        if (r->soon[i] == dev->index)
+            return;
+    /* More devices in one access than fit: in the log their work comes before it. */
+    if (r->nsoon < ARRAY_SIZE(r->soon))
+        r->soon[r->nsoon++] = dev->index;
+    else
+        dev->class->service(dev);
 }
 
-static bool host_dma_write(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
+static bool host_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
 {
+    struct backend *b = bus_end(bus_device_of(dev));
+
+    return b->ops && b->ops->packets && b->ops->packets->send(b, frame, len) >= 0;
+}
+
+static size_t host_packet_receive(struct mmioshim_device *dev, u64 *position, void *frame, size_t room)
+{
+    struct backend *b = bus_end(bus_device_of(dev));
+    long got = b->ops && b->ops->packets ? b->ops->packets->receive(b, position, frame, room) : -EAGAIN;
+
+    return got > 0 ? (size_t)got : 0;
+}
+
+static size_t host_random(struct mmioshim_device *dev, void *buf, size_t len)
+{
+    long got = sys(SYS_getrandom, buf, MIN(len, 256u), GRND_NONBLOCK);
+
     (void)dev;
-    return dma_write(addr, buf, len);
+    return got > 0 ? (size_t)got : 0;
 }
 
 static bool host_char_send(struct mmioshim_device *dev, u8 byte)
@@ -72,7 +98,17 @@ static bool host_char_send(struct mmioshim_device *dev, u8 byte)
     struct backend *b = bus_end(bus_device_of(dev));
 
     /* A host end that is gone for good swallows what comes, as a cable that is not plugged in. */
-    return !b->ops || b->ops->write(b, &byte, 1) != -EAGAIN;
+    return !b->mute && (!b->ops || b->ops->write(b, &byte, 1) != -EAGAIN);
+}
+
+static bool host_char_wait(struct mmioshim_device *dev)
+{
+    struct bus_device *d = bus_device_of(dev);
+
+    if (d->backend.mute)
+        return false;
+    bus_wait(d, 50);
+    return true;
 }
 
 static int host_char_receive(struct mmioshim_device *dev)
@@ -126,9 +162,20 @@ const struct mmioshim_host bus_host = {
     .wake = host_wake,
     .wake_at = host_wake_at,
     .wake_on_input = host_wake_on_input,
-    .dma_read = host_dma_read,
-    .dma_write = host_dma_write,
+    .soon = host_soon,
+    .dma_read = bus_dma_read,
+    .dma_write = bus_dma_write,
+    .dma_fetch = bus_dma_fetch,
+    .dma_store = bus_dma_store,
+    .disk_size = bus_disk_size,
+    .disk_read = bus_disk_read,
+    .disk_write = bus_disk_write,
+    .disk_control = bus_disk_control,
+    .packet_send = host_packet_send,
+    .packet_receive = host_packet_receive,
+    .random = host_random,
     .char_send = host_char_send,
+    .char_wait = host_char_wait,
     .char_receive = host_char_receive,
     .char_pending = host_char_pending,
     .char_waiting = host_char_waiting,

@@ -42,43 +42,6 @@ static struct mmioshim_device device_of(struct machine *machine, u32 i)
     };
 }
 
-static int create(void *context, struct machine *machine, struct fmt *error)
-{
-    struct bus made = {.machine = machine};
-
-    (void)context;
-    if (irq_create(machine, error) < 0)
-        return -1;
-    for (u32 i = 0; i < machine->arena->ndevices; i++) {
-        /* No host ends yet: creation only sets up state. */
-        struct bus_device d = {.dev = device_of(machine, i), .bus = &made, .shared = &arena_devices(machine->arena)[i]};
-        struct mmioshim_device *dev = &d.dev;
-        struct mmioshim_node node = {machine->desc, machine->desc->windows[i].node};
-        const char *why = "cannot be created";
-
-        if (dev->size < dev->class->min_size) {
-            fmt_printf(error, "%s: its window of %lu bytes is too small for %s, which needs %lu", dev->name, dev->size,
-                       dev->class->name, dev->class->min_size);
-            return -1;
-        }
-        if (dev->class->create && dev->class->create(dev, &node, &why) < 0) {
-            fmt_printf(error, "%s: %s", dev->name, why);
-            return -1;
-        }
-        if (dev->class->reset)
-            dev->class->reset(dev, MMIOSHIM_RESET_COLD);
-    }
-    bus_take_requests(&(struct bus_requests){0});
-    return 0;
-}
-
-void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc, bool clock_virtual)
-{
-    (void)bus;
-    *plan = (struct arena_plan){.context = desc, .state_size = plan_state, .wires = plan_wires, .create = create,
-                                .clock_virtual = clock_virtual};
-}
-
 /* The back end that MMIOSHIM_ATTACH gives a node: the last one counts. False: none. */
 static bool attachment(const char *attach, const char *node, struct fmt *spec)
 {
@@ -100,6 +63,72 @@ static bool attachment(const char *attach, const char *node, struct fmt *spec)
         fmt_end(spec);
         found = true;
     }
+}
+
+/* MMIOSHIM_ATTACH of the machine that is being made. */
+static const char *plugged;
+
+/* What a slot gets. */
+static int plug(struct mmioshim_device *dev, struct fmt *error)
+{
+    char text[512];
+    struct fmt spec = FMT_INIT(text);
+    bool given = attachment(plugged, dev->name, &spec);
+    const char *why = "cannot be had";
+
+    if (!dev->class->plug || dev->class->plug(dev, given ? text : NULL, &why) == 0)
+        return 0;
+    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: %s; allowed:", dev->name, text, why);
+    for (const struct mmioshim_property *part = dev->class->parts; part->name; part++)
+        fmt_printf(error, "%s %s", part == dev->class->parts ? "" : ",", part->name);
+    return -1;
+}
+
+static int create_one(struct bus *made, u32 i, struct fmt *error)
+{
+    struct machine *machine = made->machine;
+    /* No host ends yet: creation only sets up state. */
+    struct bus_device d = {.dev = device_of(machine, i), .bus = made, .shared = &arena_devices(machine->arena)[i]};
+    struct mmioshim_device *dev = &d.dev;
+    struct mmioshim_node node = {machine->desc, machine->desc->windows[i].node};
+    const char *why = "cannot be created";
+
+    if (dev->size < dev->class->min_size) {
+        fmt_printf(error, "%s: its window of %lu bytes is too small for %s, which needs %lu", dev->name, dev->size,
+                   dev->class->name, dev->class->min_size);
+        return -1;
+    }
+    if (dev->class->create && dev->class->create(dev, &node, &why) < 0) {
+        fmt_printf(error, "%s: %s", dev->name, why);
+        return -1;
+    }
+    if (plug(dev, error) < 0)
+        return -1;
+    if (dev->class->reset)
+        dev->class->reset(dev, MMIOSHIM_RESET_COLD);
+    return 0;
+}
+
+static int create(void *context, struct machine *machine, struct fmt *error)
+{
+    struct bus made = {.machine = machine};
+
+    (void)context;
+    if (irq_create(machine, error) < 0)
+        return -1;
+    for (u32 i = 0; i < machine->arena->ndevices; i++)
+        if (create_one(&made, i, error) < 0)
+            return -1;
+    bus_take_requests(&(struct bus_requests){0});
+    return 0;
+}
+
+void bus_plan(struct bus *bus, struct arena_plan *plan, struct machine_desc *desc, const char *attach, bool clock_virtual)
+{
+    (void)bus;
+    plugged = attach;
+    *plan = (struct arena_plan){.context = desc, .state_size = plan_state, .wires = plan_wires, .create = create,
+                                .clock_virtual = clock_virtual};
 }
 
 /* Length of the kind in "file:x,append". */
@@ -182,27 +211,35 @@ static bool adopt_end(struct bus *bus, struct bus_device *d, const char *spec)
     return true;
 }
 
+static int open_end(struct bus *bus, struct bus_device *d, const char *spec, u32 *used, struct fmt *error)
+{
+    if (!*spec)
+        return 0;
+    d->backend.first = !bus->machine->joined;
+    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", d->dev.name, spec);
+    if (!adopt_end(bus, d, spec) && backend_open(&d->backend, spec, error) < 0)
+        return -1;
+    error->len = 0;
+    debug(DEV, 1, "%s: host end %s%s", d->dev.name, spec, d->backend.name);
+    hide(d, used);
+    return 0;
+}
+
 static int open_backend(struct bus *bus, struct bus_device *d, const char *attach, u32 *used, struct fmt *error)
 {
     char text[512];
     struct fmt spec = FMT_INIT(text);
     bool given = attachment(attach, d->dev.name, &spec);
 
+    if (d->dev.class->end) /* what is plugged in belongs to the machine, whatever this process was given */
+        return open_end(bus, d, d->dev.class->end(&d->dev), used, error);
     if (given && !class_takes(d->dev.class, text))
         return refuse(d, text, error);
     if (!given && !d->dev.class->backends)
         return 0;
     if (!given)
         fmt_str(&spec, d->dev.class->backends[0]);
-    fmt_end(&spec);
-    d->backend.first = !bus->machine->joined;
-    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", d->dev.name, text);
-    if (!adopt_end(bus, d, text) && backend_open(&d->backend, text, error) < 0)
-        return -1;
-    error->len = 0;
-    debug(DEV, 1, "%s: host end %s%s", d->dev.name, text, d->backend.name);
-    hide(d, used);
-    return 0;
+    return open_end(bus, d, fmt_end(&spec), used, error);
 }
 
 /* Every node that MMIOSHIM_ATTACH names must be there. */
@@ -229,7 +266,7 @@ static int check_nodes(const struct bus *bus, const char *attach, struct fmt *er
             *equals = '=';
         fmt_printf(error, "MMIOSHIM_ATTACH=%s: no such node in the map; allowed:", piece);
         for (u32 i = 0; i < bus->ndevices; i++)
-            if (bus->devices[i].dev.class->backends)
+            if (bus->devices[i].dev.class->backends || bus->devices[i].dev.class->plug)
                 fmt_printf(error, " %s", bus->devices[i].dev.name);
         return -1;
     }
@@ -256,6 +293,8 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
         d->shared = &arena_devices(machine->arena)[i];
         d->backend.in = d->backend.out = -1;
         d->bus = bus;
+        if (machine_dma(machine->desc, w, &d->dma, error) < 0)
+            return -1;
         bus->names[i] = (struct trace_device){
             .name = w->name,
             .label = d->dev.class->label,

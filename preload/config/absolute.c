@@ -9,10 +9,13 @@ static const struct {
     const char *option; /* "link=", NULL: the argument itself */
 } path_backends[] = {
     {"file", NULL},
+    {"file", "in="},
     {"tty", NULL},
     {"blk", NULL},
     {"unix", NULL},
     {"pty", "link="},
+    {"net", "out="},
+    {"net", "in="},
 };
 
 static bool starts(const char *text, const char *with)
@@ -91,6 +94,9 @@ static bool put_attachment(struct fmt *out, const char *piece, size_t len, const
         fmt_mem(out, piece, len);
         return false;
     }
+    /* A console has a host end of its own. */
+    if (len - node - 1 >= 8 && starts(piece + node + 1, "console:"))
+        node += 8;
     fmt_mem(out, piece, node + 1);
     return put_backend(out, piece + node + 1, len - node - 1, cwd);
 }

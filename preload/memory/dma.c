@@ -14,6 +14,8 @@
 static const struct machine_desc *desc;
 static const struct view *view;
 static u8 *host; /* the whole RAM file, NULL: none */
+static struct range main_ram; /* the largest piece of RAM in one; no map of this process changes */
+static u8 *main_host;         /* and where it is; NULL: none */
 
 /*
  * RAM at its own address is the program's to unmap and to protect: devices
@@ -37,11 +39,31 @@ static u8 *map_all(const struct machine *machine)
     return (u8 *)p;
 }
 
+static void find_main(void)
+{
+    u64 offset;
+
+    main_ram.size = 0;
+    main_host = NULL;
+    for (u32 i = 0; i < view->count; i++)
+        if (view->spans[i].kind == VIEW_RAM && view->spans[i].range.size > main_ram.size)
+            main_ram = view->spans[i].range;
+    if (host && main_ram.size && machine_ram_offset(desc, main_ram.base, &offset))
+        main_host = host + offset;
+}
+
 void dma_start(const struct machine *machine, const struct view *v)
 {
     desc = machine->desc;
     view = v;
     host = map_all(machine);
+    find_main();
+}
+
+/* Almost all there is, without a search. */
+static inline u8 *in_main(u64 addr, size_t len)
+{
+    return likely(main_host && range_contains(main_ram, addr, len)) ? main_host + (addr - main_ram.base) : NULL;
 }
 
 /* How many bytes from addr on, at most len, are RAM in one piece of the file? */
@@ -54,6 +76,8 @@ static size_t ram_here(u64 addr, size_t len)
 
 static bool all_ram(u64 addr, size_t len)
 {
+    if (!range_valid((struct range){addr, len}))
+        return false;
     for (size_t n; len; addr += n, len -= n) {
         n = ram_here(addr, len);
         if (!n)
@@ -107,12 +131,47 @@ static bool transfer(u64 addr, u8 *buf, size_t len, bool write)
     return true;
 }
 
+bool dma_reaches(u64 addr, size_t len)
+{
+    return in_main(addr, len) || all_ram(addr, len);
+}
+
+void *dma_get(u64 addr, size_t *len, bool write)
+{
+    u8 *p = in_main(addr, *len);
+    size_t n = p ? *len : ram_here(addr, *len);
+    u64 offset;
+
+    if (p) {
+        if (write)
+            dirty_mark(addr, n);
+        return p;
+    }
+    if (!host || !n || !machine_ram_offset(desc, addr, &offset))
+        return NULL;
+    if (write)
+        dirty_mark(addr, n);
+    *len = n;
+    return host + offset;
+}
+
 bool dma_read(u64 addr, void *buf, size_t len)
 {
-    return transfer(addr, buf, len, false);
+    const u8 *p = in_main(addr, len);
+
+    if (!p)
+        return transfer(addr, buf, len, false);
+    memcpy(buf, p, len);
+    return true;
 }
 
 bool dma_write(u64 addr, const void *buf, size_t len)
 {
-    return transfer(addr, (u8 *)(uintptr_t)buf, len, true);
+    u8 *p = in_main(addr, len);
+
+    if (!p)
+        return transfer(addr, (u8 *)(uintptr_t)buf, len, true);
+    dirty_mark(addr, len);
+    memcpy(p, buf, len);
+    return true;
 }

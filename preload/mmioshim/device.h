@@ -39,6 +39,9 @@ enum mmioshim_status {
 
 enum mmioshim_reset { MMIOSHIM_RESET_COLD, MMIOSHIM_RESET_WARM };
 
+/* What a disk does beside reading and writing: all written data is safe; bytes are of no use any more; are zeroes. */
+enum mmioshim_disk { MMIOSHIM_DISK_FLUSH, MMIOSHIM_DISK_DISCARD, MMIOSHIM_DISK_ZERO, MMIOSHIM_DISK_ZERO_UNMAP };
+
 enum mmioshim_rw { MMIOSHIM_RW, MMIOSHIM_RO, MMIOSHIM_WO };
 
 /* A field of a register. One bit wide: its name is shown when set. Wider: NAME=VALUE when not 0. */
@@ -100,15 +103,43 @@ struct mmioshim_host {
     uint64_t (*wall_clock)(struct mmioshim_device *dev);
     /* Ask for service() in the worker. */
     void (*wake)(struct mmioshim_device *dev);
+    /*
+     * Ask for service() as soon as the access that is under way is complete and in the log; the program's instruction
+     * ends behind it. For work that is answered at once.
+     */
+    void (*soon)(struct mmioshim_device *dev);
     /* Ask for service() when clock() shows `ns` or later, and no more for any time that was asked for before. UINT64_MAX: never. */
     void (*wake_at)(struct mmioshim_device *dev, uint64_t ns);
     /* Ask for service() when the character host end has input, once. */
     void (*wake_on_input)(struct mmioshim_device *dev);
-    /* Checked DMA on bus addresses; false: refused, logged, and the device sees a bus error. */
+    /*
+     * Checked DMA on bus addresses, logged; false: refused, counted, and the device sees a bus error. All or nothing.
+     * Naturally aligned 2, 4 and 8 bytes are indivisible.
+     */
     bool (*dma_read)(struct mmioshim_device *dev, uint64_t addr, void *buf, size_t len);
     bool (*dma_write)(struct mmioshim_device *dev, uint64_t addr, const void *buf, size_t len);
+    /* The same for a device's own bookkeeping (rings, descriptors): logged only when it is refused. */
+    bool (*dma_fetch)(struct mmioshim_device *dev, uint64_t addr, void *buf, size_t len);
+    bool (*dma_store)(struct mmioshim_device *dev, uint64_t addr, const void *buf, size_t len);
+    /*
+     * A host end with positions (a disk). Bytes it has, 0 when there is none. Transfers go between a position and bus
+     * addresses: 0, -EFAULT: the DMA was refused, other -errno: the host end failed. Part of it may have been done.
+     */
+    uint64_t (*disk_size)(struct mmioshim_device *dev);
+    int (*disk_read)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
+    int (*disk_write)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
+    int (*disk_control)(struct mmioshim_device *dev, enum mmioshim_disk what, uint64_t position, uint64_t len);
+    /*
+     * A host end with frames. send: false = it failed, or there is none. receive: the length of the next frame behind
+     * *position, at most `room` bytes, or 0: there is none.
+     */
+    bool (*packet_send)(struct mmioshim_device *dev, const void *frame, size_t len);
+    size_t (*packet_receive)(struct mmioshim_device *dev, uint64_t *position, void *frame, size_t room);
+    /* Random bytes of the host's kernel; how many it gave at once. */
+    size_t (*random)(struct mmioshim_device *dev, void *buf, size_t len);
     /* Character host end. send: false = it would block, nothing taken. receive: -1 = nothing there. */
     bool (*char_send)(struct mmioshim_device *dev, uint8_t byte);
+    bool (*char_wait)(struct mmioshim_device *dev); /* behind a send() that would block: waits. False: not here. */
     int (*char_receive)(struct mmioshim_device *dev);
     bool (*char_pending)(struct mmioshim_device *dev); /* would receive() give a byte? Takes none. */
     unsigned (*char_waiting)(struct mmioshim_device *dev); /* how many bytes at least it would give without a wait */
@@ -132,6 +163,7 @@ struct mmioshim_class {
     const char *const *compatible;  /* device-tree strings, NULL-terminated */
     const struct mmioshim_property *properties; /* NULL-terminated names */
     const char *const *backends;    /* kinds of host end it takes, first = default; NULL: none */
+    const struct mmioshim_property *parts; /* what plug() takes: "blk:FILE[,readonly]"; NULL-terminated names */
     uint64_t min_size;              /* a smaller window is refused at start */
     uint16_t widths;                /* access widths its registers take: 1|2|4|8|16|32|64 or-ed; 0: any width */
     bool split;                     /* a wider access reaches registers one after another, ascending */
@@ -146,6 +178,13 @@ struct mmioshim_class {
     /* The state is zeroed. 0, or -1 with *why = what is wrong with the node. ordinary. May be NULL. */
     int (*create)(struct mmioshim_device *dev, const struct mmioshim_node *node, const char **why);
     void (*destroy)(struct mmioshim_device *dev); /* ordinary. May be NULL. */
+    /*
+     * For a device that is a slot: what the attachment says is plugged in, behind create() and once a machine; NULL:
+     * nothing is. 0, or -1 with *why = what is wrong. end() then tells every process which host end to open, ""
+     * for none. Both NULL for devices that are what they are. ordinary.
+     */
+    int (*plug)(struct mmioshim_device *dev, const char *attachment, const char **why);
+    const char *(*end)(const struct mmioshim_device *dev);
     void (*reset)(struct mmioshim_device *dev, enum mmioshim_reset kind); /* any context, lock held */
 
     /* One access of `width` bytes; value is little-endian in the low bytes. trap. */

@@ -15,6 +15,7 @@
 #include "trap/log.h"
 #include "trap/probe.h"
 #include "trap/route.h"
+#include "trap/serve.h"
 #include "trap/trap.h"
 #include "trap/worker.h"
 #include "base/trapsafe.h"
@@ -435,6 +436,8 @@ bool trap_site_requests(struct trap *t, int *status)
         }
         if (r.more)
             irq_deliver_all(bus, self);
+        if (r.nsoon)
+            trap_serve(t, bus, &r);
         if (r.due)
             bus_serve_due(bus, self);
         if (r.ring)
@@ -577,5 +580,6 @@ void trap_start(struct bus *b, const struct view *v, const struct view *p)
     bus = b;
     view = v;
     ports = p;
+    trap_serve_start();
     near_start(v);
 }

@@ -256,6 +256,7 @@ static void collect_inputs(struct watch *w)
         if (b->in <= 2)
             b->in = (int)sys_fcntl(b->in, 1030 /* F_DUPFD_CLOEXEC */, fds_floor());
         b->out = -1;
+        b->mute = true;
         w->input[w->ninputs++] = i;
     }
 }

@@ -2,22 +2,24 @@
  * virtio,mmio: the transport's register window, version 2. Source: VIRTIO 1.2,
  * section 4.2.
  *
- * The transport says who it is, and what device type sits behind it. Behind
- * this one sits none: DeviceID is 0, a placeholder that drivers pass over
- * (4.2.2.2). Having read 0 a driver "MUST abort initialization and MUST NOT
- * access any other register" (4.2.3.1.1): such accesses are answered as by a
- * device that has nothing (reads give 0, writes go nowhere), and reported.
+ * It is a slot: an attachment plugs a device type in. An empty one has
+ * DeviceID 0, a placeholder that drivers pass over (4.2.2.2). Having read 0 a
+ * driver "MUST abort initialization and MUST NOT access any other register"
+ * (4.2.3.1.1): such accesses are answered as by a device that has nothing
+ * (reads give 0, writes go nowhere), and reported.
  */
 #include "virtio/mmio.h"
 
 #include "base/mem.h"
 #include "base/types.h"
 #include "mmioshim/device.h"
+#include "virtio/virtio.h"
 
 #include "base/trapsafe.h"
 
 struct transport {
-    u32 type; /* device type behind it: what DeviceID shows */
+    struct virtio virtio; /* first: virtio_of() */
+    u32 device_features, driver_features, queue; /* what the ...Sel registers hold */
     u32 reserved;
 };
 
@@ -33,6 +35,12 @@ static const struct mmioshim_field reset_fields[] = {{"RESET", 0, 1}};
 #define REGISTER(at, label, mode, text, ...) \
     {.name = (label), .offset = (at), .width = 4, .access = MMIOSHIM_##mode, .doc = (text), __VA_ARGS__}
 #define VOLATILE .flags = MMIOSHIM_REG_VOLATILE
+
+#define CONFIG(type, at, bytes, label, mode, text, ...) \
+    {.name = (label), .offset = VIRTIO_CONFIG + (at), .width = (bytes), .access = MMIOSHIM_##mode, .view = (type), \
+     .doc = (text), __VA_ARGS__}
+#define BLK(...) CONFIG(VIRTIO_ID_BLOCK, __VA_ARGS__)
+#define NET(...) CONFIG(VIRTIO_ID_NET, __VA_ARGS__)
 
 static const struct mmioshim_register registers[] = {
     REGISTER(VIRTIO_MAGIC_VALUE, "MagicValue", RO, "0x74726976, \"virt\""),
@@ -67,6 +75,27 @@ static const struct mmioshim_register registers[] = {
     REGISTER(VIRTIO_SHM_BASE_HIGH, "SHMBaseHigh", RO, "its high half"),
     REGISTER(VIRTIO_QUEUE_RESET, "QueueReset", RW, "1: resets the queue", MMIOSHIM_FIELDS(reset_fields)),
     REGISTER(VIRTIO_CONFIG_GENERATION, "ConfigGeneration", RO, "changes when the configuration space does", VOLATILE),
+    /* Configuration of a network card, 5.1.4, and of a disk, 5.2.4: there while one is plugged in. */
+    NET(0x00, 1, "mac", RO, "address of the card, byte by byte", .count = 6, .stride = 1),
+    BLK(0x00, 8, "capacity", RO, "sectors of 512 bytes"),
+    NET(0x06, 2, "status", RO, "1: the link is up"),
+    CONFIG(VIRTIO_ID_CONSOLE, 0x08, 4, "emerg_wr", WO, "writes a character at once", .flags = MMIOSHIM_REG_DATA),
+    BLK(0x08, 4, "size_max", RO, "not offered: 0"),
+    BLK(0x0c, 4, "seg_max", RO, "most segments of data in a request"),
+    BLK(0x10, 4, "geometry", RO, "not offered: 0"),
+    BLK(0x14, 4, "blk_size", RO, "bytes of a block, to which requests should be aligned"),
+    BLK(0x18, 1, "physical_block_exp", RO, "log2 of logical blocks in a physical one"),
+    BLK(0x19, 1, "alignment_offset", RO, "of the first aligned logical block"),
+    BLK(0x1a, 2, "min_io_size", RO, "suggested minimum in blocks"),
+    BLK(0x1c, 4, "opt_io_size", RO, "suggested optimum in blocks, 0: none"),
+    BLK(0x20, 1, "writeback", RW, "1: data is safe after a flush; 0: after each write"),
+    BLK(0x22, 2, "num_queues", RO, "not offered: 0"),
+    BLK(0x24, 4, "max_discard_sectors", RO, "of one range"),
+    BLK(0x28, 4, "max_discard_seg", RO, "ranges of one request"),
+    BLK(0x2c, 4, "discard_sector_alignment", RO, "in sectors"),
+    BLK(0x30, 4, "max_write_zeroes_sectors", RO, "of one range"),
+    BLK(0x34, 4, "max_write_zeroes_seg", RO, "ranges of one request"),
+    BLK(0x38, 1, "write_zeroes_may_unmap", RO, "1: zeroed ranges may take no room in the file"),
 };
 
 static const struct mmioshim_register *find_register(u64 offset)
@@ -96,13 +125,87 @@ static enum mmioshim_status read_absent(const struct mmioshim_register *reg, u64
     return MMIOSHIM_GUEST_BUG;
 }
 
+/* --- registers --- */
+
+static u32 half(u64 value, u32 select)
+{
+    return select < 2 ? (u32)(value >> 32 * select) : 0;
+}
+
+static struct virtio_queue *selected(struct mmioshim_device *dev)
+{
+    struct transport *t = dev->state;
+
+    return virtio_has_queue(dev, t->queue) ? &t->virtio.queues[t->queue] : NULL;
+}
+
+static void update_line(struct mmioshim_device *dev)
+{
+    dev->host->irq(dev, 0, virtio_of(dev)->isr != 0);
+}
+
+/* There is a device behind: what its registers show. */
+static enum mmioshim_status read_register(struct mmioshim_device *dev, const struct mmioshim_register *reg, u64 *value)
+{
+    const struct transport *t = dev->state;
+    const struct virtio_queue *q = selected(dev);
+
+    switch (reg->offset) {
+    case VIRTIO_DEVICE_FEATURES:
+        *value = half(virtio_features(dev), t->device_features);
+        break;
+    case VIRTIO_QUEUE_NUM_MAX:
+        *value = q ? VIRTIO_QUEUE_MAX : 0;
+        break;
+    case VIRTIO_QUEUE_READY:
+        *value = q ? q->ready : 0;
+        break;
+    case VIRTIO_INTERRUPT_STATUS:
+        *value = t->virtio.isr;
+        break;
+    case VIRTIO_STATUS:
+        *value = t->virtio.status;
+        break;
+    case VIRTIO_QUEUE_RESET: /* 1 while it is under way: it is done at once */
+        break;
+    case VIRTIO_CONFIG_GENERATION:
+        *value = t->virtio.generation;
+        break;
+    default:
+        return read_absent(reg, value) == MMIOSHIM_WRITE_ONLY ? MMIOSHIM_WRITE_ONLY : MMIOSHIM_OK;
+    }
+    return MMIOSHIM_OK;
+}
+
+/* "The driver MUST only use 8, 16 or 32 bit wide and aligned" accesses, as the fields are (4.2.2.2). */
+static enum mmioshim_status check_config(const struct mmioshim_device *dev, u64 offset, unsigned width)
+{
+    const struct virtio_type *type = virtio_type(virtio_of(dev));
+    u64 at = offset - VIRTIO_CONFIG;
+
+    if (!type || at >= type->config_size)
+        return MMIOSHIM_NO_REGISTER;
+    return width <= 4 && at % width == 0 && width <= type->config_size - at ? MMIOSHIM_OK : MMIOSHIM_BAD_WIDTH;
+}
+
+static enum mmioshim_status read_config(struct mmioshim_device *dev, u64 offset, unsigned width, u64 *value)
+{
+    enum mmioshim_status status = check_config(dev, offset, width);
+
+    if (status == MMIOSHIM_OK)
+        virtio_read_config(dev, offset - VIRTIO_CONFIG, width, value);
+    return status;
+}
+
 static enum mmioshim_status virtio_mmio_read(struct mmioshim_device *dev, u64 offset, unsigned width, u64 *value)
 {
-    const struct transport *transport = dev->state;
+    const struct virtio_type *type = virtio_type(virtio_of(dev));
     const struct mmioshim_register *reg;
     enum mmioshim_status status = check(offset, width, &reg);
 
     *value = 0;
+    if (offset >= VIRTIO_CONFIG)
+        return read_config(dev, offset, width, value);
     if (status != MMIOSHIM_OK)
         return status;
     switch (offset) {
@@ -113,14 +216,166 @@ static enum mmioshim_status virtio_mmio_read(struct mmioshim_device *dev, u64 of
         *value = VIRTIO_MMIO_VERSION;
         return MMIOSHIM_OK;
     case VIRTIO_DEVICE_ID:
-        *value = transport->type;
+        *value = type ? type->id : VIRTIO_ID_NONE;
         return MMIOSHIM_OK;
     case VIRTIO_VENDOR_ID:
         *value = VIRTIO_VENDOR;
         return MMIOSHIM_OK;
     default:
-        return read_absent(reg, value);
+        if (virtio_of(dev)->notified && virtio_live(virtio_of(dev)))
+            dev->host->soon(dev); /* not yet done, or begun by a process that died */
+        return type ? read_register(dev, reg, value) : read_absent(reg, value);
     }
+}
+
+static enum mmioshim_status rule(bool kept)
+{
+    return kept ? MMIOSHIM_OK : MMIOSHIM_GUEST_BUG;
+}
+
+/* 2.2.1, 3.1.1: features are settled with FEATURES_OK. */
+static enum mmioshim_status accept_features(struct transport *t, u32 value)
+{
+    u32 shift = 32 * (t->driver_features & 1);
+
+    if (t->virtio.status & VIRTIO_FEATURES_OK)
+        return MMIOSHIM_GUEST_BUG;
+    if (t->driver_features > 1)
+        return rule(!value);
+    t->virtio.accepted = (t->virtio.accepted & ~((u64)UINT32_MAX << shift)) | (u64)value << shift;
+    return MMIOSHIM_OK;
+}
+
+/* "The driver MUST NOT access QueueNum, ... QueueDescLow, ... when QueueReady is not zero" (4.2.2.2). */
+static enum mmioshim_status describe_queue(struct virtio_queue *q, u32 offset, u32 value)
+{
+    u64 *area = offset < VIRTIO_QUEUE_DRIVER_LOW ? &q->desc : offset < VIRTIO_QUEUE_DEVICE_LOW ? &q->driver : &q->device;
+
+    if (q->ready)
+        return MMIOSHIM_GUEST_BUG;
+    if (offset == VIRTIO_QUEUE_NUM) {
+        q->size = (u16)MIN(value, UINT16_MAX);
+        return rule(value <= VIRTIO_QUEUE_MAX);
+    }
+    if (offset % 8)
+        *area = (*area & UINT32_MAX) | (u64)value << 32;
+    else
+        *area = (*area & ~(u64)UINT32_MAX) | value;
+    return MMIOSHIM_OK;
+}
+
+static enum mmioshim_status set_ready(struct mmioshim_device *dev, u32 queue, u32 value)
+{
+    struct virtio_queue *q = &virtio_of(dev)->queues[queue];
+
+    if (value > 1)
+        return MMIOSHIM_GUEST_BUG;
+    if (value == q->ready)
+        return MMIOSHIM_OK;
+    if (value)
+        return rule(virtio_enable(dev, queue));
+    q->ready = 0;
+    return MMIOSHIM_OK;
+}
+
+static enum mmioshim_status reset_queue(struct mmioshim_device *dev, u32 queue, u32 value)
+{
+    if (value > 1 || !virtio_accepted(virtio_of(dev), VIRTIO_F_RING_RESET))
+        return MMIOSHIM_GUEST_BUG;
+    if (value)
+        virtio_reset_queue(dev, queue);
+    return MMIOSHIM_OK;
+}
+
+static enum mmioshim_status write_queue(struct mmioshim_device *dev, u32 offset, u32 value)
+{
+    struct transport *t = dev->state;
+    struct virtio_queue *q = selected(dev);
+
+    if (!q)
+        return MMIOSHIM_GUEST_BUG;
+    switch (offset) {
+    case VIRTIO_QUEUE_READY:
+        return set_ready(dev, t->queue, value);
+    case VIRTIO_QUEUE_RESET:
+        return reset_queue(dev, t->queue, value);
+    default:
+        return describe_queue(q, offset, value);
+    }
+}
+
+/* 4.2.2: a queue's number, or with NOTIFICATION_DATA that in the low half, and how far the driver is in the high one. */
+static enum mmioshim_status notify(struct mmioshim_device *dev, u32 value)
+{
+    struct virtio *v = virtio_of(dev);
+    u32 queue = virtio_accepted(v, VIRTIO_F_NOTIFICATION_DATA) ? value & 0xffff : value;
+
+    if (!virtio_has_queue(dev, queue) || !v->queues[queue].ready)
+        return MMIOSHIM_GUEST_BUG;
+    if (virtio_live(v) && virtio_type(v)->waits && virtio_type(v)->waits(dev, queue))
+        return MMIOSHIM_WAIT;
+    v->notified |= (u64)1 << queue;
+    if (virtio_live(v))
+        dev->host->soon(dev);
+    return rule(v->status & VIRTIO_DRIVER_OK); /* "... MUST NOT send any buffer available notifications before", 3.1.1 */
+}
+
+static enum mmioshim_status set_status(struct mmioshim_device *dev, u32 value)
+{
+    struct transport *t = dev->state;
+    bool good = virtio_set_status(dev, (u8)value) && value <= UINT8_MAX;
+
+    if (!(value & UINT8_MAX))
+        t->device_features = t->driver_features = t->queue = 0;
+    update_line(dev);
+    if (t->virtio.notified && virtio_live(&t->virtio))
+        dev->host->soon(dev);
+    return rule(good);
+}
+
+static enum mmioshim_status acknowledge(struct mmioshim_device *dev, u32 value)
+{
+    virtio_of(dev)->isr &= (u8)~value;
+    update_line(dev);
+    return rule(!(value & ~(u32)(VIRTIO_ISR_USED | VIRTIO_ISR_CONFIG)));
+}
+
+static enum mmioshim_status write_register(struct mmioshim_device *dev, u32 offset, u32 value)
+{
+    struct transport *t = dev->state;
+
+    switch (offset) {
+    case VIRTIO_DEVICE_FEATURES_SEL:
+        t->device_features = value;
+        return MMIOSHIM_OK;
+    case VIRTIO_DRIVER_FEATURES_SEL:
+        t->driver_features = value;
+        return MMIOSHIM_OK;
+    case VIRTIO_DRIVER_FEATURES:
+        return accept_features(t, value);
+    case VIRTIO_QUEUE_SEL:
+        t->queue = value;
+        return MMIOSHIM_OK;
+    case VIRTIO_QUEUE_NOTIFY:
+        return notify(dev, value);
+    case VIRTIO_INTERRUPT_ACK:
+        return acknowledge(dev, value);
+    case VIRTIO_STATUS:
+        return set_status(dev, value);
+    case VIRTIO_SHM_SEL: /* no type has shared memory */
+        return MMIOSHIM_OK;
+    default:
+        return write_queue(dev, offset, value);
+    }
+}
+
+static enum mmioshim_status write_config(struct mmioshim_device *dev, u64 offset, unsigned width, u64 value)
+{
+    enum mmioshim_status status = check_config(dev, offset, width);
+
+    if (status == MMIOSHIM_OK && !virtio_write_config(dev, offset - VIRTIO_CONFIG, width, value))
+        status = MMIOSHIM_READ_ONLY;
+    return status;
 }
 
 static enum mmioshim_status virtio_mmio_write(struct mmioshim_device *dev, u64 offset, unsigned width, u64 value)
@@ -128,31 +383,57 @@ static enum mmioshim_status virtio_mmio_write(struct mmioshim_device *dev, u64 o
     const struct mmioshim_register *reg;
     enum mmioshim_status status = check(offset, width, &reg);
 
-    (void)dev;
-    (void)value;
+    if (offset >= VIRTIO_CONFIG)
+        return write_config(dev, offset, width, value);
     if (status != MMIOSHIM_OK)
         return status;
-    return reg->access == MMIOSHIM_RO ? MMIOSHIM_READ_ONLY : MMIOSHIM_GUEST_BUG;
+    if (reg->access == MMIOSHIM_RO)
+        return MMIOSHIM_READ_ONLY;
+    return virtio_type(virtio_of(dev)) ? write_register(dev, (u32)offset, (u32)value) : MMIOSHIM_GUEST_BUG;
 }
 
-/* The type is what is plugged in: no reset changes it. */
+static void virtio_mmio_service(struct mmioshim_device *dev)
+{
+    virtio_serve(dev);
+    update_line(dev);
+}
+
+static unsigned virtio_mmio_view(const struct mmioshim_device *dev)
+{
+    const struct virtio_type *type = virtio_type(virtio_of(dev));
+
+    return type ? type->id : 0;
+}
+
+/* --- life --- */
+
+/* What is plugged in stays, whatever is reset. */
 static void virtio_mmio_reset(struct mmioshim_device *dev, enum mmioshim_reset kind)
 {
+    struct transport *t = dev->state;
+
     (void)kind;
-    dev->host->irq(dev, 0, false);
+    t->device_features = t->driver_features = t->queue = 0;
+    virtio_reset(dev);
+    update_line(dev);
+}
+
+static const char *virtio_mmio_end(const struct mmioshim_device *dev)
+{
+    return virtio_of(dev)->end;
 }
 
 static int virtio_mmio_load(struct mmioshim_device *dev, u32 version, const void *buf, size_t size)
 {
-    struct transport transport;
+    struct transport saved;
 
-    if (version != 1 || size != sizeof(transport))
+    if (version != 2 || size != sizeof(saved))
         return -1;
-    memcpy(&transport, buf, sizeof(transport));
-    /* A snapshot with another type behind the transport is one of another machine. */
-    if (transport.type != VIRTIO_ID_NONE || transport.reserved)
+    memcpy(&saved, buf, sizeof(saved));
+    if (saved.reserved || !virtio_valid(dev, &saved.virtio))
         return -1;
-    virtio_mmio_reset(dev, MMIOSHIM_RESET_COLD);
+    memcpy(dev->state, &saved, sizeof(saved));
+    update_line(dev);
     return 0;
 }
 
@@ -162,18 +443,23 @@ const struct mmioshim_class class_virtio_mmio = {
     .api = MMIOSHIM_DEVICE_API,
     .name = "virtio_mmio",
     .label = "VIRTIO",
-    .description = "virtio-mmio transport, version 2, with no device behind it",
+    .description = "virtio-mmio transport, version 2: a slot for a virtio device",
     .compatible = compatible,
+    .parts = virtio_parts,
     .min_size = VIRTIO_CONFIG,
     .widths = 1 | 2 | 4 | 8, /* the device decides: configuration space has natural widths, registers have 4 */
     .split = false,
     .registers = registers,
     .nregisters = ARRAY_SIZE(registers),
     .lines = 1,
-    .version = 1,
+    .version = 2,
     .state_size = sizeof(struct transport),
+    .plug = virtio_plug,
+    .end = virtio_mmio_end,
     .reset = virtio_mmio_reset,
     .read = virtio_mmio_read,
     .write = virtio_mmio_write,
+    .view = virtio_mmio_view,
+    .service = virtio_mmio_service,
     .load = virtio_mmio_load,
 };

@@ -43,6 +43,10 @@ enum {
     VIRTIO_MMIO_VERSION = 2,
     VIRTIO_VENDOR = 0x4f494d4d, /* "MMIO" */
     VIRTIO_ID_NONE = 0,         /* "a device with ID 0 is a placeholder" */
+    VIRTIO_ID_NET = 1,          /* 5 */
+    VIRTIO_ID_BLOCK = 2,
+    VIRTIO_ID_CONSOLE = 3,
+    VIRTIO_ID_RNG = 4,
 };
 
 #endif

@@ -8,11 +8,14 @@ TEST(every_kind_is_known)
     unsigned kinds = 0;
 
     for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++, kinds++) {
-        CHECK((*kind)->open && (*kind)->close && (*kind)->read && (*kind)->write && (*kind)->poll);
+        bool stream = (*kind)->read && (*kind)->write && (*kind)->poll;
+
+        CHECK((*kind)->open && (*kind)->close);
+        CHECK_EQ(stream + !!(*kind)->disk + !!(*kind)->packets, 1);
         CHECK((*kind)->doc && (*kind)->options);
         CHECK(backend_kind((*kind)->name, strlen((*kind)->name)) == *kind);
     }
-    CHECK_EQ(kinds, 4);
+    CHECK_EQ(kinds, 6);
     CHECK(backend_kind("ptyx", 4) == NULL);
     CHECK(backend_kind("pt", 2) == NULL);
     CHECK(backend_kind("", 0) == NULL);

@@ -34,7 +34,7 @@ static void setup(bool virtual)
     u32 pid = (u32)getpid();
 
     self = (struct lock_self){.tid = (u32)sys_gettid(), .pid = pid, .start = process_start(pid)};
-    bus_plan(&bus, &plan, &desc, virtual);
+    bus_plan(&bus, &plan, &desc, "", virtual);
     if (machine_attach(&machine, &desc, "", "virt", true, &plan, &error) < 0 ||
         (lanes_start(arena_lanes(machine.arena), true),
          bus_start(&bus, &machine, UNASSIGNED_ONES, "uart@10000000=null", &error) < 0)) {

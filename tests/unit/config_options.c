@@ -295,6 +295,11 @@ TEST(absolute_attachments)
     CHECK_STR(absolute(OPT_ATTACH, "u=file:", "/w"), "same");
     CHECK_STR(absolute(OPT_ATTACH, "u=file,append", "/w"), "same");
     CHECK_STR(absolute(OPT_ATTACH, "u=filex:o", "/w"), "same");
+    CHECK_STR(absolute(OPT_ATTACH, "u=file:o,append,in=i", "/w"), "u=file:/w/o,append,in=/w/i");
+    CHECK_STR(absolute(OPT_ATTACH, "v=console:file:o,in=i;w=console:pty,link=l;x=console:stdio", "/w"),
+              "v=console:file:/w/o,in=/w/i;w=console:pty,link=/w/l;x=console:stdio");
+    CHECK_STR(absolute(OPT_ATTACH, "v=net:pcap,in=i,out=/o,mac=1;w=net:loopback", "/w"),
+              "v=net:pcap,in=/w/i,out=/o,mac=1;w=net:loopback");
     CHECK_STR(absolute(OPT_ATTACH, "u=pty,link=l,x=y;v=blk:d.img,ro;", "/w"), "u=pty,link=/w/l,x=y;v=blk:/w/d.img,ro;");
     CHECK_STR(absolute(OPT_ATTACH, "u=pty,link=/l", "/w"), "same");
     CHECK_STR(absolute(OPT_ATTACH, "u=file:o,link=l", "/w"), "u=file:/w/o,link=l");

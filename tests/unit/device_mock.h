@@ -7,6 +7,8 @@
 
 #include "unit.h"
 
+#include <setjmp.h>
+
 #include "base/types.h"
 #include "devices/classes.h"
 
@@ -28,10 +30,40 @@ struct mock {
     u8 sent[4096];
     unsigned nsent;
     bool busy; /* the host end takes nothing */
+    unsigned busy_after; /* from so many sent bytes on; 0: never */
+    bool stuck; /* and cannot be waited for */
+    unsigned waits;
     u8 input[64];
     unsigned nreceived, ninput;
     unsigned polls, receives;
+    /* RAM that DMA reaches: ram_size bytes at MOCK_RAM; NULL: none. */
+    u8 *ram;
+    u64 ram_size;
+    unsigned fetches, transfers, refused, soon;
+    u64 feed; /* where somebody else counts up 16 bits whenever the device looks there; 0: nowhere */
+    /* A disk; NULL: none. */
+    u8 *disk;
+    u64 disk_size;
+    unsigned flushes;
+    int disk_error; /* 0, or what every use of it gives */
+    /* Frames: the last one that was sent; those that arrive are frames of i + 60 bytes of value i. */
+    u8 frame[2048];
+    size_t frame_length;
+    unsigned nframes, arriving;
 };
+
+/* A service that is cut short: at which step (what the device asks of its host) it ends. */
+static jmp_buf mock_death;
+static unsigned mock_step, mock_last_step;
+
+/* Before and behind what the device asks for: a process can die at either. */
+static inline void mock_live(void)
+{
+    if (mock_last_step && ++mock_step == mock_last_step)
+        longjmp(mock_death, 1);
+}
+
+#define MOCK_RAM 0x80000000ull
 
 static inline struct mock *mock_of(struct mmioshim_device *dev)
 {
@@ -65,6 +97,27 @@ static void mock_wake(struct mmioshim_device *dev)
     mock_of(dev)->wakes++;
 }
 
+static void mock_soon(struct mmioshim_device *dev)
+{
+    mock_of(dev)->soon++;
+}
+
+static bool mock_move(struct mmioshim_device *dev, u64 addr, void *buf, size_t len, bool write)
+{
+    struct mock *m = mock_of(dev);
+    u64 at = addr - MOCK_RAM;
+
+    mock_live();
+    if (!m->ram || (len && (at >= m->ram_size || len > m->ram_size - at))) {
+        m->refused++;
+        return false;
+    }
+    if (len)
+        memcpy(write ? m->ram + at : buf, write ? buf : m->ram + at, len);
+    mock_live();
+    return true;
+}
+
 static void mock_wake_at(struct mmioshim_device *dev, u64 ns)
 {
     mock_of(dev)->wakes++;
@@ -78,23 +131,128 @@ static void mock_wake_on_input(struct mmioshim_device *dev)
 
 static bool mock_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 {
-    (void)dev, (void)addr, (void)buf, (void)len;
-    return false;
+    mock_of(dev)->transfers++;
+    return mock_move(dev, addr, buf, len, false);
 }
 
 static bool mock_dma_write(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
 {
-    (void)dev, (void)addr, (void)buf, (void)len;
-    return false;
+    mock_of(dev)->transfers++;
+    return mock_move(dev, addr, (void *)(uintptr_t)buf, len, true);
+}
+
+static bool mock_dma_fetch(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
+{
+    struct mock *m = mock_of(dev);
+
+    m->fetches++;
+    if (m->feed && addr == m->feed) {
+        u16 value;
+
+        memcpy(&value, m->ram + (addr - MOCK_RAM), 2);
+        value++;
+        memcpy(m->ram + (addr - MOCK_RAM), &value, 2);
+    }
+    return mock_move(dev, addr, buf, len, false);
+}
+
+static bool mock_dma_store(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
+{
+    return mock_move(dev, addr, (void *)(uintptr_t)buf, len, true);
+}
+
+static u64 mock_disk_size(struct mmioshim_device *dev)
+{
+    return mock_of(dev)->disk_size;
+}
+
+static int mock_disk_move(struct mmioshim_device *dev, u64 position, u64 addr, size_t len, bool to_ram)
+{
+    struct mock *m = mock_of(dev);
+
+    CHECK(position <= m->disk_size && len <= m->disk_size - position);
+    m->transfers++;
+    if (m->disk_error)
+        return m->disk_error;
+    return mock_move(dev, addr, m->disk + position, len, to_ram) ? 0 : -14 /* EFAULT */;
+}
+
+static int mock_disk_read(struct mmioshim_device *dev, u64 position, u64 addr, size_t len)
+{
+    return mock_disk_move(dev, position, addr, len, true);
+}
+
+static int mock_disk_write(struct mmioshim_device *dev, u64 position, u64 addr, size_t len)
+{
+    return mock_disk_move(dev, position, addr, len, false);
+}
+
+static int mock_disk_control(struct mmioshim_device *dev, enum mmioshim_disk what, u64 position, u64 len)
+{
+    struct mock *m = mock_of(dev);
+
+    if (m->disk_error)
+        return m->disk_error;
+    if (what == MMIOSHIM_DISK_FLUSH) {
+        m->flushes++;
+        return 0;
+    }
+    CHECK(position <= m->disk_size && len <= m->disk_size - position);
+    memset(m->disk + position, what == MMIOSHIM_DISK_DISCARD ? 0xdd : 0, len);
+    return 0;
+}
+
+static bool mock_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
+{
+    struct mock *m = mock_of(dev);
+
+    CHECK(len <= sizeof(m->frame));
+    memcpy(m->frame, frame, len);
+    m->frame_length = len;
+    m->nframes++;
+    return true;
+}
+
+static size_t mock_packet_receive(struct mmioshim_device *dev, u64 *position, void *frame, size_t room)
+{
+    struct mock *m = mock_of(dev);
+    size_t n = *position + 60;
+
+    if (*position >= m->arriving || n > room)
+        return 0;
+    memset(frame, (int)*position, n);
+    ++*position;
+    return n;
+}
+
+/* 1, 2, 3, ... */
+static size_t mock_random(struct mmioshim_device *dev, void *buf, size_t len)
+{
+    (void)dev;
+    for (size_t i = 0; i < len; i++)
+        ((u8 *)buf)[i] = (u8)(i + 1);
+    return len;
 }
 
 static bool mock_send(struct mmioshim_device *dev, u8 byte)
 {
     struct mock *m = mock_of(dev);
 
-    if (m->busy)
+    if (m->busy || (m->busy_after && m->nsent >= m->busy_after))
         return false;
     m->sent[m->nsent++ % sizeof(m->sent)] = byte;
+    return true;
+}
+
+/* Waits until the host end has room. */
+static bool mock_wait(struct mmioshim_device *dev)
+{
+    struct mock *m = mock_of(dev);
+
+    m->waits++;
+    if (m->stuck)
+        return false;
+    m->busy = false;
     return true;
 }
 
@@ -169,11 +327,22 @@ static const struct mmioshim_host mock_host = {
     .clock = mock_clock,
     .wall_clock = mock_wall_clock,
     .wake = mock_wake,
+    .soon = mock_soon,
     .wake_at = mock_wake_at,
     .wake_on_input = mock_wake_on_input,
     .dma_read = mock_dma_read,
     .dma_write = mock_dma_write,
+    .dma_fetch = mock_dma_fetch,
+    .dma_store = mock_dma_store,
+    .disk_size = mock_disk_size,
+    .disk_read = mock_disk_read,
+    .disk_write = mock_disk_write,
+    .disk_control = mock_disk_control,
+    .packet_send = mock_packet_send,
+    .packet_receive = mock_packet_receive,
+    .random = mock_random,
     .char_send = mock_send,
+    .char_wait = mock_wait,
     .char_receive = mock_receive,
     .char_pending = mock_pending,
     .char_waiting = mock_waiting,
@@ -207,6 +376,29 @@ static inline const char *mock_create(struct mock *m, const struct mmioshim_clas
         return why ? why : "no reason given";
     class->reset(&m->dev, MMIOSHIM_RESET_COLD);
     return NULL;
+}
+
+/* The same for a slot and what is plugged into it. */
+static inline const char *mock_plug(struct mock *m, const struct mmioshim_class *class, u64 size, const char *attachment)
+{
+    const char *why = mock_create(m, class, size, NULL);
+
+    if (!why && class->plug(&m->dev, attachment, &why) == 0)
+        why = NULL;
+    if (!why)
+        class->reset(&m->dev, MMIOSHIM_RESET_COLD);
+    return why;
+}
+
+/* Runs the service of the device, which dies at a step, counted from 0; how many steps it made. */
+static inline unsigned mock_steps(struct mock *m, unsigned last)
+{
+    mock_step = 0;
+    mock_last_step = last + 1 ? last + 1 : UINT32_MAX;
+    if (setjmp(mock_death) == 0)
+        m->dev.class->service(&m->dev);
+    mock_last_step = 0;
+    return mock_step;
 }
 
 static inline enum mmioshim_status rd_status(struct mock *m, u64 offset, unsigned width, u64 *value)

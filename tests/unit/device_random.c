@@ -1,6 +1,8 @@
 /* Every model survives any sequence of accesses, and keeps the rules that hold for all models. */
 #include "device_mock.h"
 
+#include "virtio/virtio.h"
+
 enum { ACCESSES = 1000000, CHECK_SNAPSHOT = 5000 };
 
 static struct mock m;
@@ -183,6 +185,80 @@ TEST(sifive_test)
 TEST(virtio_mmio)
 {
     storm(&class_virtio_mmio, 0x200, NULL);
+}
+
+static void start_queue(u32 queue, u8 *ram, u64 size)
+{
+    const struct mmioshim_class *class = m.dev.class;
+
+    class->write(&m.dev, 0x30, 4, queue);
+    for (u32 reg = 0x80; reg <= 0xa0; reg += 16) {
+        u64 area = rnd() % size & ~15ull;
+
+        class->write(&m.dev, reg, 4, MOCK_RAM + area);
+        class->write(&m.dev, reg + 4, 4, 0);
+        ram[area + 2] = (u8)(rnd() % 4); /* of the available ring: so many entries */
+        ram[area + 3] = 0;
+    }
+    class->write(&m.dev, 0x38, 4, 1 << rnd() % 9);
+    class->write(&m.dev, 0x44, 4, 1);
+    class->write(&m.dev, 0x50, 4, queue);
+}
+
+/* With RAM that holds noise, and a device that the storm sets going again and again. */
+static void virtio_storm(const char *attachment)
+{
+    static u8 ram[1 << 16], disk[1 << 14];
+    unsigned serves = 0;
+    u8 *copy;
+
+    seed = 0x853c49e6748fea9b;
+    CHECK(mock_plug(&m, &class_virtio_mmio, 0x200, attachment) == NULL);
+    m.ram = ram;
+    m.ram_size = sizeof(ram);
+    m.disk = disk;
+    m.disk_size = sizeof(disk);
+    copy = calloc(1, m.state_size);
+    for (unsigned i = 0; i < ACCESSES && !unit_failures; i++) {
+        unsigned soon = m.soon;
+
+        if (i % 64 == 0) {
+            static const u32 ready[] = {1, 3, 11, 15};
+
+            for (unsigned j = 0; j < 512; j++)
+                ram[rnd() % sizeof(ram)] = rnd() % 2 ? (u8)rnd() : 0;
+            m.dev.class->write(&m.dev, 0x70, 4, 0);
+            m.dev.class->write(&m.dev, 0x24, 4, 1);
+            m.dev.class->write(&m.dev, 0x20, 4, 1 | (rnd() % 2) << 2);
+            for (unsigned j = 0; j < ARRAY_SIZE(ready); j++)
+                m.dev.class->write(&m.dev, 0x70, 4, ready[j]);
+            for (u32 queue = 0; queue < 2; queue++)
+                start_queue(queue, ram, sizeof(ram));
+        }
+        access_once(copy);
+        if (m.soon != soon) {
+            m.dev.class->service(&m.dev);
+            serves++;
+        }
+        CHECK_EQ(m.line[0], ((struct virtio *)m.dev.state)->isr != 0);
+    }
+    CHECK(serves > 1000 && m.fetches > 1000 && m.irq_changes > 100);
+    free(copy);
+}
+
+TEST(virtio_rng)
+{
+    virtio_storm("rng");
+}
+
+TEST(virtio_console)
+{
+    virtio_storm("console:null");
+}
+
+TEST(virtio_blk)
+{
+    virtio_storm("blk:disk");
 }
 
 TEST(scratch)

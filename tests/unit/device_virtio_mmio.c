@@ -2,6 +2,7 @@
 #include "device_mock.h"
 
 #include "virtio/mmio.h"
+#include "virtio/virtio.h"
 
 static struct mock m;
 
@@ -44,7 +45,9 @@ TEST(register_table)
         {0x0b8, MMIOSHIM_RO}, {0x0bc, MMIOSHIM_RO}, {0x0c0, MMIOSHIM_RW}, {0x0fc, MMIOSHIM_RO},
     };
 
-    CHECK_EQ(class_virtio_mmio.nregisters, ARRAY_SIZE(table));
+    /* What follows are configuration spaces of what may be plugged in. */
+    CHECK(class_virtio_mmio.nregisters > ARRAY_SIZE(table));
+    CHECK_EQ(class_virtio_mmio.registers[ARRAY_SIZE(table)].offset, 0x100);
     for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
         CHECK_EQ(class_virtio_mmio.registers[i].offset, table[i].offset);
         CHECK_EQ(class_virtio_mmio.registers[i].access, table[i].access);
@@ -75,15 +78,39 @@ TEST(the_rest_is_reported_and_does_nothing)
     CHECK_EQ(m.irq_changes, 0);
 }
 
-TEST(load_refuses_another_type)
+TEST(load_refuses_what_another_slot_holds)
 {
-    u32 blob[2] = {0, 0};
+    struct virtio *v;
+    u8 *blob;
 
+    CHECK(mock_plug(&m, &class_virtio_mmio, 0x1000, "rng") == NULL);
+    blob = malloc(m.state_size);
+    memcpy(blob, m.dev.state, m.state_size);
     setup();
-    CHECK_EQ(m.state_size, sizeof(blob));
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 1, blob, sizeof(blob)), 0);
-    blob[0] = 2;
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 1, blob, sizeof(blob)), -1);
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 1, blob, 4), -1);
+    v = (void *)blob;
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
     CHECK_EQ(rd(&m, 8, 4), 0);
+    v->type = 0;
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), 0);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 1, blob, m.state_size), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size - 1), -1);
+    v->end[0] = 'x';
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
+    v->end[0] = 0;
+    v->status = 0x10;
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
+    v->status = 0;
+    v->queues[0].ready = 1;
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
+}
+
+TEST(what_can_be_plugged_in)
+{
+    CHECK(mock_plug(&m, &class_virtio_mmio, 0x1000, "rng") == NULL);
+    CHECK_EQ(rd(&m, 8, 4), 4);
+    CHECK(mock_plug(&m, &class_virtio_mmio, 0x1000, NULL) == NULL);
+    CHECK_EQ(rd(&m, 8, 4), 0);
+    CHECK_STR(mock_plug(&m, &class_virtio_mmio, 0x1000, "rngs"), "no such device");
+    CHECK_STR(mock_plug(&m, &class_virtio_mmio, 0x1000, ""), "no such device");
+    CHECK_STR(mock_plug(&m, &class_virtio_mmio, 0x1000, "rng:fast"), "rng takes no options");
 }

@@ -1,0 +1,40 @@
+#include "trap/serve.h"
+
+#include "bus/dma.h"
+#include "trap/log.h"
+#include "trap/signals.h"
+#include "base/trapsafe.h"
+
+static void log_dma(const struct bus_dma *dma)
+{
+    struct trace_record rec = {.type = TRACE_DMA, .device = (u16)dma->device, .reg = TRACE_NONE};
+
+    if (!log_wanted())
+        return;
+    rec.op = dma->write ? TRACE_WRITE : TRACE_READ;
+    rec.addr = dma->addr;
+    rec.width = (u32)dma->length;
+    rec.flags = dma->ok ? 0 : TRACE_FAILED;
+    log_event(thread_self(), &rec, NULL);
+}
+
+/* Devices do what the access set going. What they write to may raise a signal, which is taken back. */
+void trap_serve(struct trap *t, struct bus *bus, const struct bus_requests *r)
+{
+    bool masked = t->uc; /* by the kernel, in the handler */
+    u64 saved;
+
+    if (!masked) {
+        signals_mask(&saved);
+        t->thread->blocked = saved;
+    }
+    for (u32 i = 0; i < r->nsoon; i++)
+        bus_serve(bus, r->soon[i], &t->thread->self);
+    if (!masked)
+        signals_restore(&saved);
+}
+
+void trap_serve_start(void)
+{
+    bus_dma_watch(log_dma);
+}

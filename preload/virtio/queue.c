@@ -1,0 +1,176 @@
+/* What split and packed queues have in common: chains, and the bytes in them. */
+#include "virtio/virtio.h"
+
+#include "base/mem.h"
+
+#include "base/trapsafe.h"
+
+_Static_assert(sizeof(struct virtio_end) == 8, "one store");
+
+static const struct virtio_ring *ring_of(const struct virtio *v)
+{
+    return virtio_accepted(v, VIRTIO_F_RING_PACKED) ? &virtio_packed : &virtio_split;
+}
+
+bool virtio_enable(struct mmioshim_device *dev, unsigned queue)
+{
+    struct virtio *v = virtio_of(dev);
+    struct virtio_queue *q = &v->queues[queue];
+
+    if (!(v->status & VIRTIO_FEATURES_OK) || !q->size || q->size > VIRTIO_QUEUE_MAX || !ring_of(v)->enable(dev, q))
+        return false;
+    q->ready = 1;
+    return true;
+}
+
+bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain *chain)
+{
+    struct virtio *v = virtio_of(dev);
+    struct virtio_queue *q = &v->queues[queue];
+
+    if (!q->ready || !virtio_live(v) || !v->left)
+        return false;
+    v->left--;
+    chain->out = chain->in = chain->places = 0;
+    chain->out_length = chain->in_length = 0;
+    return ring_of(v)->pop(dev, q, chain);
+}
+
+void virtio_push(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, u32 written)
+{
+    struct virtio *v = virtio_of(dev);
+    struct virtio_queue *q = &v->queues[queue];
+    struct virtio_end end = {written, chain->id, (u16)(chain->places | (chain->in ? END_IN : 0))};
+
+    if (!virtio_live(v))
+        return;
+    memcpy(&q->ending, &end, sizeof(end));
+    __atomic_store_n(&q->ending_for, ~q->done, __ATOMIC_RELEASE);
+    ring_of(v)->push(dev, q, end);
+    __atomic_store_n(&q->ending_for, 0, __ATOMIC_RELEASE);
+}
+
+void virtio_recover(struct mmioshim_device *dev)
+{
+    struct virtio *v = virtio_of(dev);
+
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+        struct virtio_queue *q = &v->queues[i];
+        struct virtio_end end;
+
+        if (unlikely(q->ready && q->ending_for == ~q->done)) {
+            memcpy(&end, &q->ending, sizeof(end));
+            ring_of(v)->push(dev, q, end);
+        }
+        q->ending_for = 0;
+        q->ahead = q->next;
+        q->ahead_wrap = q->next_wrap;
+    }
+}
+
+void virtio_signal(struct mmioshim_device *dev, unsigned queue)
+{
+    struct virtio *v = virtio_of(dev);
+    struct virtio_queue *q = &v->queues[queue];
+
+    /* The used entries must be seen before the driver's wish is looked at, 2.7.10 and 2.8.10. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!virtio_live(v))
+        return;
+    if (ring_of(v)->wants(dev, q))
+        v->isr |= VIRTIO_ISR_USED;
+    q->told = q->used; /* last: an interrupt may come twice, but not never */
+    q->told_wrap = q->used_wrap;
+}
+
+/* --- chains --- */
+
+bool virtio_add(struct mmioshim_device *dev, const struct virtio_queue *q, struct virtio_chain *chain, u64 addr, u32 length,
+                bool write)
+{
+    unsigned n = chain->out + chain->in;
+    u64 *total = write ? &chain->in_length : &chain->out_length;
+
+    /* "A driver MUST NOT create a descriptor chain longer than the Queue Size of the device", 2.7.5.3.1, 2.8.19 */
+    if (n >= q->size || n >= VIRTIO_QUEUE_MAX) {
+        virtio_break(dev, "a chain is longer than the queue");
+        return false;
+    }
+    /* "... place any device-writable descriptor elements after any device-readable", 2.7.4.2, 2.8.4 */
+    if (!write && chain->in) {
+        virtio_break(dev, "a readable descriptor behind a writable one");
+        return false;
+    }
+    *total += length;
+    /* "A driver MUST NOT add a descriptor chain longer than 2^32 bytes in total", 2.7.5.1 */
+    if (chain->out_length + chain->in_length > (u64)1 << 32) {
+        virtio_break(dev, "a chain of more than 2^32 bytes");
+        return false;
+    }
+    chain->segments[n] = (struct virtio_segment){addr, length};
+    ++*(write ? &chain->in : &chain->out);
+    return true;
+}
+
+struct virtio_cursor virtio_out(const struct virtio_chain *chain)
+{
+    return (struct virtio_cursor){chain->segments, chain->out, 0};
+}
+
+struct virtio_cursor virtio_in(const struct virtio_chain *chain)
+{
+    return (struct virtio_cursor){chain->segments + chain->out, chain->in, 0};
+}
+
+struct virtio_segment virtio_next(struct virtio_cursor *c, u64 most)
+{
+    struct virtio_segment piece = {0, 0};
+
+    while (c->left && c->offset == c->segment->length) {
+        c->segment++;
+        c->left--;
+        c->offset = 0;
+    }
+    if (!c->left || !most)
+        return piece;
+    piece.addr = c->segment->addr + c->offset;
+    piece.length = (u32)MIN(c->segment->length - c->offset, most);
+    c->offset += piece.length;
+    return piece;
+}
+
+void virtio_skip(struct virtio_cursor *c, u64 n)
+{
+    for (struct virtio_segment piece; n && (piece = virtio_next(c, n)).length; n -= piece.length)
+        ;
+}
+
+bool virtio_take(struct mmioshim_device *dev, struct virtio_cursor *c, void *buf, size_t n)
+{
+    u8 *to = buf;
+
+    while (n) {
+        struct virtio_segment piece = virtio_next(c, n);
+
+        if (!piece.length || !dev->host->dma_read(dev, piece.addr, to, piece.length))
+            return false;
+        to += piece.length;
+        n -= piece.length;
+    }
+    return true;
+}
+
+bool virtio_put(struct mmioshim_device *dev, struct virtio_cursor *c, const void *buf, size_t n)
+{
+    const u8 *from = buf;
+
+    while (n) {
+        struct virtio_segment piece = virtio_next(c, n);
+
+        if (!piece.length || !dev->host->dma_write(dev, piece.addr, from, piece.length))
+            return false;
+        from += piece.length;
+        n -= piece.length;
+    }
+    return true;
+}

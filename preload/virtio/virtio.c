@@ -1,0 +1,249 @@
+#include "virtio/virtio.h"
+
+#include "base/debug.h"
+#include "base/mem.h"
+
+#include "base/trapsafe.h"
+
+#define TYPE(type) extern const struct virtio_type type;
+#include "virtio/types.def"
+#undef TYPE
+
+static const struct virtio_type *const types[] = {
+#define TYPE(type) &type,
+#include "virtio/types.def"
+#undef TYPE
+};
+
+/* What queues and transports offer whatever the type is. */
+#define FEATURES \
+    (VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_IN_ORDER | \
+     VIRTIO_F_NOTIFICATION_DATA | VIRTIO_F_RING_RESET)
+
+#define STATUS_BITS \
+    (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK | VIRTIO_NEEDS_RESET | VIRTIO_FAILED)
+
+/* --- what is plugged in --- */
+
+const struct mmioshim_property virtio_parts[] = {
+    {"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
+    {"console:stdio|pty[,link=PATH]|file:PATH[,append][,in=PATH]|null", "a terminal port with a host end of a UART"},
+    {"net:loopback[,mac=MAC]", "a network card whose frames come back to it"},
+    {"net:pcap[,out=FILE][,in=FILE][,mac=MAC]", "one that sends into a capture file and receives from another"},
+    {"rng", "random bytes of the host"},
+    {NULL, NULL},
+};
+
+const struct virtio_type *virtio_type(const struct virtio *v)
+{
+    return v->type && v->type <= ARRAY_SIZE(types) ? types[v->type - 1] : NULL;
+}
+
+/* What follows the name of a type in an attachment; NULL: it is another. */
+static const char *options_of(const struct virtio_type *type, const char *attachment)
+{
+    size_t n = strlen(type->name);
+
+    if (strncmp(attachment, type->name, n) != 0)
+        return NULL;
+    if (!attachment[n])
+        return attachment + n;
+    return attachment[n] == ':' ? attachment + n + 1 : NULL;
+}
+
+int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why)
+{
+    struct virtio *v = virtio_of(dev);
+
+    *why = "no such device";
+    for (u16 i = 0; attachment && i < ARRAY_SIZE(types); i++) {
+        const char *options = options_of(types[i], attachment);
+
+        if (!options)
+            continue;
+        v->type = (u16)(i + 1);
+        return types[i]->plug(dev, options, why);
+    }
+    return attachment ? -1 : 0;
+}
+
+/* --- status and features --- */
+
+u64 virtio_features(const struct mmioshim_device *dev)
+{
+    const struct virtio_type *type = virtio_type(virtio_of(dev));
+
+    return type ? FEATURES | (type->features ? type->features(dev) : 0) : 0;
+}
+
+static bool agrees(const struct mmioshim_device *dev)
+{
+    const struct virtio *v = virtio_of(dev);
+    const struct virtio_type *type = virtio_type(v);
+
+    return !(v->accepted & ~virtio_features(dev)) && virtio_accepted(v, VIRTIO_F_VERSION_1) &&
+           (!type->agrees || type->agrees(dev, v->accepted));
+}
+
+void virtio_reset(struct mmioshim_device *dev)
+{
+    struct virtio *v = virtio_of(dev);
+    const struct virtio_type *type = virtio_type(v);
+
+    v->status = v->isr = 0;
+    v->accepted = v->notified = 0;
+    memset(v->queues, 0, sizeof(v->queues));
+    if (type && type->reset)
+        type->reset(dev);
+}
+
+bool virtio_set_status(struct mmioshim_device *dev, u8 status)
+{
+    struct virtio *v = virtio_of(dev);
+    u8 before = v->status, set = status & STATUS_BITS & ~before;
+    /* "The driver MUST NOT clear a device status bit", 2.1.1; NEEDS_RESET is the device's */
+    bool good = !(before & ~status & ~VIRTIO_NEEDS_RESET) && !(status & ~STATUS_BITS) && !(set & VIRTIO_NEEDS_RESET);
+
+    if (!status) {
+        virtio_reset(dev);
+        return true;
+    }
+    set &= (u8)~VIRTIO_NEEDS_RESET;
+    if ((set & VIRTIO_FEATURES_OK) && ((before & VIRTIO_DRIVER_OK) || !agrees(dev)))
+        set &= (u8)~VIRTIO_FEATURES_OK; /* 2.2.2: how a device says no. That is no fault of the driver. */
+    if ((set & VIRTIO_DRIVER_OK) && !((before | set) & VIRTIO_FEATURES_OK)) {
+        set &= (u8)~VIRTIO_DRIVER_OK; /* 3.1.1: step 8 comes behind step 5 */
+        good = false;
+    }
+    v->status |= set;
+    debug(VIRTIO, 1, "%s: status %x, features %lx", dev->name, (unsigned)v->status, v->accepted);
+    return good;
+}
+
+void virtio_break(struct mmioshim_device *dev, const char *why)
+{
+    struct virtio *v = virtio_of(dev);
+
+    debug(VIRTIO, 1, "%s: needs a reset: %s", dev->name, why);
+    if (v->status & VIRTIO_NEEDS_RESET)
+        return;
+    /* "... MUST send a device configuration change notification" to a driver that is there, 2.1.2 */
+    v->status |= VIRTIO_NEEDS_RESET;
+    if (v->status & VIRTIO_DRIVER_OK)
+        v->isr |= VIRTIO_ISR_CONFIG;
+}
+
+/* --- queues --- */
+
+bool virtio_has_queue(const struct mmioshim_device *dev, u32 queue)
+{
+    const struct virtio_type *type = virtio_type(virtio_of(dev));
+
+    return type && queue < type->nqueues;
+}
+
+void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue)
+{
+    struct virtio *v = virtio_of(dev);
+
+    v->queues[queue] = (struct virtio_queue){.size = 0};
+    v->notified &= ~((u64)1 << queue);
+}
+
+void virtio_serve(struct mmioshim_device *dev)
+{
+    struct virtio *v = virtio_of(dev);
+    const struct virtio_type *type = virtio_type(v);
+    u64 queues = v->notified | (type && type->has_input ? (u64)1 << type->input : 0);
+
+    /* "The device MUST NOT consume buffers or send any used buffer notifications to the driver before DRIVER_OK", 2.1.2 */
+    if (!type || !virtio_live(v))
+        return;
+    /*
+     * A driver can have the device write new requests into its own queue for ever. It has to come back for those: the
+     * queue stays notified, and the next access to a register goes on.
+     */
+    v->left = VIRTIO_AT_ONCE;
+    v->again = 0;
+    virtio_recover(dev);
+    for (unsigned i = 0; i < type->nqueues; i++)
+        if (queues & (u64)1 << i && v->queues[i].ready)
+            type->notify(dev, i);
+    if (v->left)
+        v->notified = (v->notified & ~queues) | v->again;
+}
+
+/* --- configuration space --- */
+
+bool virtio_read_config(struct mmioshim_device *dev, u64 offset, unsigned width, u64 *value)
+{
+    const struct virtio_type *type = virtio_type(virtio_of(dev));
+    u8 space[256] = {0};
+
+    if (!type || offset >= type->config_size || width > type->config_size - offset)
+        return false;
+    type->config(dev, space);
+    *value = 0;
+    memcpy(value, space + offset, width);
+    return true;
+}
+
+bool virtio_write_config(struct mmioshim_device *dev, u64 offset, unsigned width, u64 value)
+{
+    const struct virtio_type *type = virtio_type(virtio_of(dev));
+
+    return type && offset < type->config_size && width <= type->config_size - offset && type->set_config &&
+           type->set_config(dev, (unsigned)offset, width, (u32)value);
+}
+
+void virtio_again(struct mmioshim_device *dev, unsigned queue)
+{
+    virtio_of(dev)->again |= 1u << queue;
+}
+
+void virtio_config_changed(struct mmioshim_device *dev)
+{
+    struct virtio *v = virtio_of(dev);
+
+    v->generation++;
+    if (virtio_live(v))
+        v->isr |= VIRTIO_ISR_CONFIG;
+}
+
+/* --- snapshots --- */
+
+static bool queue_valid(const struct virtio *v, const struct virtio_queue *q)
+{
+    bool packed = virtio_accepted(v, VIRTIO_F_RING_PACKED);
+
+    if (q->ready > 1 || q->next_wrap > 1 || q->used_wrap > 1 || q->told_wrap > 1 || q->ahead_wrap > 1 || q->reserved)
+        return false;
+    if (!q->ready)
+        return true;
+    if (!q->size || q->size > VIRTIO_QUEUE_MAX || !(v->status & VIRTIO_FEATURES_OK))
+        return false;
+    return packed ? q->next < q->size && q->used < q->size && q->told < q->size && q->ahead < q->size : !(q->size & (q->size - 1));
+}
+
+/* What is plugged in is no part of a snapshot: with something else it would be that of another machine. */
+static bool same_parts(const struct mmioshim_device *dev, const struct virtio *v)
+{
+    const struct virtio *now = virtio_of(dev);
+    const struct virtio_type *type = virtio_type(now);
+
+    if (v->type != now->type || memcmp(v->end, now->end, sizeof(v->end)) != 0)
+        return false;
+    return type && type->valid ? type->valid(dev, v->own) : memcmp(v->own, now->own, sizeof(v->own)) == 0;
+}
+
+bool virtio_valid(const struct mmioshim_device *dev, const struct virtio *v)
+{
+    if (!same_parts(dev, v) || (v->status & ~STATUS_BITS) || v->isr > (VIRTIO_ISR_USED | VIRTIO_ISR_CONFIG))
+        return false;
+    if (v->status & VIRTIO_FEATURES_OK && v->accepted & ~virtio_features(dev))
+        return false;
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
+        if (!queue_valid(v, &v->queues[i]) || (v->queues[i].ready && !virtio_has_queue(dev, i)))
+            return false;
+    return true;
+}
