@@ -85,7 +85,7 @@ static u64 own_flags(u64 flags)
 
     if (likely(!(flags & FLAG_TF)))
         return flags;
-    __asm__ volatile("pushfq\n\tpopq %0" : "=r"(now));
+    __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tpopq %0\n\tlea 128(%%rsp), %%rsp" : "=r"(now) : : "memory");
     return (now & FLAG_TF) && !process_traced() ? flags : flags & ~(u64)FLAG_TF;
 }
 
