@@ -67,7 +67,7 @@ echo $?
 n=0; trap 'n=$((n+1))' USR1
 for i in 1 2 3 4 5; do sh -c "kill -USR1 $$"; done
 echo $n
-{ sleep 0.2; echo late; } & first=$!
+{ sleep 4 >&- 2>&- 3>&-; echo late; } & first=$!
 (sleep 0.05; exit 6) & wait $!; echo $?
 kill $first; wait $first 2>/dev/null; echo $?
 i=0; while [ $i -lt 300 ]; do i=$((i+1)); x=$(echo $i); done; echo $x
