@@ -59,19 +59,37 @@ static u64 rnd_place(void)
     }
 }
 
+static void save_once(unsigned which, unsigned round)
+{
+    u64 at = rnd_place();
+
+    start();
+    if (round % 8 == 0)
+        memcpy(m.area + 24, "\x80\x1f\0\0", 4);
+    aim(at, rnd_mask());
+    compare(saves[which].name);
+}
+
+/*
+ * xsaveopt leaves out what is initial or was not changed since it was loaded, as far as the CPU knows: when another
+ * thread ran in between it may know less. Then the same once more.
+ */
 TEST(saving)
 {
     harness_init();
     for (unsigned i = 0; i < ARRAY_SIZE(saves); i++) {
+        unsigned tries = strncmp(saves[i].name, "xsaveopt", 8) == 0 ? 4 : 1;
+
         decode(saves[i].bytes, saves[i].end);
         for (unsigned round = 0; round < 600; round++) {
-            u64 at = rnd_place();
+            u64 begun = random_state;
+            int failures = unit_failures;
 
-            start();
-            if (round % 8 == 0)
-                memcpy(m.area + 24, "\x80\x1f\0\0", 4);
-            aim(at, rnd_mask());
-            compare(saves[i].name);
+            for (unsigned try = 0; try < tries && (try == 0 || unit_failures != failures); try++) {
+                unit_failures = failures;
+                random_state = begun;
+                save_once(i, round);
+            }
         }
     }
 }
