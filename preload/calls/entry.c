@@ -73,29 +73,12 @@ void calls_redirect(void (*function)(int), int argument)
     call->rsp = ((call->rsp - 128) & ~(u64)15) - 8;
 }
 
-#define FLAG_TF 0x100
-
-/*
- * TF in flags that were pushed: of a tracer that steps, or of the program itself? It would stay behind when the tracer
- * is gone; what the program has set is set now, too.
- */
-static u64 own_flags(u64 flags)
-{
-    u64 now;
-
-    if (likely(!(flags & FLAG_TF)))
-        return flags;
-    __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tpopq %0\n\tlea 128(%%rsp), %%rsp" : "=r"(now) : : "memory");
-    return (now & FLAG_TF) && !process_traced() ? flags : flags & ~(u64)FLAG_TF;
-}
-
 void calls_dispatch(struct call *call)
 {
     const struct site *site = call->site;
     call_function function = call->nr < CALL_MAX ? functions[call->nr] : NULL;
     enum call_answer answer = function ? function(call) : CALL_PASS;
 
-    call->flags = own_flags(call->flags);
     if (unlikely(call->late)) {
         call->late = false;
         if (signals_late()) {
@@ -318,6 +301,22 @@ static u64 segments(void)
     return cs | ss << 48;
 }
 
+#define FLAG_TF 0x100
+
+/*
+ * TF in flags that were pushed: of a tracer that steps, or of the program itself? It would stay behind when the tracer
+ * is gone; what the program has set is set now, too.
+ */
+static u64 own_flags(u64 flags)
+{
+    u64 now;
+
+    if (likely(!(flags & FLAG_TF)))
+        return flags;
+    __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tpopq %0\n\tlea 128(%%rsp), %%rsp" : "=r"(now) : : "memory");
+    return (now & FLAG_TF) && !process_traced() ? flags : flags & ~(u64)FLAG_TF;
+}
+
 /* Called by entry.S: a signal frame, low on our stack. What rsp is to be at rt_sigreturn. */
 u64 calls_frame(const struct resumed *r, struct call *call)
 {
@@ -334,7 +333,7 @@ u64 calls_frame(const struct resumed *r, struct call *call)
         [REG_CSGSFS] = (greg_t)segments(),
     };
 
-    memset(uc, 0, sizeof(*uc));
+    memset(uc, 0, offsetof(ucontext_t, uc_sigmask)); /* the kernel's ends there, with the mask */
     uc->uc_flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_SS;
     uc->uc_stack = (stack_t){.ss_sp = t->stack, .ss_size = THREAD_STACK};
     memcpy(uc->uc_mcontext.gregs, regs, sizeof(regs));
