@@ -96,11 +96,11 @@ void patch_take_back(u64 base, u64 size)
     if (!patch_covers(base, size))
         return;
     patch_hold();
-    if (text_open()) {
+    if (text_open()) { /* no descriptor, no /proc: what stands there stays known */
         restore_all(r);
         text_close();
+        forget(r);
     }
-    forget(r);
     patch_release();
 }
 
