@@ -16,7 +16,8 @@ _Static_assert(offsetof(struct call, late) == 320 && offsetof(struct call, patch
                    offsetof(struct call, mask) == 160 && offsetof(struct call, stack) == 216,
                "entry.S");
 _Static_assert(offsetof(struct patch_site, function) == 40 && offsetof(struct patch_site, behind) == 104 &&
-                   offsetof(struct patch_block, r11) == 80 && offsetof(struct patch_block, call) == 104,
+                   offsetof(struct patch_block, r11) == 80 && offsetof(struct patch_block, flags) == 88 &&
+                   offsetof(struct patch_block, call) == 104,
                "entry.S");
 
 __thread struct patch_block patch_block;

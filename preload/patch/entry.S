@@ -26,6 +26,7 @@
         .set    B_RAX, 64
         .set    B_RCX, 72
         .set    B_R11, 80
+        .set    B_FLAGS, 88
         .set    B_CALL, 104
         .set    DECLINE, 1
         .set    AGAIN, 2
@@ -183,8 +184,13 @@ end:    movq    %rcx, %rdi
         ud2
 
 # Signals were deferred, and are all blocked: they come now, behind the access or
-# before it. All registers but rax, rcx and r11 are in place.
+# before it. All registers but rax, rcx and r11 are in place; before it, the flags
+# are in the block, too, where the program wants them.
 settle_again:
+        movq    patch_block@gottpoff(%rip), %rax
+        movq    %fs:B_FLAGS(%rax), %rax
+        addb    $0x7f, %al              # OF, as the trampoline puts it
+        sahf
         movq    S_AT(%r11), %rax
         jmp     1f
         .p2align 4
