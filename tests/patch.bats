@@ -76,3 +76,23 @@ counted() {
     ((BASH_REMATCH[1] >= 40)) || fail "$output"
     [ "$(grep -cE ': [23] faults$' <<< "$stderr")" = "${BASH_REMATCH[1]}" ] || fail "$stderr"
 }
+
+# patched ACTION ACCESSES: what may be different where a hot access was replaced by a jump
+patched() {
+    export MMIOSHIM_LOG=$BATS_TEST_TMPDIR/log MMIOSHIM_LOG_FILTER=device=uart*,op=write,addr=0x10000007-0x10000007
+    run --separate-stderr shim timeout -s KILL 100 "$GUESTS/h_patched" "$1"
+    [ "$status" = 0 ] || fail "$status: $stderr"
+    assert_count 1 "^\[EXIT\] $2 accesses \(" "$MMIOSHIM_LOG"
+}
+
+@test "text is made writable when no descriptor can be had: what stands there still works" {
+    patched descriptors 202
+}
+
+@test "a task with the storage of the thread that made it: both run what was patched" {
+    patched shared 100
+}
+
+@test "signals while a patched store waits for its device: the flags behind it are the program's" {
+    patched waits 110
+}
