@@ -96,3 +96,10 @@ patched() {
 @test "signals while a patched store waits for its device: the flags behind it are the program's" {
     patched waits 110
 }
+
+@test "text that is patched and taken back, over and over, while threads run in it" {
+    for how in '' advice; do
+        run --separate-stderr shim timeout -s KILL 100 "$GUESTS/h_patched" comes 1000 $how
+        [ "$status" = 0 ] || fail "$how: $status: $stderr"
+    done
+}

@@ -1,10 +1,11 @@
-/* flags: -O1 -no-pie */
+/* flags: -O1 -no-pie -lpthread */
 /*
  * What may be different where a hot access was replaced by a jump: each action
  * makes an access often, and then once or more under a condition.
  */
 #define _DEFAULT_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -111,6 +112,40 @@ static int descriptors(int argc, char **argv)
     return 0;
 }
 
+/* Patched text is taken back again and again, while threads run in it. */
+static volatile int over;
+
+static void *loads(void *failed)
+{
+    while (!over)
+        if (h_load((void *)SCRATCH) != 0x1234)
+            *(volatile int *)failed = 1;
+    return NULL;
+}
+
+static int comes(int argc, char **argv)
+{
+    pthread_t threads[3];
+    int failed = 0;
+
+    *(volatile uint32_t *)SCRATCH = 0x1234;
+    for (unsigned i = 0; i < 3; i++)
+        pthread_create(&threads[i], NULL, loads, &failed);
+    for (int i = 0, n = argc ? atoi(argv[0]) : 1000; i < n; i++) {
+        for (unsigned k = 0; k < OFTEN; k++)
+            EQUAL(h_load((void *)SCRATCH), 0x1234);
+        if (argc > 1)
+            EQUAL(madvise((void *)h_store, 4096, MADV_DONTNEED), 0);
+        else
+            EQUAL(mremap((void *)h_store, 4096, 4096, 0), h_store); /* nothing moves */
+    }
+    over = 1;
+    for (unsigned i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    EQUAL(failed, 0);
+    return 0;
+}
+
 /*
  * A UART whose other end is a full pipe, and signals while its register waits: flags that are wanted behind the store
  * are there. Our own standard output becomes that pipe before the shim begins.
@@ -173,6 +208,7 @@ int main(int argc, char **argv)
         {"shared", shared},
         {"descriptors", descriptors},
         {"waits", waits},
+        {"comes", comes},
     };
 
     return run_action(table, sizeof(table) / sizeof(table[0]), argc, argv);
