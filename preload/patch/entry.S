@@ -137,11 +137,20 @@ other:  cmpl    $FULL, %eax
 1:      jmp     *C_LATER(%rcx)
         global  patch_gone_end
 
-late:   call    patch_late
+late:   call    call_late
         jmp     patch_returned
 late_leave:
-        call    patch_late
+        call    call_late
         jmp     patch_leave
+call_late:
+        pushfq                          # DF may be set
+        cld
+        call    patch_late
+        testl   $0x400, (%rsp)
+        jz      1f
+        std
+1:      addq    $8, %rsp
+        ret
 
 # All registers are wanted.
 full:   subq    $8, %rsp
@@ -174,7 +183,8 @@ held:   movq    8(%rsp), %rcx
         jmp     *S_TAIL(%r11)
 
 # The program goes no further. On its own stack.
-end:    movq    %rcx, %rdi
+end:    cld
+        movq    %rcx, %rdi
         movq    C_RSP(%rcx), %rsp
         leaq    -128(%rsp), %rsp
         andq    $-16, %rsp
