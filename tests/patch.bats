@@ -103,3 +103,12 @@ patched() {
         [ "$status" = 0 ] || fail "$how: $status: $stderr"
     done
 }
+
+@test "a hot store with DF set: the device runs as if it were clear, and the program finds it set" {
+    export MMIOSHIM_ATTACH=virtio_mmio@10001000=rng
+    patched direction 700
+    run --separate-stderr shim MMIOSHIM_LOG=none timeout -s KILL 100 "$GUESTS/h_patched" direction
+    [ "$status" = 0 ] || fail "$status: $stderr"
+    run --separate-stderr shim MMIOSHIM_LOG=ring MMIOSHIM_LOG_FORMAT=ring timeout -s KILL 100 "$GUESTS/h_patched" direction
+    [ "$status" = 0 ] || fail "$status: $stderr"
+}
