@@ -76,3 +76,39 @@ counted() {
     ((BASH_REMATCH[1] >= 40)) || fail "$output"
     [ "$(grep -cE ': [23] faults$' <<< "$stderr")" = "${BASH_REMATCH[1]}" ] || fail "$stderr"
 }
+
+# patched ACTION ACCESSES: what may be different where a hot access was replaced by a jump
+patched() {
+    export MMIOSHIM_LOG=$BATS_TEST_TMPDIR/log MMIOSHIM_LOG_FILTER=device=uart*,op=write,addr=0x10000007-0x10000007
+    run --separate-stderr shim timeout -s KILL 100 "$GUESTS/h_patched" "$1"
+    [ "$status" = 0 ] || fail "$status: $stderr"
+    assert_count 1 "^\[EXIT\] $2 accesses \(" "$MMIOSHIM_LOG"
+}
+
+@test "text is made writable when no descriptor can be had: what stands there still works" {
+    patched descriptors 202
+}
+
+@test "a task with the storage of the thread that made it: both run what was patched" {
+    patched shared 100
+}
+
+@test "signals while a patched store waits for its device: the flags behind it are the program's" {
+    patched waits 110
+}
+
+@test "text that is patched and taken back, over and over, while threads run in it" {
+    for how in '' advice; do
+        run --separate-stderr shim timeout -s KILL 100 "$GUESTS/h_patched" comes 1000 $how
+        [ "$status" = 0 ] || fail "$how: $status: $stderr"
+    done
+}
+
+@test "a hot store with DF set: the device runs as if it were clear, and the program finds it set" {
+    export MMIOSHIM_ATTACH=virtio_mmio@10001000=rng
+    patched direction 700
+    run --separate-stderr shim MMIOSHIM_LOG=none timeout -s KILL 100 "$GUESTS/h_patched" direction
+    [ "$status" = 0 ] || fail "$status: $stderr"
+    run --separate-stderr shim MMIOSHIM_LOG=ring MMIOSHIM_LOG_FORMAT=ring timeout -s KILL 100 "$GUESTS/h_patched" direction
+    [ "$status" = 0 ] || fail "$status: $stderr"
+}

@@ -89,8 +89,9 @@ enum call_answer call_madvise(struct call *call)
 {
     int advice = (int)call->a[2];
 
-    if (advice == MADV_DONTNEED || advice == MADV_REMOVE) /* what comes back is the file's */
-        patch_take_back(call->a[0], call->a[1]);
+    /* What comes back is the file's, at a time that we do not know: nothing of ours may come there meanwhile. */
+    if ((advice == MADV_DONTNEED || advice == MADV_REMOVE) && patch_covers(call->a[0], call->a[1]))
+        patch_leave_alone(call->a[0], page_up(call->a[1]));
     if (!of_concern(advice) || !call_on_machine(call_pages(call->a[0], call->a[1])))
         return CALL_PASS;
     return call_done(call, advise(call->a[0], call->a[1], advice));

@@ -244,6 +244,7 @@ enum call_answer call_clone(struct call *call)
         if ((f.flags & (CLONE_VM | CLONE_VFORK | CLONE_SETTLS | CLONE_THREAD)) != CLONE_VM)
             return CALL_APART;
         calls_alone();
+        patch_stop(); /* trampolines keep registers in that storage, whether they make an access or not */
         return CALL_PASS;
     }
     if (sys_getpid() != self)

@@ -16,7 +16,8 @@ _Static_assert(offsetof(struct call, late) == 320 && offsetof(struct call, patch
                    offsetof(struct call, mask) == 160 && offsetof(struct call, stack) == 216,
                "entry.S");
 _Static_assert(offsetof(struct patch_site, function) == 40 && offsetof(struct patch_site, behind) == 104 &&
-                   offsetof(struct patch_block, r11) == 80 && offsetof(struct patch_block, call) == 104,
+                   offsetof(struct patch_block, r11) == 80 && offsetof(struct patch_block, flags) == 88 &&
+                   offsetof(struct patch_block, call) == 104,
                "entry.S");
 
 __thread struct patch_block patch_block;
@@ -270,13 +271,22 @@ static inline u64 leave(struct thread *t, struct call *call, const struct known 
     return unlikely(bus_requested()) ? requested(t, call, done) : done;
 }
 
+/* Has the program set DF? Devices and what is called for them do not expect it: the long way clears it meanwhile. */
+static inline bool backward(void)
+{
+    return __builtin_ia32_readeflags_u64() & 0x400;
+}
+
 /* Any device, held in any way. */
 static inline __attribute__((always_inline)) u64 any(struct call *call, const struct known *known, u64 address, unsigned width,
                                                      bool write)
 {
     struct thread *t = thread_of(call);
-    bool biased = bus_enter(known->device, &t->self);
+    bool biased;
 
+    if (unlikely(backward()))
+        return ask_full(call, write ? full_store : full_load);
+    biased = bus_enter(known->device, &t->self);
     if (likely(ask(t, known, address, width, write)))
         return leave(t, call, known, biased, PATCH_DONE);
     bus_leave(known->device, &t->self, biased);
@@ -394,7 +404,7 @@ static u64 lean(struct patch_site *site, u64 address, struct call *call, bool wr
     bool biased;
     u32 stack;
 
-    if (unlikely(!known_takes(known, address, width_of(site)) || !lean_stack(t, site, call, &stack)))
+    if (unlikely(!known_takes(known, address, width_of(site)) || backward() || !lean_stack(t, site, call, &stack)))
         return ask_full(call, write ? full_store : full_load);
     biased = bus_enter(known->device, &t->self);
     if (likely(lean_ask(t, site, known, address, write, stack)))
@@ -440,7 +450,7 @@ static u64 modify(struct patch_site *site, u64 address, struct call *call)
     struct thread *t = thread_of(call);
 
     p->held = NULL;
-    if (unlikely(!short_width(site) || !known_takes(known, address, width_of(site)) ||
+    if (unlikely(!short_width(site) || !known_takes(known, address, width_of(site)) || backward() ||
                  (log_is_lean() && !lean_stack(t, site, call, &p->stack))))
         return ask_full(call, full_modify);
     p->biased = bus_enter(known->device, &t->self);

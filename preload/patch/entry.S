@@ -26,6 +26,7 @@
         .set    B_RAX, 64
         .set    B_RCX, 72
         .set    B_R11, 80
+        .set    B_FLAGS, 88
         .set    B_CALL, 104
         .set    DECLINE, 1
         .set    AGAIN, 2
@@ -136,11 +137,20 @@ other:  cmpl    $FULL, %eax
 1:      jmp     *C_LATER(%rcx)
         global  patch_gone_end
 
-late:   call    patch_late
+late:   call    call_late
         jmp     patch_returned
 late_leave:
-        call    patch_late
+        call    call_late
         jmp     patch_leave
+call_late:
+        pushfq                          # DF may be set
+        cld
+        call    patch_late
+        testl   $0x400, (%rsp)
+        jz      1f
+        std
+1:      addq    $8, %rsp
+        ret
 
 # All registers are wanted.
 full:   subq    $8, %rsp
@@ -173,7 +183,8 @@ held:   movq    8(%rsp), %rcx
         jmp     *S_TAIL(%r11)
 
 # The program goes no further. On its own stack.
-end:    movq    %rcx, %rdi
+end:    cld
+        movq    %rcx, %rdi
         movq    C_RSP(%rcx), %rsp
         leaq    -128(%rsp), %rsp
         andq    $-16, %rsp
@@ -183,8 +194,13 @@ end:    movq    %rcx, %rdi
         ud2
 
 # Signals were deferred, and are all blocked: they come now, behind the access or
-# before it. All registers but rax, rcx and r11 are in place.
+# before it. All registers but rax, rcx and r11 are in place; before it, the flags
+# are in the block, too, where the program wants them.
 settle_again:
+        movq    patch_block@gottpoff(%rip), %rax
+        movq    %fs:B_FLAGS(%rax), %rax
+        addb    $0x7f, %al              # OF, as the trampoline puts it
+        sahf
         movq    S_AT(%r11), %rax
         jmp     1f
         .p2align 4

@@ -96,11 +96,11 @@ void patch_take_back(u64 base, u64 size)
     if (!patch_covers(base, size))
         return;
     patch_hold();
-    if (text_open()) {
+    if (text_open()) { /* no descriptor, no /proc: what stands there stays known */
         restore_all(r);
         text_close();
+        forget(r);
     }
-    forget(r);
     patch_release();
 }
 
@@ -165,6 +165,21 @@ u64 patch_leads_to(u64 rip)
     return unit && unit->insn != rip ? unit->insn : 0;
 }
 
+/*
+ * A thread may have met a stop and come here only when the jump was taken back and forgotten: the instruction is the
+ * program's, and is tried once more. One that faults by itself does so again, with nothing forgotten meanwhile.
+ */
+static bool stopped_late(u64 at)
+{
+    static __thread u64 tried, when;
+    u64 now = patch_forgotten();
+    bool late = (tried != at || when != now) && patch_covers(at, 1);
+
+    tried = at;
+    when = now;
+    return late;
+}
+
 u64 patch_code_of(u64 at)
 {
     const struct pun_unit *unit;
@@ -179,7 +194,7 @@ u64 patch_code_of(u64 at)
         return byte_is(at, 0xe9) ? at : 0; /* it is done by now; else it is the program's own */
     }
     if (!(unit = pun_find(&table_book, at)))
-        return 0;
+        return stopped_late(at) ? at : 0;
     s = table_site(unit->insn);
     return s ? s->code : at;
 }

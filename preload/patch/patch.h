@@ -29,6 +29,8 @@ void patch_after_fork(void);
 void patch_trapped(const struct cpu_insn *insn, u64 at, u64 addr);
 /* The instruction that the program has at an address where a jump of ours stands; NULL: none does. Any context. */
 const struct cpu_insn *patch_insn(u64 at);
+/* How often that was forgotten of some code, whose own bytes stood there again by then. Any context. */
+u64 patch_forgotten(void);
 /* Copies the program's own bytes over those of ours in [at, at+n). Any context. */
 void patch_original(u64 at, u8 *bytes, unsigned n);
 

@@ -84,8 +84,16 @@ void patch_original(u64 at, u8 *bytes, unsigned n)
     pun_original(&table_book, at, bytes, n);
 }
 
+static u64 forgotten;
+
+u64 patch_forgotten(void)
+{
+    return __atomic_load_n(&forgotten, __ATOMIC_ACQUIRE);
+}
+
 void table_forget(struct range r)
 {
+    __atomic_add_fetch(&forgotten, 1, __ATOMIC_SEQ_CST); /* before any of them is */
     for (u32 i = 0; i < SITES; i++)
         if (sites[i] && range_has(r, sites[i]->at))
             sites[i]->gone = true;

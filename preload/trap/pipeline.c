@@ -119,16 +119,21 @@ static const struct cpu_insn *behind_breakpoint(struct trap *t)
 
 /*
  * The program's instruction. Where it is a jump of ours by now, that was said before its bytes changed: who asks for them
- * first, and for that again, is never wrong.
+ * first, and for that again, is never wrong: unless it was taken back meanwhile, and they were those of the jump.
  */
 static const struct cpu_insn *instruction_at(u64 rip)
 {
-    const struct cpu_insn *insn = patch_insn(rip), *patched;
+    const struct cpu_insn *insn, *patched;
+    u64 forgotten;
 
-    if (unlikely(insn != NULL))
-        return insn;
-    insn = cpu_lookup(rip);
-    patched = patch_insn(rip);
+    do {
+        forgotten = patch_forgotten();
+        insn = patch_insn(rip);
+        if (unlikely(insn != NULL))
+            return insn;
+        insn = cpu_lookup(rip);
+        patched = patch_insn(rip);
+    } while (unlikely(!patched && forgotten != patch_forgotten()));
     return patched ? patched : insn;
 }
 
