@@ -173,5 +173,15 @@ bool pun_copyable(const u8 *bytes, unsigned length);
  * behind the instruction. Returns the bytes written, at most PUN_COPY; 0: not copyable, or something is out of reach.
  */
 unsigned pun_copy(const u8 *bytes, unsigned length, u64 from, u64 to, u8 out[PUN_COPY]);
+/*
+ * A copy may be several instructions. Behind the first one, of `first` bytes (0: it is one instruction), the stack
+ * pointer is 8 lower, or rcx 1 less, than before the instruction that is copied.
+ */
+struct pun_steps {
+    u8 first;
+    bool pushed, counted;
+};
+
+struct pun_steps pun_copy_steps(const u8 *bytes, unsigned length);
 
 #endif

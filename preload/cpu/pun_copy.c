@@ -261,3 +261,16 @@ unsigned pun_copy(const u8 *bytes, unsigned length, u64 from, u64 to, u8 out[PUN
     put_copy(&c, &in, insn.flow);
     return c.far ? 0 : c.n;
 }
+
+struct pun_steps pun_copy_steps(const u8 *bytes, unsigned length)
+{
+    struct pun_insn insn;
+
+    if (!pun_insn_decode(bytes, length, &insn))
+        return (struct pun_steps){0};
+    if (insn.flow == FLOW_CALL || insn.flow == FLOW_CALL_INDIRECT)
+        return (struct pun_steps){.first = 5, .pushed = true}; /* push */
+    if (insn.flow == FLOW_LOOP)
+        return (struct pun_steps){.first = (u8)length, .counted = bytes[length - 2] != 0xe3 /* jrcxz */};
+    return (struct pun_steps){0};
+}

@@ -182,8 +182,14 @@ static bool copy_instruction(struct emitter *e, unsigned back, unsigned length)
 {
     u8 copy[PUN_COPY];
     unsigned n = pun_copy(e->o->code + back, length, e->o->at + back, e->o->place + e->t->size, copy);
+    struct pun_steps steps = pun_copy_steps(e->o->code + back, length);
+    unsigned first = steps.first ? MIN(steps.first, n) : n;
 
-    put(e, copy, n);
+    put(e, copy, first);
+    if (first < n) {
+        mark(e, (steps.pushed ? TRAMPOLINE_PUSHED : 0) | (steps.counted ? TRAMPOLINE_COUNTED : 0), back);
+        put(e, copy + first, n - first);
+    }
     return n;
 }
 

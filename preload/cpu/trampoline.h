@@ -34,6 +34,7 @@ enum trampoline_state {
     TRAMPOLINE_RAX = 1, TRAMPOLINE_RCX = 2, TRAMPOLINE_R11 = 4, /* in the block */
     TRAMPOLINE_FLAGS = 8,  /* in the block: lahf in byte 1, OF in byte 0 */
     TRAMPOLINE_MARKED = 16, /* the thread is marked as being in an access (block.here is 0) */
+    TRAMPOLINE_PUSHED = 64, TRAMPOLINE_COUNTED = 128, /* rsp is 8 lower, rcx 1 less: in the copy of a call or a loop */
     TRAMPOLINE_AFTER = 32, /* the access is over, the instruction has not run yet, or only on the scratch */
 };
 

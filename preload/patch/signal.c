@@ -30,6 +30,10 @@ static void give_back(greg_t *regs, unsigned state)
         regs[REG_R11] = (greg_t)patch_block.r11;
     if (state & TRAMPOLINE_FLAGS)
         give_flags_back(regs);
+    if (state & TRAMPOLINE_PUSHED)
+        regs[REG_RSP] += 8;
+    if (state & TRAMPOLINE_COUNTED)
+        regs[REG_RCX] += 1;
 }
 
 static struct trampoline_mark mark_of(const struct patch_site *s, u64 rip)
