@@ -112,3 +112,7 @@ patched() {
     run --separate-stderr shim MMIOSHIM_LOG=ring MMIOSHIM_LOG_FORMAT=ring timeout -s KILL 100 "$GUESTS/h_patched" direction
     [ "$status" = 0 ] || fail "$status: $stderr"
 }
+
+@test "no address space is left for trampolines: the program runs on, without looking for some at every site" {
+    patched confined 16002
+}

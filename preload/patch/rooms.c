@@ -6,6 +6,7 @@
  */
 #include "patch/rooms.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
@@ -54,17 +55,20 @@ static bool in_heap(u64 at, u64 size)
     return at + size > page_down(end) && at < end + HEAP;
 }
 
+static bool no_memory; /* ulimit -v, or too many mappings: every place would be refused, and there are very many */
+
 static bool map_at(u64 at, u64 size, int prot)
 {
     void *got;
 
-    if (in_heap(at, size))
+    if (no_memory || in_heap(at, size))
         return false;
     got = sys_mmap((void *)at, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     if ((u64)got == at) {
         sys(SYS_madvise, at, size, MADV_DONTDUMP);
         return true;
     }
+    no_memory = (long)got == -ENOMEM && at + size <= HIGHEST;
     if (!sys_failed((long)got)) /* a kernel that does not know the flag */
         sys_munmap(got, size);
     return false;

@@ -204,6 +204,29 @@ static int waits(int argc, char **argv)
     return 0;
 }
 
+/* More sites than one pool of trampolines has slots for. */
+#define MANY 400
+
+extern const char h_many[];
+__asm__(".text\n .balign 4096, 0xcc\n .globl h_many\n h_many:\n .rept 400\n .balign 16, 0xcc\n .cfi_startproc\n"
+        "movl (%rdi), %eax\n movl %eax, %ecx\n addl 4(%rdi), %ecx\n movl %ecx, %eax\n ret\n .cfi_endproc\n .endr\n"
+        ".balign 4096, 0xcc\n");
+
+/* No address space is left: nothing more is patched, and that is not looked for at every site anew. */
+static int confined(int argc, char **argv)
+{
+    struct rlimit none = {4096, 4096};
+
+    (void)argc, (void)argv;
+    ((volatile uint32_t *)SCRATCH)[0] = 3;
+    ((volatile uint32_t *)SCRATCH)[1] = 4;
+    setrlimit(RLIMIT_AS, &none);
+    for (unsigned k = 0; k < 20; k++)
+        for (unsigned i = 0; i < MANY; i++)
+            EQUAL(((unsigned (*)(unsigned long))(unsigned long)(h_many + 16 * i))(SCRATCH), 7);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct action table[] = {
@@ -212,6 +235,7 @@ int main(int argc, char **argv)
         {"descriptors", descriptors},
         {"waits", waits},
         {"comes", comes},
+        {"confined", confined},
     };
 
     return run_action(table, sizeof(table) / sizeof(table[0]), argc, argv);
