@@ -43,8 +43,11 @@ static void forget(struct range r)
 /* The program wants the place of our own code: the text is put back, and stays so. Threads on their way there are lost. */
 static void yield(u64 base, u64 size)
 {
-    if (patch_enabled && table_sites && rooms_within(base, size))
-        patch_stop();
+    if (!patch_enabled || !table_sites || !rooms_within(base, size))
+        return;
+    patch_stop();
+    table_sites = 0;
+    rooms_gone();
 }
 
 void patch_forget(u64 base, u64 size)

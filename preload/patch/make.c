@@ -94,6 +94,7 @@ static struct patch_site *make_site(const struct pun_text *text, const struct pu
     order.reach = unit && unit->kind == PUN_JUMP ? unit->prefixes + PUN_ROOM : 2;
     if (!trampoline_make(&t, &order) || !text_put(order.place, t.code, t.size))
         return NULL;
+    s->gone = false;
     s->insn = insn;
     s->code = order.place;
     s->room = jump->room;
@@ -185,8 +186,12 @@ static bool make_jumps(struct patch *p)
             continue;
         }
         s = make_site(&p->text, j, unit_of(&p->plan, j->insn), site ? p->insn : decode_evicted(p, j->insn));
-        if (!s || !table_enter(s))
+        if (!s || !table_enter(s)) {
+            if (s)
+                s->at = 0;
             return false;
+        }
+        p->made[p->nmade++] = s;
         if (site) {
             make_range(s, p->window);
             redirect_copies(p, s);
@@ -199,10 +204,19 @@ static bool make_jumps(struct patch *p)
 
 static bool carry_out(struct patch *p)
 {
+    struct patch_site *evicted;
+
     memcpy(p->writes, p->plan.writes, p->plan.nwrites * sizeof(p->writes[0]));
     p->nwrites = p->plan.nwrites;
-    if (!make_jumps(p))
+    p->nmade = 0;
+    evicted = table_site(p->at);
+    if (!make_jumps(p)) {
+        for (unsigned i = 0; i < p->nmade; i++) /* nothing leads there; whoever gets the slot is another */
+            p->made[i]->gone = true, p->made[i]->at = 0;
+        if (evicted)
+            table_enter(evicted);
         return false;
+    }
     pun_commit(&table_book, &p->plan);
     gone_note((struct range){p->text.base, p->text.size});
     return text_write(p->writes, p->nwrites);

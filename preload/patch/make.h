@@ -15,6 +15,8 @@ struct patch {
     struct pun_plan plan;
     struct pun_write writes[PUN_UNITS + 8]; /* of the plan, and what changes besides: there insn is the trampoline */
     unsigned nwrites;
+    struct patch_site *made[PUN_UNITS]; /* so far, by a plan under way */
+    unsigned nmade;
 };
 
 /* Of this process. Ordinary context, once. */

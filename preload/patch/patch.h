@@ -19,7 +19,7 @@
 
 /* From now on sites are patched. Ordinary context, once. */
 void patch_start(void);
-/* In the child of fork: what another thread of the parent was in the middle of is taken back. */
+/* In the child of fork: its parent held the lock, and nothing was under way. */
 void patch_after_fork(void);
 
 /*

@@ -317,6 +317,12 @@ bool rooms_within(u64 base, u64 size)
     return false;
 }
 
+void rooms_gone(void)
+{
+    __atomic_store_n(&npools, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&npages, 0, __ATOMIC_RELEASE);
+}
+
 bool rooms_have(u64 rip)
 {
     u32 n = __atomic_load_n(&npages, __ATOMIC_ACQUIRE);

@@ -18,6 +18,8 @@ struct patch_site *rooms_slot_at(u64 room, u64 *code);
 struct patch_site *rooms_site_of(u64 rip);
 /* Does a range have a byte of them? Any context. */
 bool rooms_within(u64 base, u64 size);
+/* Nobody looks there any more. */
+void rooms_gone(void);
 /* Is that a page of rooms or trampolines? Any context. */
 bool rooms_have(u64 rip);
 
