@@ -11,7 +11,7 @@
 
 __attribute__((visibility("hidden"))) extern __thread struct call *calls_here;
 
-#define TRAPS 6  /* at an instruction, before it is patched: a patch costs about as much as 8 */
+#define TRAPS 6 /* at an instruction, before it is patched: a patch costs about as much as 10 */
 
 bool patch_enabled;
 struct patch patch_now;

@@ -31,8 +31,6 @@ void patch_trapped(const struct cpu_insn *insn, u64 at, u64 addr);
 const struct cpu_insn *patch_insn(u64 at);
 /* How often that was forgotten of some code, whose own bytes stood there again by then. Any context. */
 u64 patch_forgotten(void);
-/* Copies the program's own bytes over those of ours in [at, at+n). Any context. */
-void patch_original(u64 at, u8 *bytes, unsigned n);
 
 /* Does an address lie in a jump or a trampoline of ours? Any context. */
 bool patch_holds(u64 rip);

@@ -79,11 +79,6 @@ const struct cpu_insn *patch_insn(u64 at)
     return s ? s->insn : NULL;
 }
 
-void patch_original(u64 at, u8 *bytes, unsigned n)
-{
-    pun_original(&table_book, at, bytes, n);
-}
-
 static u64 forgotten;
 
 u64 patch_forgotten(void)
