@@ -32,6 +32,8 @@
 #include "trap/thread.h"
 #include "trap/trap.h"
 #include "trap/worker.h"
+#include "tree/own.h"
+#include "tree/tree.h"
 
 #define OWN_ERROR 125
 
@@ -401,6 +403,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     irq_signals_start(&bus);
     signals_start(trap_signal, dying);
     process_begin(&hooks);
+    tree_own = process_own;
+    tree_start(&machine, &view, &ports);
     interpose_start(&machine, &view);
     if (option_choice(&options, OPT_PATCH) == 0 && bus.unassigned != UNASSIGNED_FAULT)
         patch_start();

@@ -27,11 +27,16 @@
 static struct process_hooks hooks;
 static int self; /* pid; a vfork child has another one, and owns nothing of what it sees in memory */
 
+bool process_own(void)
+{
+    return sys_getpid() == self;
+}
+
 /* --- exit --- */
 
 static void finish(bool flush)
 {
-    if (interpose_machine && sys_getpid() == self)
+    if (interpose_machine && process_own())
         hooks.finish(flush);
 }
 
@@ -51,7 +56,7 @@ static void end_quickly(void *unused)
 enum call_answer call_exit_group(struct call *call)
 {
     (void)call;
-    if (sys_getpid() == self)
+    if (process_own())
         calls_guarded(end_quickly, NULL);
     return CALL_PASS;
 }
@@ -109,7 +114,7 @@ static bool takes_us(const char *path, u64 envp)
 
 static struct exec_state before_exec(const char *path, u64 envp)
 {
-    struct exec_state s = {.own = sys_getpid() == self};
+    struct exec_state s = {.own = process_own()};
 
     s.leaves = !takes_us(path, envp) && (!path || sys(SYS_faccessat, AT_FDCWD, path, X_OK) == 0);
     if (!s.leaves)
@@ -247,7 +252,7 @@ enum call_answer call_clone(struct call *call)
         patch_stop(); /* trampolines keep registers in that storage, whether they make an access or not */
         return CALL_PASS;
     }
-    if (sys_getpid() != self)
+    if (!process_own())
         return CALL_PASS;
     member_expect(interpose_machine->arena, 1);
     alias_hold(); /* the child gets a whole table, and mappings that agree with it */
