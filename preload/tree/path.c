@@ -104,9 +104,22 @@ static bool relative_concerns(int dir, const char *path)
     return goes_up(path) && host_directory(dir, base) && reaches_top(path, depth_of(base));
 }
 
+/* Most paths: absolute, below another directory of the root, or relative to one that is far; and nowhere up. */
+static bool plainly_far(int dir, const char *path)
+{
+    if (*path == '/' && (!path[1] || strchr("dps/.", path[1])))
+        return false;
+    if (*path != '/' && (dir == AT_FDCWD ? *tree_cwd() || tree_cwd_near() : tree_fd_near(dir)))
+        return false;
+    for (; *path; path++)
+        if (path[0] == '.' && path[1] == '.')
+            return false;
+    return true;
+}
+
 bool tree_concerns(int dir, const char *path)
 {
-    if (!tree_machine)
+    if (!tree_machine || plainly_far(dir, path))
         return false;
     if (*path == '/')
         return reaches_top(path, 0);
