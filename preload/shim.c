@@ -236,6 +236,7 @@ static void forget_locks(void)
     lock_forget(&machine.arena->members_lock, self);
     lock_forget(&machine.arena->log_lock, self);
     lock_forget(&machine.arena->irqs.lock, self);
+    lock_forget(&machine.arena->events_lock, self);
     for (u32 i = 0; i < machine.arena->ndevices; i++)
         lock_forget(&arena_devices(machine.arena)[i].lock, self);
 }
