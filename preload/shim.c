@@ -187,6 +187,11 @@ static void child(void)
     debug(PROC, 2, "child of fork, dirty pages: %s", dirty_mode_name());
 }
 
+static const struct lock_self *own_self(void)
+{
+    return &thread_self()->self;
+}
+
 /* --- bring-up --- */
 
 static bool wants_virtual_time(void)
@@ -405,7 +410,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     signals_start(trap_signal, dying);
     process_begin(&hooks);
     tree_own = process_own;
-    tree_start(&machine, &view, &ports);
+    tree_self = own_self;
+    tree_start(&bus, &view, &ports);
     interpose_start(&machine, &view);
     if (option_choice(&options, OPT_PATCH) == 0 && bus.unassigned != UNASSIGNED_FAULT)
         patch_start();

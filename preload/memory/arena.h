@@ -131,9 +131,8 @@ struct arena {
     u32 pid_ordinals, tid_ordinals;
     struct arena_counters counters;
     u32 tree_opened; /* somebody opened a file of the tree: descriptors are looked at */
-    u64 tree_dev;    /* of such files */
+    u64 tree_dev;    /* of such files, 0: there was none yet */
     u64 tree_born;   /* their times: seconds of CLOCK_REALTIME */
-    u32 mem_opened; /* somebody opened /dev/mem: reads and writes look whether they go there */
     u32 pending;  /* children that were made and have not joined yet */
     u64 killed;   /* members that died without reporting their pages, since the last [DIRTY] */
     u64 finished; /* accesses at the last [EXIT]: a machine nobody touched since writes none */

@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include "tree/dirents.h"
 #include "tree/own.h"
+#include "tree/parts.h"
 #include "tree/tree.h"
 
 #define KNOWN 65536 /* descriptors above this are asked about each time */
@@ -80,7 +81,9 @@ static bool ask(int fd, char *path)
         memcpy(path, "/dev/mem", sizeof("/dev/mem"));
         return true;
     }
-    return st.st_dev == a->tree_dev && a->tree_opened && name_of(fd, path);
+    if (S_ISSOCK(st.st_mode))
+        return uio_fd(fd, path);
+    return st.st_dev == a->tree_dev && name_of(fd, path);
 }
 
 bool tree_fd(int fd, char *path)
@@ -179,11 +182,19 @@ static long reopen(long fd, int flags)
     return fd;
 }
 
+/* The kernel has one file system for all of them. */
+static void learn_device(int fd)
+{
+    struct stat st = {0};
+
+    if (!tree_machine->arena->tree_dev && sys_fstat(fd, &st) == 0)
+        __atomic_store_n(&tree_machine->arena->tree_dev, st.st_dev, __ATOMIC_RELAXED);
+}
+
 static long memory_file(const struct tree_node *node, const char *path, int flags)
 {
     char name[250]; /* memfd_create(2): 249 bytes */
     struct fmt f = FMT_INIT(name);
-    struct stat st = {0};
     long fd;
 
     fmt_str(&f, "mmioshim:");
@@ -194,10 +205,7 @@ static long memory_file(const struct tree_node *node, const char *path, int flag
     fd = sys(SYS_memfd_create, name, MFD_CLOEXEC);
     if (fd < 0)
         return fd;
-    if (!tree_machine->arena->tree_opened && sys_fstat((int)fd, &st) == 0) {
-        tree_machine->arena->tree_dev = st.st_dev;
-        __atomic_store_n(&tree_machine->arena->tree_opened, 1, __ATOMIC_RELEASE);
-    }
+    learn_device((int)fd);
     if (!(flags & O_PATH))
         tree_fill((int)fd, node, path);
     return reopen(fd, flags);
@@ -221,17 +229,27 @@ static long refuse(const struct tree_node *node, int flags)
     return c->opens && !(flags & O_PATH) ? c->opens(node, flags) : 0;
 }
 
+/* The path that the node being opened was found at. */
+static __thread const char *opening;
+
+long tree_open_plain(const struct tree_node *node, int flags)
+{
+    return memory_file(node, opening, flags);
+}
+
 long tree_open(const struct tree_node *node, const char *path, int flags)
 {
     long fd = refuse(node, flags);
 
     if (fd < 0)
         return fd;
-    if (node->class->descriptor)
+    opening = path;
+    if (node->class->descriptor && !(flags & O_PATH))
         fd = node->class->descriptor(node, flags);
     else
         fd = memory_file(node, path, flags);
     if (fd >= 0) {
+        __atomic_store_n(&tree_machine->arena->tree_opened, 1, __ATOMIC_RELEASE);
         note((int)fd, 0, UNKNOWN);
         note((int)fd, NEAR_SHIFT, node->class->kind == TREE_DIR ? YES : NO);
     }

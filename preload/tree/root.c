@@ -29,7 +29,21 @@ static const struct tree_fixed dev_fixed[] = {
     {"mem", &mem_device},
     {NULL, NULL},
 };
-static const struct tree_class dev = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = dev_fixed, .hides = dev_hides};
+
+static bool dev_list(const struct tree_node *dir, u32 index, struct tree_entry *entry)
+{
+    (void)dir;
+    return uio_list_dev(index, entry);
+}
+
+static const struct tree_class dev = {
+    .kind = TREE_DIR,
+    .mode = 0755,
+    .merged = true,
+    .fixed = dev_fixed,
+    .list = dev_list,
+    .hides = dev_hides,
+};
 
 /* --- /proc --- */
 
@@ -59,7 +73,15 @@ static const struct tree_fixed firmware_fixed[] = {
 };
 static const struct tree_class firmware = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = firmware_fixed};
 
+static const struct tree_fixed class_fixed[] = {{"uio", &uio_class}, {NULL, NULL}};
+static const struct tree_class class_dir = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = class_fixed};
+
+static const struct tree_fixed devices_fixed[] = {{"platform", &uio_platform}, {NULL, NULL}};
+static const struct tree_class devices = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = devices_fixed};
+
 static const struct tree_fixed sys_fixed[] = {
+    {"class", &class_dir},
+    {"devices", &devices},
     {"firmware", &firmware},
     {NULL, NULL},
 };
