@@ -32,6 +32,7 @@
 #include "trap/thread.h"
 #include "trap/trap.h"
 #include "trap/worker.h"
+#include "tree/overlay.h"
 #include "tree/own.h"
 #include "tree/tree.h"
 
@@ -409,6 +410,9 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     irq_signals_start(&bus);
     signals_start(trap_signal, dying);
     process_begin(&hooks);
+    fmt_printf(&error, "MMIOSHIM_OVERLAY=%s: ", options.value[OPT_OVERLAY]);
+    if (overlay_start(options.value[OPT_OVERLAY], &error) < 0)
+        refuse(&error);
     tree_own = process_own;
     tree_self = own_self;
     tree_start(&bus, &view, &ports);

@@ -92,3 +92,31 @@ END
     run --separate-stderr shim MMIOSHIM_LOG=none sh -c 'ls /sys/class/uio | wc -l; ls /sys/firmware/devicetree /dev/uio0 2>&1; ls -d /dev/mem'
     assert_output "$(printf "0\nls: cannot access '/dev/uio0': No such file or directory\n/sys/firmware/devicetree:\nbase\n/dev/mem")"
 }
+
+@test "an overlay lays files over any path, and adds to directories" {
+    over=$BATS_TEST_TMPDIR/over
+    mkdir -p "$over/proc" "$over/etc/board" "$over/opt/only/sub" "$over/sys/class/uio"
+    echo "model: board X" > "$over/proc/cpuinfo"
+    echo hostly > "$over/etc/hostname"
+    echo B > "$over/etc/board/rev"
+    echo deep > "$over/opt/only/sub/file"
+    ln -s ../sub/file "$over/opt/only/sub/link"
+    ln -s /proc/cpuinfo "$over/etc/cpu"
+    echo more > "$over/sys/class/uio/extra"
+    cp /bin/echo "$over/opt/only/say"
+    cat > "$BATS_TEST_TMPDIR/all.sh" <<'END'
+cat /proc/cpuinfo /etc/hostname /etc/board/rev /opt/only/sub/file /opt/only/sub/link /etc/cpu
+ls /opt/only /opt/only/sub /sys/class/uio; ls /etc | grep -c '^hostname$'; ls /etc | grep -c '^passwd$'; ls -d /opt/o*
+cd /opt/only/sub; /bin/pwd; cat file ../../../etc/hostname; cd ..; /bin/pwd; readlink -f sub/link; stat -c '%s %F' sub/file
+head -1 /etc/passwd | cut -c1-4; find /opt/only | sort; /opt/only/say hello; ./say you
+echo new > sub/new; cat /opt/only/sub/new; rm sub/new; ls sub
+END
+    run --separate-stderr shim MMIOSHIM_OVERLAY="$over" MMIOSHIM_LOG=none sh "$BATS_TEST_TMPDIR/all.sh"
+    assert_equal "$stderr" ""
+    assert_output - < "$ROOT/tests/cases/tree/overlay.out"
+    run --separate-stderr "$CMD" run --overlay "$over" --log none cat /etc/board/rev
+    assert_output B
+    run --separate-stderr shim MMIOSHIM_OVERLAY="$over/etc/hostname" /bin/true
+    assert_failure 125
+    assert_equal "$stderr" "mmioshim: MMIOSHIM_OVERLAY=$over/etc/hostname: ENOTDIR (not a directory); allowed: a directory"
+}

@@ -13,6 +13,7 @@
 #include "trap/backtrace.h"
 #include "trap/trap.h"
 #include "tree/dirents.h"
+#include "tree/overlay.h"
 #include "tree/parts.h"
 
 /* --- read and write --- */
@@ -262,7 +263,7 @@ static long read_merged(int fd, const struct tree_walk *w, u64 to, size_t room)
             return n;
         if (n == 0)
             break;
-        n = (long)dirents_strip(&w->node, entries, (size_t)n);
+        n = (long)dirents_strip(&w->node, w->path, entries, (size_t)n);
         if (n)
             return probe_write(to, entries, (size_t)n) ? n : -EFAULT;
     }
@@ -284,8 +285,13 @@ enum call_answer call_getdents(struct call *call)
         return call_done(call, w.where != TREE_HERE            ? -ENOENT
                                : w.node.class->kind != TREE_DIR ? -ENOTDIR
                                                                 : read_directory(fd, &w.node, path, call->a[1], (u32)call->a[2]));
-    if (w.where != TREE_HOST || !w.merged)
+    if (w.where != TREE_HOST || w.overlaid)
         return CALL_PASS;
+    if (!w.merged) {
+        if (overlay_find(w.path) != OVERLAY_DIR)
+            return CALL_PASS;
+        w.node.class = NULL; /* of the host, with what the overlay adds */
+    }
     return call_done(call, read_merged(fd, &w, call->a[1], (u32)call->a[2]));
 }
 

@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "interpose/nodes.h"
 #include "trap/backtrace.h"
+#include "tree/overlay.h"
 
 bool paths_find(int dir, u64 given, bool follow, struct tree_walk *w)
 {
@@ -246,8 +247,8 @@ static enum call_answer answer_host_link(struct call *call, unsigned arg, const 
     if (n < 0)
         return call_done(call, n);
     target[n] = 0;
-    if (strncmp(w->path, "/proc/", 6) == 0)
-        tree_fd_name(target, &n);
+    if (strncmp(w->path, "/proc/", 6) == 0 && !tree_fd_name(target, &n))
+        overlay_strip(target, &n);
     return answer_link(call, target, (size_t)n, arg + 1);
 }
 
@@ -313,12 +314,25 @@ enum call_answer call_fchdir(struct call *call)
     return call_done(call, w.where == TREE_HERE ? tree_chdir(&w, process_own()) : -ENOENT);
 }
 
+/* A directory that only the overlay has. */
+static enum call_answer host_cwd(struct call *call)
+{
+    char path[TREE_PATH];
+    long n = sys(SYS_getcwd, path, sizeof(path)) - 1;
+
+    if (n <= 0 || !overlay_strip(path, &n))
+        return CALL_PASS;
+    if (call->a[1] < (u64)n + 1)
+        return call_done(call, -ERANGE);
+    return call_done(call, probe_write(call->a[0], path, (size_t)n + 1) ? n + 1 : -EFAULT);
+}
+
 enum call_answer call_getcwd(struct call *call)
 {
     size_t n = strlen(tree_cwd()) + 1;
 
     if (n == 1)
-        return CALL_PASS;
+        return overlay_used() ? host_cwd(call) : CALL_PASS;
     if (call->a[1] < n)
         return call_done(call, -ERANGE);
     return call_done(call, probe_write(call->a[0], tree_cwd(), n) ? (long)n : -EFAULT);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "tree/dirents.h"
+#include "tree/overlay.h"
 #include "tree/own.h"
 #include "tree/parts.h"
 #include "tree/tree.h"
@@ -140,7 +141,8 @@ bool tree_directory(int fd, char *path)
     if (n <= 0)
         return false;
     path[n] = 0;
-    tree_fd_name(path, &n);
+    if (!tree_fd_name(path, &n))
+        overlay_strip(path, &n);
     return path[0] == '/';
 }
 
@@ -148,7 +150,7 @@ static bool near(int fd)
 {
     char path[TREE_PATH];
 
-    return !far_away(fd) && tree_directory(fd, path) && tree_path_near(path);
+    return (overlay_used() || !far_away(fd)) && tree_directory(fd, path) && tree_path_near(path);
 }
 
 bool tree_fd_near(int fd)

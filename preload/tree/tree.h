@@ -132,6 +132,7 @@ struct tree_walk {
     struct tree_node parent; /* of what is missing: class NULL, or a directory of the tree that has no such name */
     long error;
     bool merged; /* it is a merged directory: `node` has what the tree adds */
+    bool overlaid; /* TREE_HOST: `path` is one of the overlay (overlay.h) */
     bool moved; /* TREE_HOST: a link of the tree, or an overlay, led there: `path` says where */
     size_t length;
     char path[TREE_PATH]; /* without links, dots and doubled slashes; "" is "/" */
