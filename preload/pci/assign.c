@@ -10,6 +10,7 @@
 #define LEGACY_PORTS 0x1000u /* left to what is not PCI */
 #define IO_UNIT      0x1000u /* of a bridge's windows */
 #define MEMORY_UNIT  0x100000u
+#define LARGE        ((u64)256 << 20) /* better above 4 GB, if it may lie there */
 
 /* What is given away of a range of the host, in bus addresses. */
 struct cursor {
@@ -64,11 +65,12 @@ static void or32(struct pci_state *s, unsigned offset, u64 value)
     memcpy(&s->assigned[offset], &now, 4);
 }
 
-static struct cursor *cursor_for(struct firmware *fw, const struct pci_bar *bar)
+/* Bridges pass on memory above 4 GB only as prefetchable. */
+static struct cursor *cursor_for(struct firmware *fw, const struct pci_function *f, const struct pci_bar *bar)
 {
-    if (bar->io)
-        return &fw->io;
-    return bar->wide && bar->prefetchable && fw->high.range.size ? &fw->high : &fw->low;
+    bool high = bar->wide && fw->high.range.size && (bar->prefetchable || (f->parent < 0 && bar->size >= LARGE));
+
+    return bar->io ? &fw->io : high ? &fw->high : &fw->low;
 }
 
 static int place(struct firmware *fw, const struct pci_function *f, unsigned number, const struct pci_bar *bar, u32 copies,
@@ -76,7 +78,7 @@ static int place(struct firmware *fw, const struct pci_function *f, unsigned num
 {
     u64 address = 0;
 
-    if (!get(cursor_for(fw, bar), bar->size * copies, bar->size, &address)) {
+    if (!get(cursor_for(fw, f, bar), bar->size * copies, bar->size, &address)) {
         fmt_str(fw->error, "pci:");
         pci_address(fw->error, f->bus, f->devfn);
         fmt_printf(fw->error, ": no room in the host's %s ranges for BAR %u of %lx bytes", bar->io ? "I/O" : "memory", number,

@@ -317,14 +317,14 @@ static unsigned read_pieces(const char *attach, char (*texts)[PIECE])
     return n;
 }
 
-/* New nodes come before the others, so the last address goes first, and the tree has them in order. */
+/* A bus before what is below it. */
 static void sort(struct piece *pieces, unsigned n)
 {
     for (unsigned i = 1; i < n; i++)
         for (unsigned j = i; j > 0; j--) {
             struct piece *a = &pieces[j - 1], *b = &pieces[j], t = *a;
 
-            if ((a->bus << 8 | a->devfn) >= (b->bus << 8 | b->devfn))
+            if ((a->bus << 8 | a->devfn) <= (b->bus << 8 | b->devfn))
                 break;
             *a = *b;
             *b = t;

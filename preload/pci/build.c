@@ -167,7 +167,8 @@ static void put_common(struct pci_space_writer *w, const struct machine_pci *pci
     pci_put(w, PCI_STATUS, 2, PCI_STATUS_CAPABILITIES, 0, 0xf900);
     fixed(w, PCI_REVISION, 4, f->class << 8 | f->revision);
     pci_put(w, PCI_CACHE_LINE, 1, 0, 0xff, 0);
-    fixed(w, PCI_HEADER, 1, (f->bridge ? PCI_HEADER_BRIDGE : 0u) | (has_others(pci, f) ? PCI_HEADER_MULTI : 0u));
+    fixed(w, PCI_HEADER, 1, (f->bridge ? PCI_HEADER_BRIDGE : 0u) |
+                                (f->physical < 0 && has_others(pci, f) ? PCI_HEADER_MULTI : 0u));
     fixed(w, PCI_PIN, 1, f->pin);
     if (f->pin || f->bridge)
         pci_put(w, PCI_LINE, 1, 0, 0xff, 0);

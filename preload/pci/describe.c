@@ -205,25 +205,17 @@ static int describe_bridge(struct walk *w, u32 bridge, unsigned depth)
     return 0;
 }
 
-static int describe_function(struct walk *w, int node, int model, i16 parent, u8 bus, unsigned depth)
+static int describe_function(struct walk *w, int node, u8 devfn, i16 parent, u8 bus, unsigned depth)
 {
     struct machine_pci *pci = &w->desc->pci;
     const char *options = string_of(w->desc->fdt, node, PCI_OPTIONS), *why = NULL;
-    int len = 0;
-    const u8 *reg = fdt_getprop(w->desc->fdt, node, "reg", &len);
+    int model = model_of(w->desc->fdt, node);
     struct pci_function *f = new_function(w, fdt_get_name(w->desc->fdt, node, NULL));
 
     if (!f)
         return -1;
-    *f = (struct pci_function){.node = node, .parent = parent, .physical = -1, .bus = bus, .model = (u16)model,
+    *f = (struct pci_function){.node = node, .parent = parent, .physical = -1, .bus = bus, .devfn = devfn, .model = (u16)model,
                                .vf_offset = 1, .vf_stride = 1};
-    if (!reg || len < 4) {
-        fmt_printf(w->error, "node %s: no reg with the number of the device", fdt_get_name(w->desc->fdt, node, NULL));
-        return -1;
-    }
-    f->devfn = (u8)(dt_cells(reg, 1) >> 8);
-    if (at(pci, bus, f->devfn))
-        return say(w, f, "two functions have this address");
     from_model(f, pci_models[model]);
     if (pci_function_options(f, options ? options : "", &why) < 0)
         return say(w, f, why);
@@ -242,19 +234,47 @@ static bool is_off(const void *fdt, int node)
     return status && strcmp(status, "okay") != 0 && strcmp(status, "ok") != 0;
 }
 
-static int describe_bus(struct walk *w, int node, i16 parent, u8 bus, unsigned depth)
+/* Where the tree says that a node is; -1: nowhere. */
+static int devfn_of(const void *fdt, int node)
 {
+    int len = 0;
+    const u8 *reg = fdt_getprop(fdt, node, "reg", &len);
+
+    return reg && len >= 4 ? (int)(dt_cells(reg, 1) >> 8 & 0xff) : -1;
+}
+
+/* The nodes of functions below another, by their places. */
+static int collect(struct walk *w, int node, u8 bus, int places[256])
+{
+    const void *fdt = w->desc->fdt;
     int child;
 
-    fdt_for_each_subnode(child, w->desc->fdt, node) {
-        int model = model_of(w->desc->fdt, child);
+    for (unsigned i = 0; i < 256; i++)
+        places[i] = -1;
+    fdt_for_each_subnode(child, fdt, node) {
+        int devfn = devfn_of(fdt, child);
 
-        if (model < 0 || is_off(w->desc->fdt, child))
+        if (model_of(fdt, child) < 0 || is_off(fdt, child))
             continue;
-        if (describe_function(w, child, model, parent, bus, depth) < 0)
-            return -1;
+        if (devfn >= 0 && places[devfn] < 0) {
+            places[devfn] = child;
+            continue;
+        }
+        fmt_printf(w->error, "node %s: ", fdt_get_name(fdt, child, NULL));
+        fmt_printf(w->error, devfn < 0 ? "no reg with the number of the device" : "another one has its place on bus %u", bus);
+        return -1;
     }
     return 0;
+}
+
+static int describe_bus(struct walk *w, int node, i16 parent, u8 bus, unsigned depth)
+{
+    int places[256], ret = collect(w, node, bus, places);
+
+    for (unsigned devfn = 0; devfn < 256 && ret == 0; devfn++)
+        if (places[devfn] >= 0)
+            ret = describe_function(w, places[devfn], (u8)devfn, parent, bus, depth);
+    return ret;
 }
 
 /* Drivers look at function 0 first, and at no other if it is not there (PCI Local Bus 3.0, 3.2.2.3.4). */
