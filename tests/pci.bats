@@ -317,3 +317,9 @@ END
     refused pci:00:05.0=virtio-disk:x 'no such model of a PCI function'
     refused pci:00:05.0=virtio-rng:x 'rng takes no options'
 }
+
+@test "virt-low: its host lies below the sanitizer's shadow" {
+    logged MMIOSHIM_MAP=virt-low MMIOSHIM_ATTACH=pci:00:04.0=testdev,bar0=4K,bar2=1M:64:prefetch "$PCI" m4:40020000 m4:40020010 m4:40020018 m4:4002001c m4:50000000=6 m4:50000000
+    assert_success
+    assert_equal "${lines[*]}" "51b36 50000000 5010000c 0 6"
+}
