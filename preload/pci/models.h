@@ -29,6 +29,7 @@ struct pci_model {
     bool bridge;
     bool express; /* a PCI Express function: 4096 bytes of configuration space */
     bool own_bars; /* options give it BARs of any size */
+    bool bare;     /* no capabilities and no interrupt */
     bool slot;     /* what follows the name is plugged into the device behind its BARs */
     u16 msix;
     struct pci_model_bar bars[PCI_BARS];

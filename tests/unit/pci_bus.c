@@ -228,7 +228,7 @@ TEST(for_file_trees)
     int f;
 
     start(MODEL_ATTACH);
-    CHECK_EQ(pci_functions(), 9);
+    CHECK_EQ(pci_functions(), 10);
     f = pci_function_at(1, 0);
     CHECK(f >= 0);
     pci_info((u32)f, &info);
