@@ -53,6 +53,7 @@ refused() {
 END
     assert_equal "$(grep '^\[MEM\] P' "$log")" "$(cat <<'END'
 [MEM] PORTS: PCI 0xcf8-0xcff pci@30000000:4 pci-host-ecam-generic
+[MEM] PCI: PCI 0x0-0xfff pci:00:00.0 mmioshim,pci-host
 [MEM] PCI: PCI 0x0-0xfff pci:00:04.0 mmioshim,pci-testdev
 [MEM] PCI: SCRATCH 0x0-0xfff pci:00:04.0:bar0 mmioshim,pci-testdev
 END
@@ -150,17 +151,17 @@ END
         m4:40000000=99 m4:40000000 i1:1000=7 i1:1000 m4:400000000=8 m4:400000000 \
         c4:00:01.0+20=40f040e0 m4:40000000 c4:00:01.0+20=40004000 m4:40000000 c2:00:01.0+4=4 m4:40000000 i1:1000 c2:00:01.0+4=7 i1:1000
     assert_success
-    assert_line -n 0 '00:01.0 1b36:000c class 060400'
-    assert_line -n 1 '05:00.0 1b36:0005 class ff0000'
-    assert_equal "${lines[*]:2}" "50500 1010 40004000 10001 99 7 8 ffffffff 99 ffffffff ff 7"
+    assert_line -n 1 '00:01.0 1b36:000c class 060400'
+    assert_line -n 2 '05:00.0 1b36:0005 class ff0000'
+    assert_equal "${lines[*]:3}" "50500 1010 40004000 10001 99 7 8 ffffffff 99 ffffffff ff 7"
 }
 
 @test "bridges on bridges, and buses that get other numbers" {
     pci "00:02.0=bridge,bus=2;02:03.0=bridge,bus=4;04:05.0=testdev,bar0=4K;04:05.1=testdev;02:00.0=testdev" scan c4:00:02.0+18 c4:02:03.0+18 \
         m4:40000000=5 c4:00:02.0+18=90700 c4:04:05.0+0 c4:07:03.0+18=90907 c4:09:05.0+0 c1:09:05.0+e m4:40000000
     assert_success
-    assert_equal "$(printf '%s\n' "${lines[@]}" | head -n 5 | cut -c 1-17)" $'00:02.0 1b36:000c\n02:00.0 1b36:0005\n02:03.0 1b36:0001\n04:05.0 1b36:0005\n04:05.1 1b36:0005'
-    assert_equal "${lines[*]:5}" "40200 40402 ffffffff 51b36 80 5"
+    assert_equal "$(printf '%s\n' "${lines[@]}" | head -n 6 | cut -c 1-17)" $'00:00.0 1b36:0008\n00:02.0 1b36:000c\n02:00.0 1b36:0005\n02:03.0 1b36:0001\n04:05.0 1b36:0005\n04:05.1 1b36:0005'
+    assert_equal "${lines[*]:6}" "40200 40402 ffffffff 51b36 80 5"
     refused 'pci:00:02.0=bridge,bus=3;pci:00:03.0=bridge,bus=3' 'another bridge leads to this bus'
 }
 
@@ -244,13 +245,119 @@ END
     dtc -q -I dts -O dtb -o board.dtb board.dts
     logged MMIOSHIM_MAP=board.dtb "$PCI" scan c4:00:03.0+10 c2:00:03.0+4=6 m4:50000000 m4:50000010=100 m4:50000018=4 m4:50000100=77 m4:5000000c=2 m4:80000100
     assert_success
-    assert_equal "${lines[*]}" "00:03.0 acee:0005 class ff0000 10000000 50434954 77"
+    assert_equal "${lines[*]}" "00:00.0 1b36:0008 class 060000 00:03.0 acee:0005 class ff0000 10000000 50434954 77"
     assert_count 1 '^\[DMA\] pci:00:03.0 write 0x100\+4$'
 }
 
 @test "the device tree that QEMU dumps, with a function attached" {
     logged MMIOSHIM_MAP="$MAPS/qemu-riscv64-virt.dtb" MMIOSHIM_ATTACH=pci:00:01.0=testdev,bar0=regs "$PCI" scan m4:40000004=1
     assert_success
-    assert_output '00:01.0 1b36:0005 class ff0000'
+    assert_output $'00:00.0 1b36:0008 class 060000\n00:01.0 1b36:0005 class ff0000'
     assert_count 1 '^\[IRQ\] pci:00:01.0 33 raised$'
+}
+
+image() {
+    python3 -c 'import sys
+for i in range(int(sys.argv[1])): sys.stdout.buffer.write((b"sector %08d " % i) * 31 + b"." * 16)' "$1" > disk.img
+}
+
+# virtio ATTACHMENT WORD...: the driver tests/guests/i_virtio.c
+virtio() {
+    local attach=$1
+
+    shift
+    logged MMIOSHIM_BACKTRACE=0 MMIOSHIM_ATTACH="$attach" "$GUESTS/i_virtio" "$@"
+}
+
+@test "virtio over PCI, VIRTIO 1.2 4.1: a disk by its pin and ISR, its registers by name" {
+    image 64
+    virtio 'pci:00:05.0=virtio-blk:disk.img' window blk 5
+    assert_success
+    assert_output $'capacity 64\nstatus 0 used 1: sector 00000005 \nwindow f 1 ffffffff'
+    assert_equal "$(events | sed -n '/notify\[/,/ISR/p' | sed 's/ #.*//')" "$(cat <<'END'
+[MMIO] trap at 0x400003000 -> pci:00:05.0:bar4 notify[0] write2 0x0
+[DMA] pci:00:05.0 read 0x80108000+16
+[DMA] pci:00:05.0 write 0x80109000+512
+[DMA] pci:00:05.0 write 0x80108100+1
+[IRQ] pci:00:05.0 33 raised
+[MMIO] trap at 0x400001000 -> pci:00:05.0:bar4 ISR read1 0x1 QUEUE
+END
+)"
+    assert_count 1 '^\[MMIO\] trap at 0x300280a8 -> pci:00:05.0:bar4 device_status read1 0xf '
+    assert_count 0 '^\[LINT\]'
+    assert_ended
+}
+
+@test "virtio over PCI: messages, one vector a queue; what is quiet or patched answers the same" {
+    image 64
+    virtio 'pci:00:05.0=blk:disk.img,readonly;pci:00:06.0=virtio-rng;pci:00:07.0=net:loopback' msix blk 7
+    assert_output $'capacity 64\nstatus 0 used 1: sector 00000007 '
+    assert_equal "$(grep '^\[IRQ\]' "$log")" '[IRQ] pci:00:05.0 1 sent'
+    virtio 'pci:00:05.0=blk:disk.img;pci:00:06.0=virtio-rng;pci:00:07.0=net:loopback' msix rng
+    assert_output 'used 1, 64 bytes'
+    assert_equal "$(grep '^\[IRQ\]' "$log")" '[IRQ] pci:00:06.0 1 sent'
+    virtio 'pci:00:07.0=net:loopback' msix net
+    assert_output 'sent 1 received 1, 72 bytes 5a'
+    assert_equal "$(grep '^\[IRQ\]' "$log" | sort)" $'[IRQ] pci:00:07.0 1 sent\n[IRQ] pci:00:07.0 2 sent'
+    run shim MMIOSHIM_LOG=none MMIOSHIM_ATTACH=pci:00:05.0=blk:disk.img "$GUESTS/i_virtio" msix blk 9
+    assert_output $'capacity 64\nstatus 0 used 1: sector 00000009 '
+}
+
+@test "virtio over PCI: ids and capabilities; parts that are none; relative paths of children elsewhere" {
+    image 8
+    mkdir sub
+    logged MMIOSHIM_ATTACH='pci:01:00.0=virtio-console:null;pci:00:05.0=virtio-blk:disk.img' sh -c "cd sub && $PCI scan caps:01:00.0 && exec $GUESTS/i_virtio blk 3"
+    assert_success
+    assert_line -n 1 '00:01.0 1b36:000c class 060400'
+    assert_line -n 2 '01:00.0 1af4:1043 class 078000'
+    assert_line -n 3 '00:05.0 1af4:1042 class 010000'
+    assert_line -n 4 '1 11 9 9 9 9 9 |'
+    assert_line -n 6 'status 0 used 1: sector 00000003 '
+    refused pci:00:05.0=virtio-blk:nowhere.img 'MMIOSHIM_ATTACH=pci:00:05\.0=.*nowhere\.img: '
+    refused pci:00:05.0=virtio 'no such virtio device'
+    refused pci:00:05.0=virtio-disk:x 'no such model of a PCI function'
+    refused pci:00:05.0=virtio-rng:x 'rng takes no options'
+}
+
+@test "virt-low: its host lies below the sanitizer's shadow" {
+    logged MMIOSHIM_MAP=virt-low MMIOSHIM_ATTACH=pci:00:04.0=testdev,bar0=4K,bar2=1M:64:prefetch "$PCI" m4:40020000 m4:40020010 m4:40020018 m4:4002001c m4:50000000=6 m4:50000000
+    assert_success
+    assert_equal "${lines[*]}" "51b36 50000000 5010000c 0 6"
+}
+
+# Unmodified programs, by the ports that they know; without -A they look into /sys.
+
+@test "lspci -vv by the configuration ports" {
+    image 8
+    log=$BATS_TEST_TMPDIR/log
+    MMIOSHIM_BACKTRACE=0 MMIOSHIM_ATTACH='pci:00:04.0=testdev,bar0=4K,bar4=256:io,msix=4,msi=4;pci:05:00.0=virtio-blk:disk.img' \
+        run --separate-stderr shim MMIOSHIM_LOG="$log" lspci -A intel-conf1 -vvn
+    assert_success
+    assert_line '00:00.0 0600: 1b36:0008'
+    assert_line '00:01.0 0604: 1b36:000c (prog-if 00 [Normal decode])'
+    assert_line '00:04.0 ff00: 1b36:0005'
+    assert_line '05:00.0 0100: 1af4:1042 (rev 01)'
+    assert_line --partial 'Memory behind bridge: 40000000-400fffff'
+    assert_line --partial 'Region 0: Memory at 40100000 (32-bit, non-prefetchable)'
+    assert_line --partial 'Region 4: I/O ports at 1000'
+    assert_line --partial 'MSI: Enable- Count=1/4 Maskable+ 64bit+'
+    assert_line --partial 'MSI-X: Enable- Count=4 Masked-'
+    assert_line --partial 'Express (v2) Root Port (Slot+), MSI 00'
+    assert_line --partial 'VirtIO: CommonCfg'
+    assert_line --partial 'routed to IRQ 32'
+    assert_ended
+    assert_count 0 '^\[LINT\]|unassigned'
+    [ "$(grep -c '^\[PORT\] trap at 0xcf[cdef] ' "$log")" -gt 100 ]
+    assert_equal "$(grep -c 'CONFIG_ADDRESS write4' "$log")" "$(grep -c '^\[PORT\] trap at 0xcf[cdef] ' "$log")"
+}
+
+@test "setpci by the configuration ports: what it writes moves a BAR" {
+    export MMIOSHIM_ATTACH=pci:00:04.0=testdev,bar0=4K MMIOSHIM_LOG=none MMIOSHIM_MACHINE=setpci$$
+    run shim setpci -A intel-conf1 -s 00:04.0 COMMAND BASE_ADDRESS_0 INTERRUPT_PIN
+    assert_output $'0002\n40000000\n01'
+    run shim setpci -A intel-conf1 -s 00:04.0 BASE_ADDRESS_0=50000000 COMMAND=6:7
+    assert_success
+    run shim "$PCI" m4:50000000=77 m4:50000000 m4:40000000 c2:00:04.0+4
+    "$CMD" machine rm "$MMIOSHIM_MACHINE"
+    assert_output $'77\nffffffff\n6'
 }

@@ -164,7 +164,7 @@ static void put_common(struct pci_space_writer *w, const struct machine_pci *pci
     fixed(w, PCI_VENDOR, 2, f->vendor);
     fixed(w, PCI_DEVICE, 2, f->id);
     pci_put(w, PCI_COMMAND, 2, 0, command_mask(f), 0);
-    pci_put(w, PCI_STATUS, 2, PCI_STATUS_CAPABILITIES, 0, 0xf900);
+    pci_put(w, PCI_STATUS, 2, pci_models[f->model]->bare ? 0 : PCI_STATUS_CAPABILITIES, 0, 0xf900);
     fixed(w, PCI_REVISION, 4, f->class << 8 | f->revision);
     pci_put(w, PCI_CACHE_LINE, 1, 0, 0xff, 0);
     fixed(w, PCI_HEADER, 1, (f->bridge ? PCI_HEADER_BRIDGE : 0u) |
@@ -215,7 +215,7 @@ void pci_build(struct pci_state *s, const struct machine_pci *pci, u32 function)
         put_bridge(&w);
     else
         put_endpoint(&w, f);
-    if (f->physical < 0)
+    if (f->physical < 0 && !model->bare)
         add_power(&w);
     if (f->msi)
         add_msi(&w, f);

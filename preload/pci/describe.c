@@ -104,7 +104,7 @@ static void from_model(struct pci_function *f, const struct pci_model *m)
     f->bridge = m->bridge;
     f->express = m->express;
     f->msix = m->msix;
-    f->pin = m->bridge ? 0 : (u8)(1 + (pci_number(f->devfn) & 3));
+    f->pin = m->bridge || m->bare ? 0 : (u8)(1 + (pci_number(f->devfn) & 3));
     for (unsigned i = 0; i < PCI_BARS; i++) {
         const struct pci_model_bar *bar = &m->bars[i];
 
@@ -205,11 +205,10 @@ static int describe_bridge(struct walk *w, u32 bridge, unsigned depth)
     return 0;
 }
 
-static int describe_function(struct walk *w, int node, u8 devfn, i16 parent, u8 bus, unsigned depth)
+static int describe_function(struct walk *w, int node, int model, u8 devfn, i16 parent, u8 bus, unsigned depth)
 {
     struct machine_pci *pci = &w->desc->pci;
-    const char *options = string_of(w->desc->fdt, node, PCI_OPTIONS), *why = NULL;
-    int model = model_of(w->desc->fdt, node);
+    const char *options = node == pci->node ? NULL : string_of(w->desc->fdt, node, PCI_OPTIONS), *why = NULL;
     struct pci_function *f = new_function(w, fdt_get_name(w->desc->fdt, node, NULL));
 
     if (!f)
@@ -267,13 +266,22 @@ static int collect(struct walk *w, int node, u8 bus, int places[256])
     return 0;
 }
 
+static int root_model(void)
+{
+    const char *rest;
+
+    return pci_model_find("host", &rest);
+}
+
 static int describe_bus(struct walk *w, int node, i16 parent, u8 bus, unsigned depth)
 {
     int places[256], ret = collect(w, node, bus, places);
 
+    if (ret == 0 && parent < 0 && places[0] < 0)
+        ret = describe_function(w, node, root_model(), 0, parent, bus, depth);
     for (unsigned devfn = 0; devfn < 256 && ret == 0; devfn++)
         if (places[devfn] >= 0)
-            ret = describe_function(w, places[devfn], (u8)devfn, parent, bus, depth);
+            ret = describe_function(w, places[devfn], model_of(w->desc->fdt, places[devfn]), (u8)devfn, parent, bus, depth);
     return ret;
 }
 

@@ -29,6 +29,7 @@ struct pci_model {
     bool bridge;
     bool express; /* a PCI Express function: 4096 bytes of configuration space */
     bool own_bars; /* options give it BARs of any size */
+    bool bare;     /* no capabilities and no interrupt */
     bool slot;     /* what follows the name is plugged into the device behind its BARs */
     u16 msix;
     struct pci_model_bar bars[PCI_BARS];
@@ -36,6 +37,8 @@ struct pci_model {
     int (*setup)(struct pci_function *function, const char *text, const char **why);
     /* Capabilities beside those that every function has. May be NULL. */
     void (*capabilities)(const struct pci_function *function, struct pci_space_writer *space);
+    /* Is this, rather than a model's name, one of its parts ("blk:FILE")? May be NULL. */
+    bool (*claims)(const char *text);
 };
 
 #define MODEL(model) extern const struct pci_model model;

@@ -34,7 +34,7 @@ static int next_node(int after)
 {
     int best = -1;
 
-    for (u32 i = 0; i < machine_devices(tree_machine->desc); i++) {
+    for (u32 i = 0; i < machine_fixed(tree_machine->desc); i++) {
         const struct machine_window *w = window_at(i);
 
         if (w->node > after && (best < 0 || w->node < best) && is_uio(w))
@@ -83,7 +83,7 @@ struct region {
 static bool region_of(u32 uio, bool ports, u32 index, struct region *r)
 {
     const struct machine_desc *desc = tree_machine->desc;
-    u32 first = ports ? desc->nwindows : 0, end = ports ? machine_devices(desc) : desc->nwindows;
+    u32 first = ports ? desc->nwindows : 0, end = ports ? machine_fixed(desc) : desc->nwindows;
     int node = node_of(uio);
 
     for (u32 entry = 0; node >= 0 && entry < 64; entry++) {
