@@ -20,12 +20,13 @@ BOTH="00:04.0=testdev,bar0=4K,bar2=1M:64:prefetch,bar4=256:io,msix=4;05:00.0=tes
     attached "$BOTH" lspci -n
     assert_success
     assert_output - <<'END'
+00:00.0 0600: 1b36:0008
 00:01.0 0604: 1b36:000c
 00:04.0 ff00: 1b36:0005
 05:00.0 ff00: 1b36:0005
 END
     attached "$BOTH" lspci -t
-    assert_output "$(printf -- '-[0000:00]-+-01.0-[05]----00.0\n           \\-04.0')"
+    assert_output "$(printf -- '-[0000:00]-+-00.0\n           +-01.0-[05]----00.0\n           \\-04.0')"
     attached "$BOTH" lspci -vv -s 00:04.0
     for line in 'Interrupt: pin A routed to IRQ 32' 'Region 0: Memory at 40100000 (32-bit, non-prefetchable) [size=4K]' \
         'Region 2: Memory at 400000000 (64-bit, prefetchable) [size=1M]' 'Region 4: I/O ports at 1000 [size=256]' \
@@ -35,7 +36,7 @@ END
     attached "$BOTH" lspci -vv -s 00:01.0
     assert_equal "$(grep -cF 'Memory behind bridge: 40000000-400fffff [size=1M] [32-bit]' <<< "$output")" 1
     attached "$BOTH" lspci -A linux-proc -n
-    assert_equal "${#lines[@]}" 3
+    assert_equal "${#lines[@]}" 4
 }
 
 @test "lspci of a machine without PCI shows nothing, whatever the host has" {
@@ -234,9 +235,9 @@ END
 0x0000000040004000 0x0000000040005fff 0x0000000000040200
 I/O error
 I/O error
-3
+4
 0
-1
+2
 0
 END
 }

@@ -75,7 +75,7 @@ void pci_resource(u32 i, unsigned number, struct pci_resource *r)
     r->flags = flags_of(bar, number == PCI_ROM);
 }
 
-void pci_window(u32 i, unsigned window, struct pci_resource *r)
+void pci_forwards(u32 i, unsigned window, struct pci_resource *r)
 {
     static const u32 flags[] = {PCI_RESOURCE_IO, PCI_RESOURCE_MEMORY, PCI_RESOURCE_MEMORY | PCI_RESOURCE_PREFETCH | PCI_RESOURCE_64};
     u64 limit;

@@ -87,7 +87,7 @@ void pci_enable(u32 function, bool on, const struct lock_self *self);
 const char *pci_driver(u32 function);
 void pci_bind(u32 function, const char *driver, const struct lock_self *self);
 /* What a bridge passes on: 0 I/O, 1 memory, 2 prefetchable memory; size 0: nothing. Fields as above, without a device. */
-void pci_window(u32 function, unsigned window, struct pci_resource *resource);
+void pci_forwards(u32 function, unsigned window, struct pci_resource *resource);
 #define PCI_DRIVER_NAME 32
 /* The only driver that may take it, "": any (driver_override). */
 const char *pci_override_of(u32 function);

@@ -211,7 +211,7 @@ static void region_at(u32 function, unsigned index, struct pci_resource *r)
     if (index < 7)
         pci_resource(function, index, r);
     else if (index >= PLAIN_REGIONS)
-        pci_window(function, index - PLAIN_REGIONS, r);
+        pci_forwards(function, index - PLAIN_REGIONS, r);
 }
 
 static void show_resource(const struct tree_node *n, struct fmt *text)
