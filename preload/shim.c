@@ -424,7 +424,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     fmt_printf(&error, "MMIOSHIM_OVERLAY=%s: ", options.value[OPT_OVERLAY]);
     if (overlay_start(options.value[OPT_OVERLAY], &error) < 0)
         refuse(&error);
-    tree_own = process_own;
+    tree_own = process_own_here;
     tree_self = own_self;
     tree_start(&bus, &view, &ports);
     interpose_start(&machine, &view);

@@ -7,8 +7,14 @@
 #include "base/sys.h"
 
 static int table[FD_COUNT]; /* descriptor + 1; 0: none */
+static int lowest = INT32_MAX; /* none of them was ever below */
 static int owner;           /* process whose descriptors these are */
 static int inheriting;      /* how many calls want them inherited now */
+
+bool fds_owned(void)
+{
+    return sys_getpid() == owner;
+}
 
 /* Below the limit, and below 1024 so that the kernel's table stays small. */
 int fds_floor(void)
@@ -39,13 +45,20 @@ static int move_high(int fd, int not_this)
     return (int)high;
 }
 
+static void put(unsigned use, int fd)
+{
+    if (fd >= 0 && fd < __atomic_load_n(&lowest, __ATOMIC_RELAXED))
+        __atomic_store_n(&lowest, fd, __ATOMIC_RELAXED);
+    __atomic_store_n(&table[use], fd < 0 ? 0 : fd + 1, __ATOMIC_RELAXED);
+}
+
 int fds_adopt(enum fd_use use, int fd)
 {
     int high = move_high(fd, -1);
 
     sys_close(fd);
     if (high >= 0)
-        __atomic_store_n(&table[use], high + 1, __ATOMIC_RELAXED);
+        put(use, high);
     return high;
 }
 
@@ -66,7 +79,7 @@ void fds_close(enum fd_use use)
 
 bool fds_ours(int fd)
 {
-    if (fd < 0)
+    if (likely(fd < __atomic_load_n(&lowest, __ATOMIC_RELAXED)))
         return false;
     for (unsigned i = 0; i < FD_COUNT; i++)
         if (__atomic_load_n(&table[i], __ATOMIC_RELAXED) == fd + 1)
@@ -78,18 +91,15 @@ void fds_yield(int fd)
 {
     if (!fds_ours(fd))
         return;
-    if (sys_getpid() != owner) {
+    if (!fds_owned()) {
         /* A vfork child: the table is its parent's. A copy that is inherited is found again by what it is. */
         sys_fcntl(fd, F_DUPFD, fds_floor());
         return;
     }
     for (unsigned i = 0; i < FD_COUNT; i++) {
-        int high;
-
         if (fd < 0 || __atomic_load_n(&table[i], __ATOMIC_RELAXED) != fd + 1)
             continue;
-        high = move_high(fd, fd);
-        __atomic_store_n(&table[i], high < 0 ? 0 : high + 1, __ATOMIC_RELAXED);
+        put(i, move_high(fd, fd));
     }
 }
 
@@ -109,7 +119,7 @@ void fds_own(void)
 void fds_inherit(bool inherit)
 {
     /* The count is the owner's; a vfork child that execs would leave its share behind in it. */
-    if (sys_getpid() == owner &&
+    if (fds_owned() &&
         __atomic_fetch_add(&inheriting, inherit ? 1 : -1, __ATOMIC_RELAXED) != (inherit ? 0 : 1))
         return;
     for (unsigned i = 0; i < FD_COUNT; i++)

@@ -34,6 +34,8 @@ void fds_yield(int fd);
 void fds_share(enum fd_use use);
 /* These descriptors are this process's: at start, and in the child of fork. */
 void fds_own(void);
+/* Is this that process, and no vfork child of it? Any context. */
+bool fds_owned(void);
 /*
  * Clears close-on-exec on what a new program must inherit, and sets it again: calls nest. A vfork child has a
  * descriptor table of its own, and does it for itself.

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "base/fds.h"
 #include "base/mem.h"
 #include "base/process.h"
 #include "base/sys.h"
@@ -118,6 +119,7 @@ void calls_born(void)
         return;
     if (alone)
         return;
+    t->apart = !fds_owned();
     if (!known && calls_here) /* new: the kernel gives a thread no alternate stack */
         thread_install_stack(t);
     calls_here = &t->call;

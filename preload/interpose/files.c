@@ -1,6 +1,7 @@
 /* Opening and closing: what is of the tree, and descriptors that are ours or become others. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 
 #include "base/fds.h"
 #include "base/mem.h"
@@ -10,6 +11,7 @@
 #include "interpose/paths.h"
 #include "patch/patch.h"
 #include "trap/backtrace.h"
+#include "trap/resume.h"
 
 /* Who opens the memory of a process for writing may change its text past page protection: what we changed there is taken back. */
 static void writes_memory(const struct tree_walk *w, u64 flags)
@@ -19,34 +21,90 @@ static void writes_memory(const struct tree_walk *w, u64 flags)
         patch_stop();
 }
 
-/* `arg`: which argument the path is. */
-static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 flags)
+#define LARGEFILE 0100000 /* set by open(2) itself; libc's name for it is 0 */
+
+/* What open(2) takes of its flags. */
+static u64 known_flags(u64 flags)
 {
+    if (flags & O_PATH)
+        return flags & (O_PATH | O_CLOEXEC | O_DIRECTORY | O_NOFOLLOW);
+    return (flags & (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_ASYNC | O_DIRECT |
+                     O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_TMPFILE)) | LARGEFILE;
+}
+
+/*
+ * A path that leads past the tree unless there is a link of the host's on the way: the kernel opens it only if there is
+ * none. False: it did not.
+ */
+static bool open_far(struct call *call, int dir, const char *path, u64 flags, u64 mode, enum call_answer *answer)
+{
+    bool makes = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY));
+    const struct open_how how = {known_flags(flags), makes ? mode & 07777 : 0, RESOLVE_NO_SYMLINKS};
+    long fd;
+
+    fd = calls_wait(SYS_openat2, (u64)dir, (u64)path, (u64)&how, sizeof(how), 0, 0);
+    if (fd == -ELOOP || fd == -EINVAL || fd == -ENOSYS || fd == -EPERM)
+        return false;
+    if (fd >= 0 && ((flags & O_DIRECTORY) || tree_used()))
+        tree_fd_far((int)fd);
+    call->ret = (u64)fd;
+    *answer = fd == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
+    return true;
+}
+
+static enum call_answer answer_open(struct call *call, unsigned arg, u64 flags, const struct tree_walk *w)
+{
+    if (w->where == TREE_HERE)
+        return call_done(call, tree_open(&w->node, w->path, (int)flags));
+    if (w->where == TREE_FAILED)
+        return call_done(call, w->parent.class && (flags & O_CREAT) ? -EACCES : w->error);
+    writes_memory(w, flags);
+    return paths_moved(call, arg, w);
+}
+
+/* `arg`: which argument the path is. */
+static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 flags, u64 mode)
+{
+    bool follow = !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+    enum call_answer answer;
+    char path[TREE_PATH];
     struct tree_walk w;
 
-    if (!paths_find(dir, call->a[arg], !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL), &w))
+    if (!paths_text(call->a[arg], path))
         return CALL_PASS;
-    if (w.where == TREE_HERE)
-        return call_done(call, tree_open(&w.node, w.path, (int)flags));
-    if (w.where == TREE_FAILED)
-        return call_done(call, w.parent.class && (flags & O_CREAT) ? -EACCES : w.error);
-    writes_memory(&w, flags);
-    return paths_moved(call, arg, &w);
+    if (!tree_concerns(dir, path)) {
+        if (resume_restricted())
+            return CALL_PASS;
+        if (open_far(call, dir, path, flags, mode, &answer))
+            return answer;
+    }
+    tree_find(&w, dir, path, follow);
+    return answer_open(call, arg, flags, &w);
 }
 
 enum call_answer call_open(struct call *call)
 {
-    return open_path(call, AT_FDCWD, 0, call->a[1]);
+    return open_path(call, AT_FDCWD, 0, call->a[1], call->a[2]);
 }
 
 enum call_answer call_creat(struct call *call)
 {
-    return open_path(call, AT_FDCWD, 0, O_CREAT | O_WRONLY | O_TRUNC);
+    return open_path(call, AT_FDCWD, 0, O_CREAT | O_WRONLY | O_TRUNC, call->a[1]);
 }
 
 enum call_answer call_openat(struct call *call)
 {
-    return open_path(call, (int)call->a[0], 1, call->a[2]);
+    return open_path(call, (int)call->a[0], 1, call->a[2], call->a[3]);
+}
+
+/* With limits of its own on what is resolved. */
+static enum call_answer open_limited(struct call *call, u64 flags)
+{
+    struct tree_walk w;
+
+    if (!paths_find((int)call->a[0], call->a[1], !(flags & O_NOFOLLOW), &w))
+        return CALL_PASS;
+    return answer_open(call, 1, flags, &w);
 }
 
 /* struct open_how: flags, mode, resolve. */
@@ -56,7 +114,9 @@ enum call_answer call_openat2(struct call *call)
 
     if (call->a[3] < sizeof(how) || !probe_read(how, call->a[2], sizeof(how)) || how[0] > INT32_MAX)
         return CALL_PASS;
-    return open_path(call, (int)call->a[0], 1, how[0]);
+    if (how[2])
+        return open_limited(call, how[0]);
+    return open_path(call, (int)call->a[0], 1, how[0], how[1]);
 }
 
 /* --- our descriptors are not the program's --- */

@@ -53,5 +53,7 @@ struct process_hooks {
 void process_begin(const struct process_hooks *hooks);
 /* Does our memory belong to this process? It is its parent's in a vfork child. */
 bool process_own(void);
+/* The same in a call, without one. */
+bool process_own_here(void);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -11,13 +12,26 @@
 #include "base/sys.h"
 #include "interpose/nodes.h"
 #include "trap/backtrace.h"
+#include "trap/probe.h"
+#include "trap/resume.h"
 #include "tree/overlay.h"
+
+bool paths_text(u64 given, char path[TREE_PATH])
+{
+    return tree_machine && interpose_string(given, path, TREE_PATH) && *path;
+}
+
+/* A filter of the program's may kill for a call that the program does not make. */
+static bool linked(int dir, const char *path, bool follow)
+{
+    return !resume_restricted() && tree_linked(dir, path, follow);
+}
 
 bool paths_find(int dir, u64 given, bool follow, struct tree_walk *w)
 {
     char path[TREE_PATH];
 
-    if (!interpose_string(given, path, sizeof(path)) || !*path || !tree_concerns(dir, path))
+    if (!paths_text(given, path) || (!tree_concerns(dir, path) && !linked(dir, path, follow)))
         return false;
     tree_find(w, dir, path, follow);
     return true;
@@ -35,17 +49,21 @@ enum call_answer paths_moved(struct call *call, unsigned arg, const struct tree_
     return (long)call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
 }
 
-/* Finds the path of argument `arg`. True: the call is answered with *answer unless it is TREE_HERE's. */
-static bool elsewhere(struct call *call, int dir, unsigned arg, bool follow, struct tree_walk *w, enum call_answer *answer)
+/* Of a path that was followed. True: the call is answered with *answer unless it is TREE_HERE's. */
+static bool not_here(struct call *call, unsigned arg, const struct tree_walk *w, enum call_answer *answer)
 {
-    *answer = CALL_PASS;
-    if (!paths_find(dir, call->a[arg], follow, w))
-        return true;
     if (w->where == TREE_FAILED)
         *answer = call_done(call, w->error);
     else if (w->where == TREE_HOST)
         *answer = paths_moved(call, arg, w);
     return w->where != TREE_HERE;
+}
+
+/* Finds the path of argument `arg`; the answer as of not_here(). */
+static bool elsewhere(struct call *call, int dir, unsigned arg, bool follow, struct tree_walk *w, enum call_answer *answer)
+{
+    *answer = CALL_PASS;
+    return !paths_find(dir, call->a[arg], follow, w) || not_here(call, arg, w, answer);
 }
 
 /* AT_EMPTY_PATH with no path: the descriptor is meant. */
@@ -66,12 +84,51 @@ static enum call_answer answer_stat(struct call *call, const struct tree_node *n
     return call_done(call, probe_write(to, &st, sizeof(st)) ? 0 : -EFAULT);
 }
 
+/* The device of what the kernel found. */
+static bool found_on(const struct call *call, u64 to, u64 *device)
+{
+    struct statx_device {
+        u32 major, minor;
+    } x;
+
+    if (call->nr != SYS_statx)
+        return probe_word(to + offsetof(struct stat, st_dev), device);
+    if (!probe_word(to + offsetof(struct statx, stx_dev_major), (u64 *)(void *)&x))
+        return false;
+    *device = makedev(x.major, x.minor);
+    return true;
+}
+
+/*
+ * Finds what is asked about. A path that may lead into the tree is followed; any other is the kernel's, and its answer
+ * tells whether links led there after all. True: the call is answered with *answer unless it is TREE_HERE's.
+ */
+static bool answered(struct call *call, int dir, unsigned arg, bool follow, u64 to, struct tree_walk *w, enum call_answer *answer)
+{
+    char path[TREE_PATH];
+    u64 device;
+
+    *answer = CALL_PASS;
+    if (!paths_text(call->a[arg], path))
+        return true;
+    if (tree_concerns(dir, path)) {
+        tree_find(w, dir, path, follow);
+        return not_here(call, arg, w, answer);
+    }
+    call->ret = (u64)calls_wait((long)call->nr, call->a[0], call->a[1], call->a[2], call->a[3], call->a[4], call->a[5]);
+    *answer = (long)call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
+    if (call->ret ? *answer == CALL_AGAIN || !linked(dir, path, follow) : !found_on(call, to, &device) || !tree_device(device))
+        return true;
+    tree_find(w, dir, path, follow);
+    return (w->where == TREE_HOST && !w->moved) || not_here(call, arg, w, answer);
+}
+
 static enum call_answer stat_path(struct call *call, int dir, unsigned arg, bool follow)
 {
     struct tree_walk w;
     enum call_answer answer;
 
-    if (elsewhere(call, dir, arg, follow, &w, &answer))
+    if (answered(call, dir, arg, follow, call->a[arg + 1], &w, &answer))
         return answer;
     return answer_stat(call, &w.node, w.path, call->a[arg + 1]);
 }
@@ -152,7 +209,7 @@ enum call_answer call_statx(struct call *call)
             return CALL_PASS;
         return answer_statx(call, &w.node, w.path);
     }
-    if (elsewhere(call, fd, 1, !(call->a[2] & AT_SYMLINK_NOFOLLOW), &w, &answer))
+    if (answered(call, fd, 1, !(call->a[2] & AT_SYMLINK_NOFOLLOW), call->a[4], &w, &answer))
         return answer;
     return answer_statx(call, &w.node, w.path);
 }
@@ -336,6 +393,15 @@ enum call_answer call_getcwd(struct call *call)
     if (call->a[1] < n)
         return call_done(call, -ERANGE);
     return call_done(call, probe_write(call->a[0], tree_cwd(), n) ? (long)n : -EFAULT);
+}
+
+/* Mounts, roots and name spaces: which file systems are where is looked up again. */
+enum call_answer call_mounts(struct call *call)
+{
+    call->ret = (u64)calls_wait((long)call->nr, call->a[0], call->a[1], call->a[2], call->a[3], call->a[4], call->a[5]);
+    if (tree_machine)
+        tree_mounts_changed();
+    return (long)call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
 }
 
 /* --- what changes directories and attributes --- */

@@ -5,6 +5,8 @@
 #include "interpose/interpose.h"
 #include "tree/tree.h"
 
+/* The text of a path that the program gives. False: it is empty or cannot be read, which the kernel will say; or there is no tree. */
+bool paths_text(u64 given, char path[TREE_PATH]);
 /* Where a string of the program leads. False: the host's, as it is given; or it cannot be read, which the kernel will say. */
 bool paths_find(int dir, u64 given, bool follow, struct tree_walk *w);
 /* The kernel's answer for a path of the host: as it is given, or as a link of the tree has it, in place of argument `arg`. */

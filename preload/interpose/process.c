@@ -34,6 +34,11 @@ bool process_own(void)
     return sys_getpid() == self;
 }
 
+bool process_own_here(void)
+{
+    return !thread_self()->apart;
+}
+
 /* --- exit --- */
 
 static void finish(bool flush)

@@ -26,6 +26,11 @@ void resume_never(void)
     never = true;
 }
 
+bool resume_restricted(void)
+{
+    return never;
+}
+
 /* TF, RF, NT and AC (SDM vol. 1, 3.4.3): popf would act on them here already, or cannot set them. */
 #define FLAGS_OTHER (0x100 | 0x10000 | 0x4000 | 0x40000)
 /* cs and ss in REG_CSGSFS: those of 64-bit programs (Linux arch/x86/include/asm/segment.h). */

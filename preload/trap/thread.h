@@ -66,6 +66,7 @@ struct thread {
     stack_t altstack;
     struct kept_near near;
     struct recall *recall; /* of call stacks; NULL: not made yet */
+    bool apart; /* who runs now is a vfork child, whose memory this is not */
     u32 child_masked; /* the vfork child that set its own mask */
     struct call call; /* the system call under way */
     struct missed missed; /* the last time */

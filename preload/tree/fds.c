@@ -114,20 +114,51 @@ bool tree_fd_node(int fd, struct tree_node *node, bool *gone)
 
 /* --- directories of the host --- */
 
+/* The host's file systems below the tree's: asked for once, until mounts change. */
+enum { TOPS = 4, ROOT = TOPS - 1 };
+static struct {
+    u64 device[TOPS];
+    u64 root; /* inode */
+    bool asked;
+} tops;
+
+static void ask_tops(void)
+{
+    static const char *const paths[TOPS] = {"/dev", "/proc", "/sys", [ROOT] = "/"};
+    struct stat st;
+
+    for (unsigned i = 0; i < TOPS; i++) {
+        memset(&st, 0, sizeof(st));
+        tops.device[i] = sys(SYS_stat, paths[i], &st) == 0 ? st.st_dev : 0;
+    }
+    tops.root = st.st_ino;
+    __atomic_store_n(&tops.asked, true, __ATOMIC_RELEASE);
+}
+
+bool tree_device(u64 device)
+{
+    if (unlikely(!__atomic_load_n(&tops.asked, __ATOMIC_ACQUIRE)))
+        ask_tops();
+    for (unsigned i = 0; i < ROOT; i++)
+        if (tops.device[i] == device)
+            return true;
+    return device == tree_machine->arena->tree_dev;
+}
+
+void tree_mounts_changed(void)
+{
+    __atomic_store_n(&tops.asked, false, __ATOMIC_RELEASE);
+    tree_fd_forget(0, KNOWN - 1);
+}
+
 /* Most directories are on other file systems than the tree is. */
 static bool far_away(int fd)
 {
-    static const char *const tops[] = {"/dev", "/proc", "/sys", "/"};
-    struct stat st = {0}, top;
+    struct stat st = {0};
 
     if (sys_fstat(fd, &st) < 0)
         return true;
-    for (unsigned i = 0; i < ARRAY_SIZE(tops); i++) {
-        memset(&top, 0, sizeof(top));
-        if (sys(SYS_stat, tops[i], &top) == 0 && top.st_dev == st.st_dev && (i < 3 || top.st_ino == st.st_ino))
-            return false;
-    }
-    return st.st_dev != tree_machine->arena->tree_dev;
+    return !tree_device(st.st_dev) && (st.st_dev != tops.device[ROOT] || st.st_ino != tops.root);
 }
 
 bool tree_directory(int fd, char *path)
@@ -162,6 +193,13 @@ bool tree_fd_near(int fd)
         note(fd, NEAR_SHIFT, what);
     }
     return what == YES;
+}
+
+void tree_fd_far(int fd)
+{
+    if (fd < 0 || fd >= KNOWN || !tree_own())
+        return;
+    __atomic_store_n(&known[fd], NO | NO << NEAR_SHIFT, __ATOMIC_RELAXED);
 }
 
 /* --- new ones --- */

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -128,6 +129,17 @@ bool tree_concerns(int dir, const char *path)
     if (*path == '/')
         return reaches_top(path, 0);
     return relative_concerns(dir, path);
+}
+
+/* openat2(2) with RESOLVE_NO_SYMLINKS stops at the first link. */
+bool tree_linked(int dir, const char *path, bool follow)
+{
+    const struct open_how how = {.flags = O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW), .resolve = RESOLVE_NO_SYMLINKS};
+    long fd = sys(SYS_openat2, dir, path, &how, sizeof(how));
+
+    if (fd >= 0)
+        sys_close((int)fd);
+    return fd == -ELOOP || fd == -EMFILE || fd == -ENFILE || fd == -ENOSYS || fd == -EPERM;
 }
 
 bool tree_path_near(const char *path)

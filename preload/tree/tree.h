@@ -140,9 +140,15 @@ struct tree_walk {
 
 /*
  * May a path lead into the tree? Cheap, and true too often. `dir`: as of openat. False also for what only links of the
- * host would lead there.
+ * host would lead there: for these, see tree_linked() and tree_device().
  */
 bool tree_concerns(int dir, const char *path);
+/* Is there a link of the host on the way, or, follow, at its end? True too often. Two system calls. */
+bool tree_linked(int dir, const char *path, bool follow);
+/* Are files of this file system (st_dev) where the tree is? Who got one by another path came there by a link. */
+bool tree_device(u64 device);
+/* File systems were mounted, or others are seen. */
+void tree_mounts_changed(void);
 /* The same of an absolute path of a directory, for what is relative to it. */
 bool tree_path_near(const char *path);
 /* Where it leads. follow: also a link at its end. */
@@ -171,6 +177,8 @@ bool tree_fd_node(int fd, struct tree_node *node, bool *gone);
 void tree_fill(int fd, const struct tree_node *node, const char *path);
 /* Is a descriptor of the host a directory that tree_concerns() must look into? */
 bool tree_fd_near(int fd);
+/* A new descriptor that no path near the tree, and no link, led to. */
+void tree_fd_far(int fd);
 /* Path of a directory, of the tree or of the host. */
 bool tree_directory(int fd, char *path);
 /* What is known of descriptors that are closed, or become others. */
