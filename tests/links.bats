@@ -30,7 +30,7 @@ with_uio() {
         test -c again && test -w mem && test -d sub/uio/uio1 && test -L again && test ! -e dev/uio2 && echo tested
         cat class/uio/uio1/name "$PWD/sub/uio/uio0/name" sub/../sub/uio/uio0/maps/map0/size; ls dev/ | grep uio; ls sub/uio
         cd sub/uio && /bin/pwd && cat uio0/name && cd uio1/maps && ls && cd / && cd "$1/class/uio/uio0" && /bin/pwd && cd "$1"
-        tr -d "\0" < proc/device-tree/compatible; echo; cat plain; ls dangling loop 2>&1 | sed "s/.*: //"; ls -d sub/../class/.
+        tr -d "\0" < proc/device-tree/compatible; echo; cat plain; cat dangling loop 2>&1 | sed "s/.*: //"; ls -d sub/../class/.
         ls sub/*/uio[0-9]/name; (echo x > sub/uio/uio0/name) 2>&1 | sed "s/.*: //"; mkdir class/uio/new 2>&1 | sed "s/.*: //"
         rm again && test ! -L again && test -c uio && mv uio moved && test -c moved && ln moved hard && test -L hard' sh "$PWD"
     assert_success
@@ -45,7 +45,7 @@ symbolic link
 uio
 ../class/uio
 /dev/uio0
-/sys/devices/platform/101000.rtc
+/sys/devices/platform/00101000.rtc
 /dev/uio1
 tested
 fpga
@@ -59,7 +59,7 @@ uio1
 rtc
 map0
 map1
-/sys/devices/platform/101000.rtc/uio/uio0
+/sys/devices/platform/00101000.rtc/uio/uio0
 mmioshim,test
 text
 No such file or directory

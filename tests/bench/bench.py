@@ -12,8 +12,8 @@ import subprocess
 import sys
 import time
 
-from run import B, LIBRARY, OUT, Program, curve, environment, machine, run_all
-from table import Row, show, write_json
+from run import B, LIBRARY, OUT, ROOT, Program, curve, environment, machine, run_all
+from table import Row, figures, show, write_json
 
 UART = '0x10000007'  # its scratch register: reads and writes without side effects
 SCRATCH = '0x40000000'
@@ -37,6 +37,12 @@ PATCHED = ('load', 'store', 'widening', 'modify', 'operand', 'sse_load', 'sse_st
 REGISTER = ('byte_load', 'byte_store', 'byte_modify')
 CALLS = {'read': 'read of a byte', 'write': 'write of a byte', 'sigprocmask': 'sigprocmask', 'dup-close': 'dup, close',
          'mmap-munmap': 'mmap, munmap', 'getppid': 'getppid', 'clock': 'clock_gettime'}
+WHOLE = {  # programs that use nothing of the library: name: what it is, command
+    'compile': ('a compile, gcc -O2', ['gcc', '-O2', '-D_GNU_SOURCE', '-c', '-I' + os.path.join(ROOT, 'preload'), '-o', '/dev/null',
+                                       os.path.join(ROOT, 'preload', 'tree', 'path.c')]),
+    'find': ('find /usr', ['find', '/usr']),
+    'newer': ('find /usr -newer FILE', ['find', '/usr', '-newer', '/etc/passwd']),
+    'python': ('start of python3', ['python3', '-c', 'pass'])}
 FORMATS = ('ring', 'text', 'json')
 MODES = ('uffd', 'mprotect', 'off')
 
@@ -78,6 +84,8 @@ def programs(before):
     yield under('start-child', 'start')
     yield Program('resident-plain', ['start', 'resident'])
     yield under('resident', 'start', 'resident')
+    for name, (_, command) in WHOLE.items():
+        yield Program('whole-' + name, ['start', 'whole'] + command, BENCH_PRELOAD=LIBRARY, MMIOSHIM_LOG='none', BENCH_SAMPLES='2')
     yield Program('calls-plain', ['calls'])
     yield under('calls', 'calls')
     if before:
@@ -171,12 +179,24 @@ def dirty_rows():
 def start_rows(before):
     yield Row('start of an empty program, the first of a machine', 'start-first/start', 'start-plain/start', unit='us')
     yield Row('start of an empty program, a descendant', 'start-child/start', 'start-plain/start', unit='us')
+    yield Row('start, what the library adds to it', 'start-first/start', 'start-plain/start', 'difference', unit='us', aim=('<=', 5000))
     if before:
         yield Row('start, now / before', 'start-first/start', 'before-start/start', unit='us', aim=('<=', NOISE))
         for name in 'load', 'store':
             yield Row('trapped %s, now / before' % name, 'uart-off/byte_' + name, 'before-uart/byte_' + name,
                       aim=('<=', NOISE))
     yield Row('resident memory of an idle program', 'resident/resident', 'resident-plain/resident', unit='kB')
+
+
+def whole_rows(samples):
+    """Whole programs, and the same without the start of each of their processes' first: what the library costs them as they run."""
+    start = [figures(key, samples) for key in ('start-first/start', 'start-plain/start')]
+    for name, (what, _) in WHOLE.items():
+        under = 'whole-%s/under' % name
+        yield Row(what, under, 'whole-%s/plain' % name, unit='us')
+        if all(start) and under in samples:
+            samples['whole-%s/rest' % name] = [v - start[0][0] + start[1][0] for v in samples[under]]
+        yield Row(what + ', without one start', 'whole-%s/rest' % name, 'whole-%s/plain' % name, unit='us', aim=('<=', 1.02))
 
 
 def break_even(trapped, patched):
@@ -227,6 +247,7 @@ def groups(samples, before):
             ('Threads: elapsed time for one access of all', list(thread_rows())),
             ('Dirty pages', list(dirty_rows())),
             ('Start and memory, with / without', list(start_rows(before))),
+            ('Programs that use nothing of the library, with / without', list(whole_rows(samples))),
             ('A patch', list(patch_rows(samples))),
             ('Sites of real files', list(coverage_rows())),
             ('System calls, with / without', list(call_rows()))]
