@@ -93,6 +93,17 @@ END
     assert_output "$(printf "0\nls: cannot access '/dev/uio0': No such file or directory\n/sys/firmware/devicetree:\nbase\n/dev/mem")"
 }
 
+@test "sysfs has no link that leads nowhere: not to devices of the host that are hidden, by name or in a listing" {
+    run --separate-stderr shim MMIOSHIM_LOG=none sh -c '
+        find /sys/class /sys/bus /sys/block /sys/dev -xtype l; ls /sys/class/net | grep -cx lo; ls -d /sys/class/net/lo /sys/devices/pci*'
+    assert_output "$(printf '1\n/sys/class/net/lo')"
+    for link in $(find /sys/class/net /sys/block /sys/bus/pci/devices -type l); do
+        case $(readlink "$link") in *devices/pci*) ;; *) continue ;; esac
+        run --separate-stderr shim MMIOSHIM_LOG=none sh -c 'ls -d "$1" || readlink "$1"; ls "${1%/*}" | grep -cxF "${1##*/}"' sh "$link"
+        assert_output 0
+    done
+}
+
 @test "an overlay lays files over any path, and adds to directories" {
     over=$BATS_TEST_TMPDIR/over
     mkdir -p "$over/proc" "$over/etc/board" "$over/opt/only/sub" "$over/sys/class/uio"

@@ -288,9 +288,9 @@ enum call_answer call_getdents(struct call *call)
     if (w.where != TREE_HOST || w.overlaid)
         return CALL_PASS;
     if (!w.merged) {
-        if (overlay_find(w.path) != OVERLAY_DIR)
+        if (overlay_find(w.path) != OVERLAY_DIR && strncmp(w.path, "/sys/", 5) != 0)
             return CALL_PASS;
-        w.node.class = NULL; /* of the host, with what the overlay adds */
+        w.node.class = NULL; /* of the host, with what the overlay adds, and without what the tree hides */
     }
     return call_done(call, read_merged(fd, &w, call->a[1], (u32)call->a[2]));
 }

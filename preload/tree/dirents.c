@@ -125,15 +125,29 @@ static bool is_ours(const struct tree_node *dir, const char *path, const char *n
     return overlay_used() && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && overlay_find(fmt_end(&f)) != OVERLAY_NONE;
 }
 
+/* A link of the host's to what the tree hides. */
+static bool is_hidden(const char *path, const char *name, u8 type)
+{
+    char below[TREE_PATH];
+    struct fmt f = FMT_INIT(below);
+
+    if (type != DT_LNK && type != DT_UNKNOWN)
+        return false;
+    fmt_printf(&f, "%s/%s", path, name);
+    return tree_hidden_link(fmt_end(&f));
+}
+
 size_t dirents_strip(const struct tree_node *dir, const char *path, u8 *entries, size_t n)
 {
     size_t from = 0, to = 0;
 
     while (from < n) {
+        const char *name;
         struct entry e;
 
         memcpy(&e, entries + from, offsetof(struct entry, name));
-        if (!is_ours(dir, path, (const char *)entries + from + offsetof(struct entry, name))) {
+        name = (const char *)entries + from + offsetof(struct entry, name);
+        if (!is_ours(dir, path, name) && !is_hidden(path, name, e.type)) {
             memmove(entries + to, entries + from, e.length);
             to += e.length;
         }

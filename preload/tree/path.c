@@ -249,8 +249,12 @@ static bool go_host(struct steps *s, bool more)
     long n;
 
     s->host++;
-    if (!more && !s->follow)
-        return true;
+    if (!more && !s->follow) {
+        if (!tree_hidden_link(s->w->path))
+            return true;
+        fail(s->w, -ENOENT);
+        return false;
+    }
     n = sys_readlink(s->w->path, target, sizeof(target) - 1);
     if (n <= 0)
         return true;

@@ -154,6 +154,9 @@ bool tree_path_near(const char *path);
 /* Where it leads. follow: also a link at its end. */
 void tree_find(struct tree_walk *w, int dir, const char *path, bool follow);
 
+/* Is it a link of the host's sysfs to a device that the tree hides (hidden.c)? An absolute path without links before its end. */
+bool tree_hidden_link(const char *path);
+
 /* --- descriptors (fds.c) --- */
 
 /*
