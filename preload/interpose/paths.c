@@ -84,13 +84,15 @@ static enum call_answer answer_stat(struct call *call, const struct tree_node *n
     return call_done(call, probe_write(to, &st, sizeof(st)) ? 0 : -EFAULT);
 }
 
-/* The device of what the kernel found. */
+/* The device of what the kernel found. False: it did not tell. */
 static bool found_on(const struct call *call, u64 to, u64 *device)
 {
     struct statx_device {
         u32 major, minor;
     } x;
 
+    if (!to)
+        return false;
     if (call->nr != SYS_statx)
         return probe_word(to + offsetof(struct stat, st_dev), device);
     if (!probe_word(to + offsetof(struct statx, stx_dev_major), (u64 *)(void *)&x))
@@ -117,7 +119,9 @@ static bool answered(struct call *call, int dir, unsigned arg, bool follow, u64 
     }
     call->ret = (u64)calls_wait((long)call->nr, call->a[0], call->a[1], call->a[2], call->a[3], call->a[4], call->a[5]);
     *answer = (long)call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
-    if (call->ret ? *answer == CALL_AGAIN || !linked(dir, path, follow) : !found_on(call, to, &device) || !tree_device(device))
+    if (*answer == CALL_AGAIN)
+        return true;
+    if (!call->ret && found_on(call, to, &device) ? !tree_device(device) : !linked(dir, path, follow))
         return true;
     tree_find(w, dir, path, follow);
     return (w->where == TREE_HOST && !w->moved) || not_here(call, arg, w, answer);
@@ -222,7 +226,7 @@ static enum call_answer access_path(struct call *call, int dir, unsigned arg, bo
     enum call_answer answer;
     u32 wants;
 
-    if (elsewhere(call, dir, arg, follow, &w, &answer))
+    if (answered(call, dir, arg, follow, 0, &w, &answer))
         return answer;
     wants = (u32)call->a[arg + 1];
     if (wants & ~(u32)(R_OK | W_OK | X_OK))
@@ -399,8 +403,8 @@ enum call_answer call_getcwd(struct call *call)
 enum call_answer call_mounts(struct call *call)
 {
     call->ret = (u64)calls_wait((long)call->nr, call->a[0], call->a[1], call->a[2], call->a[3], call->a[4], call->a[5]);
-    if (tree_machine)
-        tree_mounts_changed();
+    if (tree_machine && !(long)call->ret)
+        tree_mounts_changed(call->nr == SYS_chroot || call->nr == SYS_pivot_root);
     return (long)call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
 }
 

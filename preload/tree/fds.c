@@ -121,6 +121,7 @@ static struct {
     u64 root; /* inode */
     bool asked;
 } tops;
+static bool moved_root;
 
 static void ask_tops(void)
 {
@@ -145,8 +146,14 @@ bool tree_device(u64 device)
     return device == tree_machine->arena->tree_dev;
 }
 
-void tree_mounts_changed(void)
+bool tree_top_there(const char *path)
 {
+    return !moved_root || sys(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;
+}
+
+void tree_mounts_changed(bool rooted)
+{
+    moved_root |= rooted;
     __atomic_store_n(&tops.asked, false, __ATOMIC_RELEASE);
     tree_fd_forget(0, KNOWN - 1);
 }

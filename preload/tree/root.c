@@ -37,10 +37,17 @@ static bool dev_list(const struct tree_node *dir, u32 index, struct tree_entry *
     return uio_list_dev(index, entry);
 }
 
+static bool dev_there(const struct tree_node *node)
+{
+    (void)node;
+    return tree_top_there("/dev");
+}
+
 static const struct tree_class dev = {
     .kind = TREE_DIR,
     .mode = 0755,
     .merged = true,
+    .there = dev_there,
     .fixed = dev_fixed,
     .list = dev_list,
     .hides = dev_hides,
@@ -64,7 +71,13 @@ static const struct tree_fixed proc_fixed[] = {
     {"device-tree", &devtree_link},
     {NULL, NULL},
 };
-static const struct tree_class proc = {.kind = TREE_DIR, .mode = 0555, .merged = true, .fixed = proc_fixed};
+static bool proc_there(const struct tree_node *node)
+{
+    (void)node;
+    return tree_top_there("/proc");
+}
+
+static const struct tree_class proc = {.kind = TREE_DIR, .mode = 0555, .merged = true, .there = proc_there, .fixed = proc_fixed};
 
 /* --- /sys --- */
 
@@ -105,7 +118,13 @@ static const struct tree_fixed sys_fixed[] = {
     {"firmware", &firmware},
     {NULL, NULL},
 };
-static const struct tree_class sys_dir = {.kind = TREE_DIR, .mode = 0555, .merged = true, .fixed = sys_fixed};
+static bool sys_there(const struct tree_node *node)
+{
+    (void)node;
+    return tree_top_there("/sys");
+}
+
+static const struct tree_class sys_dir = {.kind = TREE_DIR, .mode = 0555, .merged = true, .there = sys_there, .fixed = sys_fixed};
 
 /* --- / --- */
 

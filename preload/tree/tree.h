@@ -147,8 +147,10 @@ bool tree_concerns(int dir, const char *path);
 bool tree_linked(int dir, const char *path, bool follow);
 /* Are files of this file system (st_dev) where the tree is? Who got one by another path came there by a link. */
 bool tree_device(u64 device);
-/* File systems were mounted, or others are seen. */
-void tree_mounts_changed(void);
+/* File systems were mounted, or others are seen; rooted: another directory is the root. */
+void tree_mounts_changed(bool rooted);
+/* Is there a directory for it, "/dev", below a root that the program has chosen? Always, below the one it began with. */
+bool tree_top_there(const char *path);
 /* The same of an absolute path of a directory, for what is relative to it. */
 bool tree_path_near(const char *path);
 /* Where it leads. follow: also a link at its end. */
