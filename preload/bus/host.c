@@ -42,8 +42,11 @@ static void host_wake_at(struct mmioshim_device *dev, u64 ns)
 static void host_wake_on_input(struct mmioshim_device *dev)
 {
     struct bus_device *d = bus_device_of(dev);
+    bool any = false;
 
-    if (d->shared->input_wanted || !d->backend.ops || d->backend.ended)
+    for (u32 i = 0; i < d->nends; i++)
+        any |= !bus_end_at(d, i)->ended;
+    if (d->shared->input_wanted || !any)
         return;
     __atomic_store_n(&d->shared->input_wanted, 1, __ATOMIC_RELEASE);
     bus_requests.ring = true;
@@ -93,53 +96,116 @@ static size_t host_random(struct mmioshim_device *dev, void *buf, size_t len)
     return got > 0 ? (size_t)got : 0;
 }
 
-static bool host_char_send(struct mmioshim_device *dev, u8 byte)
-{
-    struct backend *b = bus_end(bus_device_of(dev));
-
-    /* A host end that is gone for good swallows what comes, as a cable that is not plugged in. */
-    return !b->mute && (!b->ops || b->ops->write(b, &byte, 1) != -EAGAIN);
-}
-
-static bool host_char_wait(struct mmioshim_device *dev)
+/* NULL: there is none with this number. */
+static struct backend *end_of(struct mmioshim_device *dev, unsigned end)
 {
     struct bus_device *d = bus_device_of(dev);
 
-    if (d->backend.mute)
+    return end < d->nends ? bus_end_at(d, end) : NULL;
+}
+
+/* The worker looks at what was there before. */
+static void look_moved(struct mmioshim_device *dev, struct backend *b)
+{
+    if (likely(!b->moved))
+        return;
+    b->moved = false;
+    if (__atomic_load_n(&bus_device_of(dev)->shared->input_wanted, __ATOMIC_ACQUIRE))
+        bus_requests.ring = true;
+}
+
+static unsigned look(struct mmioshim_device *dev, struct backend *b, unsigned events)
+{
+    unsigned found = b->ops->poll(b, events, 0);
+
+    look_moved(dev, b);
+    return found;
+}
+
+/* A host end that is gone for good swallows what comes, as a cable that is not plugged in. */
+static bool host_char_send(struct mmioshim_device *dev, unsigned end, u8 byte)
+{
+    struct backend *b = end_of(dev, end);
+    bool taken;
+
+    if (!b || b->mute)
+        return !b;
+    taken = b->ops->write(b, &byte, 1) != -EAGAIN;
+    look_moved(dev, b);
+    if (!taken)
+        bus_device_of(dev)->full = end;
+    return taken;
+}
+
+static bool host_char_wait(struct mmioshim_device *dev, unsigned end)
+{
+    struct backend *b = end_of(dev, end);
+
+    if (b && b->mute)
         return false;
-    bus_wait(d, 50);
+    if (b)
+        b->ops->poll(b, BACKEND_OUT, 50);
     return true;
 }
 
-static int host_char_receive(struct mmioshim_device *dev)
+static int host_char_receive(struct mmioshim_device *dev, unsigned end)
 {
-    struct backend *b = bus_end(bus_device_of(dev));
+    struct backend *b = end_of(dev, end);
     u8 byte;
+    long got = b ? b->ops->read(b, &byte, 1) : 0;
 
-    return b->ops && b->ops->read(b, &byte, 1) == 1 ? byte : -1;
+    if (b)
+        look_moved(dev, b);
+    return got == 1 ? byte : -1;
 }
 
-static bool host_char_pending(struct mmioshim_device *dev)
+static bool host_char_pending(struct mmioshim_device *dev, unsigned end)
 {
-    struct backend *b = bus_end(bus_device_of(dev));
+    struct backend *b = end_of(dev, end);
 
-    return b->ops && (b->ops->poll(b, BACKEND_IN, 0) & BACKEND_IN);
+    return b && (look(dev, b, BACKEND_IN) & BACKEND_IN);
 }
 
-static unsigned host_char_waiting(struct mmioshim_device *dev)
+static unsigned host_char_waiting(struct mmioshim_device *dev, unsigned end)
 {
     int bytes = 0;
 
-    if (!host_char_pending(dev))
+    if (!host_char_pending(dev, end))
         return 0;
-    return sys_ioctl(bus_end(bus_device_of(dev))->in, FIONREAD, &bytes) == 0 && bytes > 1 ? (unsigned)bytes : 1;
+    return sys_ioctl(end_of(dev, end)->in, FIONREAD, &bytes) == 0 && bytes > 1 ? (unsigned)bytes : 1;
 }
 
-static bool host_char_room(struct mmioshim_device *dev)
+static bool host_char_room(struct mmioshim_device *dev, unsigned end)
 {
-    struct backend *b = bus_end(bus_device_of(dev));
+    struct backend *b = end_of(dev, end);
+    bool room = !b || (look(dev, b, BACKEND_OUT) & BACKEND_OUT);
 
-    return !b->ops || (b->ops->poll(b, BACKEND_OUT, 0) & BACKEND_OUT);
+    if (!room)
+        bus_device_of(dev)->full = end;
+    return room;
+}
+
+static bool host_char_connected(struct mmioshim_device *dev, unsigned end)
+{
+    struct backend *b = end_of(dev, end);
+    bool connected = b && (!b->ops->connected || b->ops->connected(b));
+
+    if (b)
+        look_moved(dev, b);
+    return connected;
+}
+
+/* tty_ioctl(4), TIOCGWINSZ; no terminal program has said what it is while both are 0. */
+static bool host_char_size(struct mmioshim_device *dev, unsigned end, u16 *columns, u16 *rows)
+{
+    struct backend *b = end_of(dev, end);
+    struct winsize size;
+
+    if (!b || (sys_ioctl(b->out, TIOCGWINSZ, &size) < 0 && sys_ioctl(b->in, TIOCGWINSZ, &size) < 0))
+        return false;
+    *columns = size.ws_col;
+    *rows = size.ws_row;
+    return size.ws_col || size.ws_row;
 }
 
 static void host_end_program(struct mmioshim_device *dev, int status)
@@ -180,6 +246,8 @@ const struct mmioshim_host bus_host = {
     .char_pending = host_char_pending,
     .char_waiting = host_char_waiting,
     .char_room = host_char_room,
+    .char_connected = host_char_connected,
+    .char_size = host_char_size,
     .end_program = host_end_program,
     .reset_machine = host_reset_machine,
     .property_u32 = node_property_u32,

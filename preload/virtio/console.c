@@ -38,8 +38,8 @@ static u32 fill(struct mmioshim_device *dev, const struct virtio_chain *chain)
     for (;;) {
         u32 room = (u32)MIN(sizeof(bytes), chain->in_length - done), n = 0;
 
-        while (n < room && dev->host->char_pending(dev))
-            bytes[n++] = (u8)dev->host->char_receive(dev);
+        while (n < room && dev->host->char_pending(dev, 0))
+            bytes[n++] = (u8)dev->host->char_receive(dev, 0);
         if (!n || !virtio_put(dev, &in, bytes, n))
             return done;
         done += n;
@@ -51,7 +51,7 @@ static void receive(struct mmioshim_device *dev)
 {
     struct virtio_chain chain;
 
-    while (dev->host->char_pending(dev))
+    while (dev->host->char_pending(dev, 0))
         if (virtio_pop(dev, RX, &chain))
             virtio_push(dev, RX, &chain, fill(dev, &chain));
         else
@@ -64,8 +64,8 @@ static void receive(struct mmioshim_device *dev)
 static bool send_bytes(struct mmioshim_device *dev, const u8 *bytes, u32 n)
 {
     for (u32 i = 0; i < n; i++, console_of(dev)->sent++)
-        while (!dev->host->char_send(dev, bytes[i]))
-            if (!dev->host->char_wait(dev))
+        while (!dev->host->char_send(dev, 0, bytes[i]))
+            if (!dev->host->char_wait(dev, 0))
                 return false;
     return true;
 }
@@ -109,7 +109,7 @@ static void console_notify(struct mmioshim_device *dev, unsigned queue)
 /* A host end that takes nothing now is waited for before anything is done. */
 static bool console_waits(struct mmioshim_device *dev, unsigned queue)
 {
-    return queue == TX && !dev->host->char_room(dev);
+    return queue == TX && !dev->host->char_room(dev, 0);
 }
 
 static u64 console_features(const struct mmioshim_device *dev)
@@ -129,7 +129,7 @@ static bool console_set_config(struct mmioshim_device *dev, unsigned offset, uns
 {
     if (offset != offsetof(struct config, emerg_wr) || width != 4)
         return false;
-    dev->host->char_send(dev, (u8)value);
+    dev->host->char_send(dev, 0, (u8)value);
     return true;
 }
 

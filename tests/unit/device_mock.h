@@ -35,6 +35,9 @@ struct mock {
     unsigned waits;
     u8 input[64];
     unsigned nreceived, ninput;
+    unsigned input_end, sent_end; /* which host end has the input, which had the last byte */
+    unsigned gone;                /* host ends where nobody is, bit each */
+    u16 columns, rows;            /* of the terminal that the first is, and one column more a number of the others; 0: it is none */
     unsigned polls, receives;
     /* RAM that DMA reaches: ram_size bytes at MOCK_RAM; NULL: none. */
     u8 *ram;
@@ -234,10 +237,11 @@ static size_t mock_random(struct mmioshim_device *dev, void *buf, size_t len)
     return len;
 }
 
-static bool mock_send(struct mmioshim_device *dev, u8 byte)
+static bool mock_send(struct mmioshim_device *dev, unsigned end, u8 byte)
 {
     struct mock *m = mock_of(dev);
 
+    m->sent_end = end;
     if (m->busy || (m->busy_after && m->nsent >= m->busy_after))
         return false;
     m->sent[m->nsent++ % sizeof(m->sent)] = byte;
@@ -245,10 +249,11 @@ static bool mock_send(struct mmioshim_device *dev, u8 byte)
 }
 
 /* Waits until the host end has room. */
-static bool mock_wait(struct mmioshim_device *dev)
+static bool mock_wait(struct mmioshim_device *dev, unsigned end)
 {
     struct mock *m = mock_of(dev);
 
+    (void)end;
     m->waits++;
     if (m->stuck)
         return false;
@@ -256,30 +261,45 @@ static bool mock_wait(struct mmioshim_device *dev)
     return true;
 }
 
-static int mock_receive(struct mmioshim_device *dev)
+static int mock_receive(struct mmioshim_device *dev, unsigned end)
 {
     struct mock *m = mock_of(dev);
 
     m->receives++;
-    return m->nreceived < m->ninput ? m->input[m->nreceived++] : -1;
+    return end == m->input_end && m->nreceived < m->ninput ? m->input[m->nreceived++] : -1;
 }
 
-static bool mock_pending(struct mmioshim_device *dev)
+static bool mock_pending(struct mmioshim_device *dev, unsigned end)
 {
     struct mock *m = mock_of(dev);
 
     m->polls++;
-    return m->nreceived < m->ninput;
+    return end == m->input_end && m->nreceived < m->ninput;
 }
 
-static unsigned mock_waiting(struct mmioshim_device *dev)
+static unsigned mock_waiting(struct mmioshim_device *dev, unsigned end)
 {
-    return mock_pending(dev) ? mock_of(dev)->ninput - mock_of(dev)->nreceived : 0;
+    return mock_pending(dev, end) ? mock_of(dev)->ninput - mock_of(dev)->nreceived : 0;
 }
 
-static bool mock_room(struct mmioshim_device *dev)
+static bool mock_room(struct mmioshim_device *dev, unsigned end)
 {
+    (void)end;
     return !mock_of(dev)->busy;
+}
+
+static bool mock_connected(struct mmioshim_device *dev, unsigned end)
+{
+    return !(mock_of(dev)->gone >> end & 1);
+}
+
+static bool mock_size(struct mmioshim_device *dev, unsigned end, u16 *columns, u16 *rows)
+{
+    struct mock *m = mock_of(dev);
+
+    *columns = (u16)(m->columns ? m->columns + end : 0);
+    *rows = m->rows;
+    return m->columns;
 }
 
 static void mock_end(struct mmioshim_device *dev, int status)
@@ -347,6 +367,8 @@ static const struct mmioshim_host mock_host = {
     .char_pending = mock_pending,
     .char_waiting = mock_waiting,
     .char_room = mock_room,
+    .char_connected = mock_connected,
+    .char_size = mock_size,
     .end_program = mock_end,
     .reset_machine = mock_reset_machine,
     .property_u32 = mock_property_u32,
