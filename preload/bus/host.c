@@ -39,17 +39,20 @@ static void host_wake_at(struct mmioshim_device *dev, u64 ns)
         bus_requests.ring = true;
 }
 
-static void host_wake_on_input(struct mmioshim_device *dev)
+static void host_wake_on_end(struct mmioshim_device *dev, unsigned end)
 {
     struct bus_device *d = bus_device_of(dev);
-    bool any = false;
+    u32 bit = 1u << end;
 
-    for (u32 i = 0; i < d->nends; i++)
-        any |= !bus_end_at(d, i)->ended;
-    if (d->shared->input_wanted || !any)
+    if (end >= d->nends || (d->shared->input_wanted & bit) || bus_end_at(d, end)->ended)
         return;
-    __atomic_store_n(&d->shared->input_wanted, 1, __ATOMIC_RELEASE);
+    __atomic_fetch_or(&d->shared->input_wanted, bit, __ATOMIC_RELEASE);
     bus_requests.ring = true;
+}
+
+static void host_wake_on_input(struct mmioshim_device *dev)
+{
+    host_wake_on_end(dev, 0);
 }
 
 /* Every back end that there is answers at once, so the service runs inline, still under the device's lock. */
@@ -228,6 +231,7 @@ const struct mmioshim_host bus_host = {
     .wake = host_wake,
     .wake_at = host_wake_at,
     .wake_on_input = host_wake_on_input,
+    .wake_on_end = host_wake_on_end,
     .soon = host_soon,
     .dma_read = bus_dma_read,
     .dma_write = bus_dma_write,

@@ -110,8 +110,9 @@ struct mmioshim_host {
     void (*soon)(struct mmioshim_device *dev);
     /* Ask for service() when clock() shows `ns` or later, and no more for any time that was asked for before. UINT64_MAX: never. */
     void (*wake_at)(struct mmioshim_device *dev, uint64_t ns);
-    /* Ask for service() when a character host end has input, or somebody comes or goes there, once. */
+    /* Ask for service() when the first host end has input, or somebody comes or goes there, once; and for another one. */
     void (*wake_on_input)(struct mmioshim_device *dev);
+    void (*wake_on_end)(struct mmioshim_device *dev, unsigned end);
     /*
      * Checked DMA on bus addresses, logged; false: refused, counted, and the device sees a bus error. All or nothing.
      * Naturally aligned 2, 4 and 8 bytes are indivisible.

@@ -136,9 +136,14 @@ static bool find_member(struct watch *w)
     return alive || __atomic_load_n(&arena->pending, __ATOMIC_RELAXED);
 }
 
-static u32 *wanted(const struct watch *w, u32 i)
+static u32 *wanted_ends(const struct watch *w, u32 i)
 {
     return &w->bus->devices[w->input[i]].shared->input_wanted;
+}
+
+static bool wanted(const struct watch *w, u32 i)
+{
+    return __atomic_load_n(wanted_ends(w, i), __ATOMIC_ACQUIRE) >> w->end[i] & 1;
 }
 
 static struct backend *end_of(const struct watch *w, u32 i)
@@ -162,8 +167,7 @@ static int input_fd(const struct watch *w, u32 i, u64 now)
     struct backend *b = end_of(w, i);
 
     follow(w, &w->bus->devices[w->input[i]], b);
-
-    if (!__atomic_load_n(wanted(w, i), __ATOMIC_ACQUIRE) || b->ended || now < w->quiet_until[i])
+    if (!wanted(w, i) || b->ended || now < w->quiet_until[i])
         return -1;
     return b->in;
 }
@@ -184,7 +188,7 @@ static u64 wake_time(const struct watch *w, u64 now)
     if (w->member < 0)
         next = MIN(next, now + (u64)PATIENCE * 1000000);
     for (u32 i = 0; i < w->ninputs; i++)
-        if (*wanted(w, i) && now < w->quiet_until[i])
+        if (wanted(w, i) && now < w->quiet_until[i])
             next = MIN(next, w->quiet_until[i]);
     return next;
 }
@@ -223,11 +227,11 @@ static void serve_inputs(struct watch *w)
         w->quiet_until[i] = 0;
         bus_lock(d, &w->t->self);
         before = end_of(w, i)->in;
-        __atomic_store_n(wanted(w, i), 0, __ATOMIC_RELEASE);
+        __atomic_fetch_and(wanted_ends(w, i), ~(1u << w->end[i]), __ATOMIC_RELEASE);
         if (d->dev.class->service)
             d->dev.class->service(&d->dev);
         /* There was nothing for the device, and nobody came or went. */
-        if (__atomic_load_n(wanted(w, i), __ATOMIC_RELAXED) && end_of(w, i)->in == before)
+        if (wanted(w, i) && end_of(w, i)->in == before)
             w->quiet_until[i] = now + (u64)BACK_OFF * 1000000;
         bus_unlock(d, &w->t->self);
     }

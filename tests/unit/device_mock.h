@@ -35,6 +35,7 @@ struct mock {
     unsigned waits;
     u8 input[64];
     unsigned nreceived, ninput;
+    unsigned end_wakes; /* of which host ends the device wants to hear, bit each */
     unsigned input_end, sent_end; /* which host end has the input, which had the last byte */
     unsigned gone;                /* host ends where nobody is, bit each */
     u16 columns, rows;            /* of the terminal that the first is, and one column more a number of the others; 0: it is none */
@@ -130,6 +131,12 @@ static void mock_wake_at(struct mmioshim_device *dev, u64 ns)
 static void mock_wake_on_input(struct mmioshim_device *dev)
 {
     mock_of(dev)->input_wakes++;
+}
+
+static void mock_wake_on_end(struct mmioshim_device *dev, unsigned end)
+{
+    mock_of(dev)->input_wakes++;
+    mock_of(dev)->end_wakes |= 1u << end;
 }
 
 static bool mock_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
@@ -350,6 +357,7 @@ static const struct mmioshim_host mock_host = {
     .soon = mock_soon,
     .wake_at = mock_wake_at,
     .wake_on_input = mock_wake_on_input,
+    .wake_on_end = mock_wake_on_end,
     .dma_read = mock_dma_read,
     .dma_write = mock_dma_write,
     .dma_fetch = mock_dma_fetch,
