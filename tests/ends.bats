@@ -187,3 +187,67 @@ END
     assert_count 12 ' RBR read1 '
     [ ! -e tty ]
 }
+
+@test "virtio console: two ports, each with its own other side, which comes and goes" {
+    export MMIOSHIM_ATTACH="virtio_mmio@10001000=console:pty,link=tty+port:org.example.agent=socket:agent,server"
+    shim_exec MMIOSHIM_LOG=none timeout -s KILL 60 "$GUESTS/g_virtio_ports" > out 2> err < /dev/null 3>&- &
+    pid=$!
+    await agent
+    await tty
+    python3 - <<'END'
+import os, socket, time
+def agent():
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(20)
+    s.connect('agent')
+    return s
+def until(text, count):
+    for _ in range(2000):
+        if open('err').read().count(text) == count:
+            return
+        time.sleep(0.01)
+    raise SystemExit('not said %d times: %s: %s' % (count, text, open('err').read()))
+until('port 1 is org.example.agent\n', 1)
+assert 'port 1: open' not in open('err').read()
+s = agent()
+until('port 1: open\n', 1)
+tty = os.open('tty', os.O_RDWR | os.O_NOCTTY)
+os.write(tty, b'terminal\n')
+s.send(b'agent')
+assert s.recv(5) == b'AGENT'
+got = b''
+while len(got) < 9:
+    got += os.read(tty, 9 - len(got))
+assert got == b'TERMINAL\n', got
+s.close()
+until('port 1: closed\n', 1)
+s = agent()
+until('port 1: open\n', 2)
+s.send(b'bye')
+assert s.recv(3) == b'BYE'
+END
+    wait $pid
+    grep -v ^mmioshim: err > told
+    assert_equal "$(cat told)" "port 0
+port 1
+port 0 is a console
+port 0: open
+port 1 is org.example.agent
+port 1: open
+port 1: closed
+port 1: open"
+    [ ! -e agent ] && [ ! -e tty ]
+}
+
+@test "virtio console: the terminal's size, from the terminal that the program runs on" {
+    python3 - "$LIB" "$POKE" <<'END'
+import fcntl, os, pty, struct, subprocess, sys, termios
+master, slave = pty.openpty()
+fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 43, 132, 0, 0))
+modes = termios.tcgetattr(slave), fcntl.fcntl(slave, fcntl.F_GETFL)
+environment = dict(os.environ, LD_PRELOAD=sys.argv[1], MMIOSHIM_LOG='none', MMIOSHIM_ATTACH='virtio_mmio@10001000=console:stdio')
+subprocess.run([sys.argv[2], 'r2:0x10001100', 'r2:0x10001102'], stdin=slave, stdout=slave, env=environment, check=True)
+assert os.read(master, 100).split() == [b'0x84', b'0x2b']
+assert modes == (termios.tcgetattr(slave), fcntl.fcntl(slave, fcntl.F_GETFL))
+END
+}
