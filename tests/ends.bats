@@ -239,6 +239,47 @@ port 1: open"
     [ ! -e agent ] && [ ! -e tty ]
 }
 
+@test "virtio console: a peer that does not read for a while holds up nobody, and misses nothing" {
+    export MMIOSHIM_ATTACH="virtio_mmio@10001000=console:socket:sk,server"
+    shim_exec MMIOSHIM_LOG=none timeout -s KILL 60 sh -c 'until [ -e go ]; do sleep 0.02; done
+        exec "$0" "$(printf %060000d 1)" 1 10' "$GUESTS/g_virtio_console" > out 2> err < /dev/null 3>&- &
+    pid=$!
+    await sk
+    python3 - <<'END'
+import socket, time
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(20)
+s.connect('sk')
+open('go', 'w').close()
+time.sleep(0.3)
+got = b''
+while len(got) < 600000:
+    got += s.recv(600000 - len(got))
+assert got == b'%060000d' % 1 * 10
+s.send(b'and now?\n')
+assert s.recv(100, socket.MSG_WAITALL) == b'AND NOW?\n'
+END
+    wait $pid
+    # Such a program can be interrupted.
+    rm -f go
+    shim_exec MMIOSHIM_LOG=none sh -c 'until [ -e go ]; do sleep 0.02; done
+        exec "$0" "$(printf %060000d 1)" 1 10' "$GUESTS/g_virtio_console" > out 2> err < /dev/null 3>&- &
+    pid=$!
+    await sk
+    python3 - "$pid" <<'END'
+import os, signal, socket, sys, time
+s = socket.socket(socket.AF_UNIX)
+s.connect('sk')
+open('go', 'w').close()
+s.settimeout(20)
+assert s.recv(1)
+os.kill(int(sys.argv[1]), signal.SIGTERM)
+END
+    run wait $pid
+    wait $pid || status=$?
+    assert_equal "$status" 143
+}
+
 @test "virtio console: the terminal's size, from the terminal that the program runs on" {
     python3 - "$LIB" "$POKE" <<'END'
 import fcntl, os, pty, struct, subprocess, sys, termios

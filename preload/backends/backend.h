@@ -55,7 +55,7 @@ struct backend_ops {
     u64 (*identity)(const struct backend *b, int fd);
     /*
      * Another process of the machine has changed the end, as *b->epoch tells: does the same here. The device is locked.
-     * NULL: no such thing happens.
+     * Such an end is the worker's, too, who may write to it. NULL: no such thing happens.
      */
     void (*follow)(struct backend *b);
     /* Is anybody there on the other side? NULL: always. */

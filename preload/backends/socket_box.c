@@ -211,6 +211,7 @@ long socket_box_make(struct backend *b, int listener, int talk)
         fds_adopt(b->socket.listener, listener);
     if (talk >= 0)
         fds_adopt(b->socket.talk, talk);
+    b->socket.seen = __atomic_load_n(b->epoch, __ATOMIC_ACQUIRE);
     settle(b, false);
     fd = put(b);
     return fd < 0 ? fd : 0;

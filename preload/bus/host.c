@@ -11,6 +11,8 @@
 #include "config/machine.h"
 #include "base/trapsafe.h"
 
+#define RETRY 5000000 /* ns until a host end that took no more is tried again */
+
 __thread struct bus_requests bus_requests;
 
 static const struct bus *bus_of(struct mmioshim_device *dev)
@@ -126,25 +128,33 @@ static unsigned look(struct mmioshim_device *dev, struct backend *b, unsigned ev
 }
 
 /* A host end that is gone for good swallows what comes, as a cable that is not plugged in. */
-static bool host_char_send(struct mmioshim_device *dev, unsigned end, u8 byte)
+static size_t host_char_write(struct mmioshim_device *dev, unsigned end, const void *bytes, size_t n)
 {
     struct backend *b = end_of(dev, end);
-    bool taken;
+    long taken;
 
     if (!b || b->mute)
-        return !b;
-    taken = b->ops->write(b, &byte, 1) != -EAGAIN;
+        return b ? 0 : n;
+    taken = b->ops->write(b, bytes, n);
     look_moved(dev, b);
-    if (!taken)
+    if (taken == -EAGAIN)
         bus_device_of(dev)->full = end;
-    return taken;
+    return taken == -EAGAIN ? 0 : taken < 0 ? n : (size_t)taken;
 }
 
+static bool host_char_send(struct mmioshim_device *dev, unsigned end, u8 byte)
+{
+    return host_char_write(dev, end, &byte, 1);
+}
+
+/* What the worker can do is left to it: a peer that does not read must not hold up the program. */
 static bool host_char_wait(struct mmioshim_device *dev, unsigned end)
 {
     struct backend *b = end_of(dev, end);
 
-    if (b && b->mute)
+    if (b && b->ops->follow)
+        host_wake_at(dev, host_clock(dev) + RETRY);
+    if (b && (b->mute || b->ops->follow))
         return false;
     if (b)
         b->ops->poll(b, BACKEND_OUT, 50);
@@ -245,6 +255,7 @@ const struct mmioshim_host bus_host = {
     .packet_receive = host_packet_receive,
     .random = host_random,
     .char_send = host_char_send,
+    .char_write = host_char_write,
     .char_wait = host_char_wait,
     .char_receive = host_char_receive,
     .char_pending = host_char_pending,

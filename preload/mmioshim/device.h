@@ -143,7 +143,9 @@ struct mmioshim_host {
      * send: false = it would block, nothing taken. receive: -1 = nothing there.
      */
     bool (*char_send)(struct mmioshim_device *dev, unsigned end, uint8_t byte);
-    bool (*char_wait)(struct mmioshim_device *dev, unsigned end); /* behind a send() that would block: waits. False: not here. */
+    size_t (*char_write)(struct mmioshim_device *dev, unsigned end, const void *bytes, size_t n); /* several: how many it took */
+    /* Behind a send() that would block: waits. False: not here; there will be a service() when it can be tried again, if it can. */
+    bool (*char_wait)(struct mmioshim_device *dev, unsigned end);
     int (*char_receive)(struct mmioshim_device *dev, unsigned end);
     bool (*char_pending)(struct mmioshim_device *dev, unsigned end); /* would receive() give a byte? Takes none. */
     unsigned (*char_waiting)(struct mmioshim_device *dev, unsigned end); /* how many bytes at least it would give without a wait */

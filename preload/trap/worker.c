@@ -283,7 +283,7 @@ static void collect_inputs(struct watch *w)
                 b->in = (int)sys_fcntl(b->in, 1030 /* F_DUPFD_CLOEXEC */, fds_floor());
             if (!b->ops->follow)
                 b->out = -1;
-            b->mute = true;
+            b->mute = !b->ops->follow;
             w->input[w->ninputs] = i;
             w->end[w->ninputs++] = end;
         }

@@ -1,7 +1,7 @@
 /*
  * virtio-console: a terminal, or several ports of which some are terminals and
  * some have names. Source: VIRTIO 1.2, 5.3. What the driver sends goes to the
- * host end of the port byte by byte; what waits there comes as soon as the driver
+ * host end of the port; what waits there comes as soon as the driver
  * has a buffer for it. Without VIRTIO_CONSOLE_F_MULTIPORT there is port 0 alone.
  */
 #include "virtio/console.h"
@@ -73,10 +73,15 @@ static void receive(struct mmioshim_device *dev, unsigned port)
 /* False: the host end takes no more, and this is not the place to wait for it. */
 static bool send_bytes(struct mmioshim_device *dev, unsigned port, const u8 *bytes, u32 n)
 {
-    for (u32 i = 0; i < n; i++, console_of(dev)->ports[port].sent++)
-        while (!dev->host->char_send(dev, port, bytes[i]))
-            if (!dev->host->char_wait(dev, port))
-                return false;
+    while (n) {
+        u32 taken = (u32)dev->host->char_write(dev, port, bytes, n);
+
+        if (!taken && !dev->host->char_wait(dev, port))
+            return false;
+        console_of(dev)->ports[port].sent += taken;
+        bytes += taken;
+        n -= taken;
+    }
     return true;
 }
 

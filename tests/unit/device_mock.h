@@ -255,6 +255,15 @@ static bool mock_send(struct mmioshim_device *dev, unsigned end, u8 byte)
     return true;
 }
 
+static size_t mock_write(struct mmioshim_device *dev, unsigned end, const void *bytes, size_t n)
+{
+    size_t done = 0;
+
+    while (done < n && done < 3 && mock_send(dev, end, ((const u8 *)bytes)[done]))
+        done++;
+    return done;
+}
+
 /* Waits until the host end has room. */
 static bool mock_wait(struct mmioshim_device *dev, unsigned end)
 {
@@ -370,6 +379,7 @@ static const struct mmioshim_host mock_host = {
     .packet_receive = mock_packet_receive,
     .random = mock_random,
     .char_send = mock_send,
+    .char_write = mock_write,
     .char_wait = mock_wait,
     .char_receive = mock_receive,
     .char_pending = mock_pending,
