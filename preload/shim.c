@@ -32,6 +32,9 @@
 #include "trap/thread.h"
 #include "trap/trap.h"
 #include "trap/worker.h"
+#include "tree/overlay.h"
+#include "tree/own.h"
+#include "tree/tree.h"
 
 #define OWN_ERROR 125
 
@@ -183,6 +186,11 @@ static void child(void)
     member_join(machine.arena, &thread_self()->self, own_flags());
     log_after_fork(false);
     debug(PROC, 2, "child of fork, dirty pages: %s", dirty_mode_name());
+}
+
+static const struct lock_self *own_self(void)
+{
+    return &thread_self()->self;
 }
 
 /* --- bring-up --- */
@@ -404,6 +412,12 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     irq_signals_start(&bus);
     signals_start(trap_signal, dying);
     process_begin(&hooks);
+    fmt_printf(&error, "MMIOSHIM_OVERLAY=%s: ", options.value[OPT_OVERLAY]);
+    if (overlay_start(options.value[OPT_OVERLAY], &error) < 0)
+        refuse(&error);
+    tree_own = process_own;
+    tree_self = own_self;
+    tree_start(&bus, &view, &ports);
     interpose_start(&machine, &view);
     if (option_choice(&options, OPT_PATCH) == 0 && bus.unassigned != UNASSIGNED_FAULT)
         patch_start();

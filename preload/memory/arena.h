@@ -16,7 +16,7 @@
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 8u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: listeners, ends */
+#define ARENA_VERSION 10u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: listeners; 9: tree; 10: ends */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 #define ARENA_HARTS   64u
@@ -133,7 +133,9 @@ struct arena {
     u32 next_stack;
     u32 pid_ordinals, tid_ordinals;
     struct arena_counters counters;
-    u32 mem_opened; /* somebody opened /dev/mem: reads and writes look whether they go there */
+    u32 tree_opened; /* somebody opened a file of the tree: descriptors are looked at */
+    u64 tree_dev;    /* of such files, 0: there was none yet */
+    u64 tree_born;   /* their times: seconds of CLOCK_REALTIME */
     u32 pending;  /* children that were made and have not joined yet */
     u64 killed;   /* members that died without reporting their pages, since the last [DIRTY] */
     u64 finished; /* accesses at the last [EXIT]: a machine nobody touched since writes none */
