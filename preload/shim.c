@@ -280,15 +280,17 @@ static int bring_up(struct fmt *error)
 /* Announces host ends that the user must find, such as the name of a pty. */
 static void announce(void)
 {
-    for (u32 i = 0; i < bus.ndevices && !machine.joined; i++) {
-        char text[256];
-        struct fmt f = FMT_INIT(text);
+    for (u32 i = 0; i < bus.ndevices && !machine.joined; i++)
+        for (u32 end = 0; end < bus.devices[i].nends; end++) {
+            const struct backend *b = bus_end_at(&bus.devices[i], end);
+            char text[256];
+            struct fmt f = FMT_INIT(text);
 
-        if (!bus.devices[i].backend.ops || !bus.devices[i].backend.name[0])
-            continue;
-        fmt_printf(&f, "%s: %s", bus.devices[i].dev.name, bus.devices[i].backend.name);
-        say(fmt_end(&f));
-    }
+            if (!b->name[0])
+                continue;
+            fmt_printf(&f, "%s: %s", bus.devices[i].dev.name, b->name);
+            say(fmt_end(&f));
+        }
 }
 
 /* --- the environment of children --- */

@@ -31,14 +31,20 @@ driver() {
     assert_output $'mmioshim: 64 sectors\nthe last sector holds what was written'
     [ -z "${REBASE:-}" ] || cp "$log" "$ROOT/examples/virtio-blk.expect"
     diff -u <(stacks "$ROOT/examples/virtio-blk.expect") <(stacks)
-    assert_count 36 '^\[MMIO\]'
+    assert_count 51 '^\[MMIO\]'
     assert_count 9 '^\[DMA\]'
     assert_count 3 '^\[DMA\] virtio_mmio@10001000 read 0x801000e0\+16$'
     assert_count 1 '^\[DMA\] virtio_mmio@10001000 read 0x80101000\+512$'
     assert_count 1 '^\[DMA\] virtio_mmio@10001000 write 0x80101000\+512$'
     assert_count 3 ' QueueNotify write4 0x0 #'
+    # Each request interrupts once.
+    assert_count 3 '^\[IRQ\] virtio_mmio@10001000 1 raised$'
+    assert_count 3 '^\[IRQ\] virtio_mmio@10001000 1 lowered$'
+    assert_count 3 ' CLAIM\[0\] read4 0x1 #'
+    assert_count 3 ' InterruptACK write4 0x1 USED #'
+    assert_count 3 ' COMPLETE\[0\] write4 0x1 #'
     assert_count 1 '^\[DIRTY\] [a-z]+: 2 of 131072 pages: 0x80100000-0x80101fff$'
-    assert_count 1 '^\[EXIT\] 36 accesses \(12 reads, 24 writes\), 0 lint, 0 lost$'
+    assert_count 1 '^\[EXIT\] 51 accesses \(18 reads, 33 writes\), 0 lint, 0 lost$'
     assert_equal "$(tail -c 512 "$DISK" | tr -d Z | wc -c)" 0
 }
 
@@ -46,8 +52,8 @@ driver() {
     image 8
     attach blk:disk.img
     logged "$DRIVER" read 0 1
-    assert_equal "$(events | sed -n '/QueueNotify/,/Status/p' | cut -d ' ' -f 1-3 | tr '\n' ';')" \
-        '[MMIO] trap at;[DMA] virtio_mmio@10001000 read;[DMA] virtio_mmio@10001000 write;[DMA] virtio_mmio@10001000 write;[MMIO] trap at;'
+    assert_equal "$(events | sed -n '/QueueNotify/,/CLAIM/p' | cut -d ' ' -f 1-3 | tr '\n' ';')" \
+        '[MMIO] trap at;[DMA] virtio_mmio@10001000 read;[DMA] virtio_mmio@10001000 write;[DMA] virtio_mmio@10001000 write;[IRQ] virtio_mmio@10001000 1;[IRQ] plic@c000000 11;[MMIO] trap at;'
     json_logged "$DRIVER" read 0 1
     assert_count 1 '^\{"type":"dma","device":"virtio_mmio@10001000","op":"write","addr":"0x80101000","length":512,"ok":true\}$'
 }

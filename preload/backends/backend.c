@@ -3,8 +3,8 @@
 
 #include "base/mem.h"
 
-const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_null, &backend_disk,
-                                                   &backend_pcap, NULL};
+const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_socket, &backend_null,
+                                                   &backend_disk, &backend_pcap, NULL};
 
 const struct backend_ops *backend_kind(const char *text, size_t length)
 {
@@ -63,7 +63,8 @@ int backend_open(struct backend *b, const char *spec, struct fmt *error)
         length++;
     b->ops = backend_kind(spec, length);
     b->in = b->out = -1;
-    b->ended = b->owns = false;
+    b->ended = b->owns = b->moved = false;
+    b->use[0] = b->use[1] = 0;
     b->mark = 0;
     b->name[0] = b->link[0] = 0;
     if (!b->ops)
@@ -80,4 +81,5 @@ void backend_close(struct backend *b)
         b->ops->close(b);
     b->ops = NULL;
     b->in = b->out = -1;
+    b->use[0] = b->use[1] = 0;
 }

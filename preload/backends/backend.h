@@ -51,6 +51,15 @@ struct backend_ops {
      * 0, or -1 with the reason. ordinary. NULL: each process opens its own.
      */
     int (*adopt)(struct backend *b, int fd, struct fmt *error);
+    /* By what such a descriptor (-1: that of the end itself) is known among all of this kind; 0: it is none. NULL as adopt. */
+    u64 (*identity)(const struct backend *b, int fd);
+    /*
+     * Another process of the machine has changed the end, as *b->epoch tells: does the same here. The device is locked.
+     * Such an end is the worker's, too, who may write to it. NULL: no such thing happens.
+     */
+    void (*follow)(struct backend *b);
+    /* Is anybody there on the other side? NULL: always. */
+    bool (*connected)(struct backend *b);
     void (*close)(struct backend *b); /* ordinary */
     /*
      * Bytes taken or given (0 = end of file on reading), -EAGAIN: would block, other -errno: failed for good.
@@ -76,8 +85,8 @@ struct backend_ops {
 #define BACKEND_LINK 256
 
 /*
- * One end in one process. Zeroed by its owner, who then sets `first`. The owner may move in and out to other numbers
- * (both, when they are equal).
+ * One end in one process. Zeroed by its owner, who then sets `first` and `epoch`. The owner may move in and out to other numbers
+ * (both, when they are equal), and then keeps them under a use.
  */
 struct backend {
     const struct backend_ops *ops;
@@ -86,12 +95,20 @@ struct backend {
     bool ended;   /* end of file was seen at the last look at the input */
     bool owns;    /* close() closes the descriptors */
     bool mute;    /* its output is for other processes to make */
+    bool moved;   /* in and out are others than before; whoever waits for them is to be told */
+    u16 use[2];   /* under which use (base/fds.h) in and out are kept; 0: not kept */
+    u32 *epoch;   /* counts changes of the end, for all processes of the machine; NULL: there is one process */
     u64 mark;     /* private */
     char name[BACKEND_NAME]; /* what the user must know: "/dev/pts/5"; "" when there is nothing to say */
     char link[BACKEND_LINK]; /* private: path of the link that was asked for */
+    struct {                 /* private */
+        u16 box, listener, talk; /* uses */
+        u32 seen;                /* of *epoch */
+        bool half;
+    } socket;
 };
 
-extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk, backend_pcap;
+extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk, backend_pcap, backend_socket;
 /* NULL-terminated list of all kinds. */
 extern const struct backend_ops *const backend_kinds[];
 

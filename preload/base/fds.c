@@ -39,6 +39,13 @@ static int move_high(int fd, int not_this)
     return (int)high;
 }
 
+enum fd_use fds_reserve(void)
+{
+    static unsigned reserved;
+
+    return reserved < FD_BACKENDS ? FD_BACKEND + reserved++ : 0;
+}
+
 int fds_adopt(enum fd_use use, int fd)
 {
     int high = move_high(fd, -1);
@@ -104,6 +111,11 @@ void fds_own(void)
 {
     owner = sys_getpid();
     inheriting = 0;
+}
+
+bool fds_owned(void)
+{
+    return !owner /* not yet */ || sys_getpid() == owner;
 }
 
 void fds_inherit(bool inherit)

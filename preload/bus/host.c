@@ -11,6 +11,8 @@
 #include "config/machine.h"
 #include "base/trapsafe.h"
 
+#define RETRY 5000000 /* ns until a host end that took no more is tried again */
+
 __thread struct bus_requests bus_requests;
 
 static const struct bus *bus_of(struct mmioshim_device *dev)
@@ -46,14 +48,20 @@ static void host_wake_at(struct mmioshim_device *dev, u64 ns)
         bus_requests.ring = true;
 }
 
-static void host_wake_on_input(struct mmioshim_device *dev)
+static void host_wake_on_end(struct mmioshim_device *dev, unsigned end)
 {
     struct bus_device *d = bus_device_of(dev);
+    u32 bit = 1u << end;
 
-    if (d->shared->input_wanted || !d->backend.ops || d->backend.ended)
+    if (end >= d->nends || (d->shared->input_wanted & bit) || bus_end_at(d, end)->ended)
         return;
-    __atomic_store_n(&d->shared->input_wanted, 1, __ATOMIC_RELEASE);
+    __atomic_fetch_or(&d->shared->input_wanted, bit, __ATOMIC_RELEASE);
     bus_requests.ring = true;
+}
+
+static void host_wake_on_input(struct mmioshim_device *dev)
+{
+    host_wake_on_end(dev, 0);
 }
 
 /* Every back end that there is answers at once, so the service runs inline, still under the device's lock. */
@@ -100,53 +108,124 @@ static size_t host_random(struct mmioshim_device *dev, void *buf, size_t len)
     return got > 0 ? (size_t)got : 0;
 }
 
-static bool host_char_send(struct mmioshim_device *dev, u8 byte)
-{
-    struct backend *b = bus_end(bus_device_of(dev));
-
-    /* A host end that is gone for good swallows what comes, as a cable that is not plugged in. */
-    return !b->mute && (!b->ops || b->ops->write(b, &byte, 1) != -EAGAIN);
-}
-
-static bool host_char_wait(struct mmioshim_device *dev)
+/* NULL: there is none with this number. */
+static struct backend *end_of(struct mmioshim_device *dev, unsigned end)
 {
     struct bus_device *d = bus_device_of(dev);
 
-    if (d->backend.mute)
+    return end < d->nends ? bus_end_at(d, end) : NULL;
+}
+
+/* The worker looks at what was there before. */
+static void look_moved(struct mmioshim_device *dev, struct backend *b)
+{
+    if (likely(!b->moved))
+        return;
+    b->moved = false;
+    if (__atomic_load_n(&bus_device_of(dev)->shared->input_wanted, __ATOMIC_ACQUIRE))
+        bus_requests.ring = true;
+}
+
+static unsigned look(struct mmioshim_device *dev, struct backend *b, unsigned events)
+{
+    unsigned found = b->ops->poll(b, events, 0);
+
+    look_moved(dev, b);
+    return found;
+}
+
+/* A host end that is gone for good swallows what comes, as a cable that is not plugged in. */
+static size_t host_char_write(struct mmioshim_device *dev, unsigned end, const void *bytes, size_t n)
+{
+    struct backend *b = end_of(dev, end);
+    long taken;
+
+    if (!b || b->mute)
+        return b ? 0 : n;
+    taken = b->ops->write(b, bytes, n);
+    look_moved(dev, b);
+    if (taken == -EAGAIN)
+        bus_device_of(dev)->full = end;
+    return taken == -EAGAIN ? 0 : taken < 0 ? n : (size_t)taken;
+}
+
+static bool host_char_send(struct mmioshim_device *dev, unsigned end, u8 byte)
+{
+    return host_char_write(dev, end, &byte, 1);
+}
+
+/* What the worker can do is left to it: a peer that does not read must not hold up the program. */
+static bool host_char_wait(struct mmioshim_device *dev, unsigned end)
+{
+    struct backend *b = end_of(dev, end);
+
+    if (b && b->ops->follow)
+        host_wake_at(dev, host_clock(dev) + RETRY);
+    if (b && (b->mute || b->ops->follow))
         return false;
-    bus_wait(d, 50);
+    if (b)
+        b->ops->poll(b, BACKEND_OUT, 50);
     return true;
 }
 
-static int host_char_receive(struct mmioshim_device *dev)
+static int host_char_receive(struct mmioshim_device *dev, unsigned end)
 {
-    struct backend *b = bus_end(bus_device_of(dev));
+    struct backend *b = end_of(dev, end);
     u8 byte;
+    long got = b ? b->ops->read(b, &byte, 1) : 0;
 
-    return b->ops && b->ops->read(b, &byte, 1) == 1 ? byte : -1;
+    if (b)
+        look_moved(dev, b);
+    return got == 1 ? byte : -1;
 }
 
-static bool host_char_pending(struct mmioshim_device *dev)
+static bool host_char_pending(struct mmioshim_device *dev, unsigned end)
 {
-    struct backend *b = bus_end(bus_device_of(dev));
+    struct backend *b = end_of(dev, end);
 
-    return b->ops && (b->ops->poll(b, BACKEND_IN, 0) & BACKEND_IN);
+    return b && (look(dev, b, BACKEND_IN) & BACKEND_IN);
 }
 
-static unsigned host_char_waiting(struct mmioshim_device *dev)
+static unsigned host_char_waiting(struct mmioshim_device *dev, unsigned end)
 {
     int bytes = 0;
 
-    if (!host_char_pending(dev))
+    if (!host_char_pending(dev, end))
         return 0;
-    return sys_ioctl(bus_end(bus_device_of(dev))->in, FIONREAD, &bytes) == 0 && bytes > 1 ? (unsigned)bytes : 1;
+    return sys_ioctl(end_of(dev, end)->in, FIONREAD, &bytes) == 0 && bytes > 1 ? (unsigned)bytes : 1;
 }
 
-static bool host_char_room(struct mmioshim_device *dev)
+static bool host_char_room(struct mmioshim_device *dev, unsigned end)
 {
-    struct backend *b = bus_end(bus_device_of(dev));
+    struct backend *b = end_of(dev, end);
+    bool room = !b || (look(dev, b, BACKEND_OUT) & BACKEND_OUT);
 
-    return !b->ops || (b->ops->poll(b, BACKEND_OUT, 0) & BACKEND_OUT);
+    if (!room)
+        bus_device_of(dev)->full = end;
+    return room;
+}
+
+static bool host_char_connected(struct mmioshim_device *dev, unsigned end)
+{
+    struct backend *b = end_of(dev, end);
+    bool connected = b && (!b->ops->connected || b->ops->connected(b));
+
+    if (b)
+        look_moved(dev, b);
+    return connected;
+}
+
+/* tty_ioctl(4), TIOCGWINSZ; no terminal program has said what it is while both are 0. */
+static bool host_char_size(struct mmioshim_device *dev, unsigned end, u16 *columns, u16 *rows)
+{
+    struct backend *b = end_of(dev, end);
+    struct winsize size;
+
+    if (!b || (sys_ioctl(b->out, TIOCGWINSZ, &size) < 0 && sys_ioctl(b->in, TIOCGWINSZ, &size) < 0))
+        return false;
+    *columns = size.ws_col;
+    *rows = size.ws_row;
+    return size.ws_col || size.ws_row;
 }
 
 static void host_end_program(struct mmioshim_device *dev, int status)
@@ -170,6 +249,7 @@ const struct mmioshim_host bus_host = {
     .wake = host_wake,
     .wake_at = host_wake_at,
     .wake_on_input = host_wake_on_input,
+    .wake_on_end = host_wake_on_end,
     .soon = host_soon,
     .dma_read = bus_dma_read,
     .dma_write = bus_dma_write,
@@ -183,11 +263,14 @@ const struct mmioshim_host bus_host = {
     .packet_receive = host_packet_receive,
     .random = host_random,
     .char_send = host_char_send,
+    .char_write = host_char_write,
     .char_wait = host_char_wait,
     .char_receive = host_char_receive,
     .char_pending = host_char_pending,
     .char_waiting = host_char_waiting,
     .char_room = host_char_room,
+    .char_connected = host_char_connected,
+    .char_size = host_char_size,
     .end_program = host_end_program,
     .reset_machine = host_reset_machine,
     .property_u32 = node_property_u32,

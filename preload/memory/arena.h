@@ -16,13 +16,14 @@
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 10u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: listeners; 9: tree; 10: the PCI bus */
+#define ARENA_VERSION 20u /* of the layout: a machine of another one is refused */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 #define ARENA_HARTS   64u
 #define ARENA_SIGNALS 65u
 #define ARENA_LISTENERS 256u
 #define ARENA_PCI_IDS 16u
+#define ARENA_ENDS      8u /* host ends of a device */
 
 enum {
     MEMBER_TOUCHED = 1, /* had an access or wrote RAM */
@@ -44,16 +45,18 @@ struct arena_device {
     u64 quiet[2]; /* such reads and writes, counted under the lock */
     u16 class __attribute__((aligned(64))); /* number in devices.def */
     u16 window;  /* index into the description's windows */
-    u32 pty;     /* number + 1 of the pty that is its host end, 0: none */
+    u32 reserved;
     u64 state;   /* offset in the arena */
     u64 state_size;
     u64 wires;   /* offset of its interrupt lines in the arena, struct arena_wire each */
     u32 nwires;
-    u32 input_wanted; /* it wants to be served when its host end has input */
+    u32 input_wanted; /* it wants to be served when its host ends have input, bit each */
     u64 deadline; /* when it wants to be served (memory/clock.h), CLOCK_NEVER: not at all */
     u64 refused; /* DMA of the device. Under the lock, as are */
     u64 reads, writes; /* the other accesses, counted under the lock */
     u64 numbered;      /* how many of the quiet ones next_seq knows of. Under log_lock */
+    u64 ends[ARENA_ENDS];      /* by what host ends that processes share are known (backends/backend.h); 0: not shared */
+    u32 end_epoch[ARENA_ENDS]; /* how often they changed */
 };
 
 /* An interrupt line of a device, and what was heard of it (bus/irq.h). Changed under the device's lock. */

@@ -115,8 +115,9 @@ struct mmioshim_host {
     void (*soon)(struct mmioshim_device *dev);
     /* Ask for service() when clock() shows `ns` or later, and no more for any time that was asked for before. UINT64_MAX: never. */
     void (*wake_at)(struct mmioshim_device *dev, uint64_t ns);
-    /* Ask for service() when the character host end has input, once. */
+    /* Ask for service() when the first host end has input, or somebody comes or goes there, once; and for another one. */
     void (*wake_on_input)(struct mmioshim_device *dev);
+    void (*wake_on_end)(struct mmioshim_device *dev, unsigned end);
     /*
      * Checked DMA on bus addresses, logged; false: refused, counted, and the device sees a bus error. All or nothing.
      * Naturally aligned 2, 4 and 8 bytes are indivisible.
@@ -142,13 +143,21 @@ struct mmioshim_host {
     size_t (*packet_receive)(struct mmioshim_device *dev, uint64_t *position, void *frame, size_t room);
     /* Random bytes of the host's kernel; how many it gave at once. */
     size_t (*random)(struct mmioshim_device *dev, void *buf, size_t len);
-    /* Character host end. send: false = it would block, nothing taken. receive: -1 = nothing there. */
-    bool (*char_send)(struct mmioshim_device *dev, uint8_t byte);
-    bool (*char_wait)(struct mmioshim_device *dev); /* behind a send() that would block: waits. False: not here. */
-    int (*char_receive)(struct mmioshim_device *dev);
-    bool (*char_pending)(struct mmioshim_device *dev); /* would receive() give a byte? Takes none. */
-    unsigned (*char_waiting)(struct mmioshim_device *dev); /* how many bytes at least it would give without a wait */
-    bool (*char_room)(struct mmioshim_device *dev);    /* would send() take a byte? */
+    /*
+     * Character host ends, numbered from 0; one that is not there swallows what it is sent.
+     * send: false = it would block, nothing taken. receive: -1 = nothing there.
+     */
+    bool (*char_send)(struct mmioshim_device *dev, unsigned end, uint8_t byte);
+    size_t (*char_write)(struct mmioshim_device *dev, unsigned end, const void *bytes, size_t n); /* several: how many it took */
+    /* Behind a send() that would block: waits. False: not here; there will be a service() when it can be tried again, if it can. */
+    bool (*char_wait)(struct mmioshim_device *dev, unsigned end);
+    int (*char_receive)(struct mmioshim_device *dev, unsigned end);
+    bool (*char_pending)(struct mmioshim_device *dev, unsigned end); /* would receive() give a byte? Takes none. */
+    unsigned (*char_waiting)(struct mmioshim_device *dev, unsigned end); /* how many bytes at least it would give without a wait */
+    bool (*char_room)(struct mmioshim_device *dev, unsigned end);    /* would send() take a byte? */
+    bool (*char_connected)(struct mmioshim_device *dev, unsigned end); /* is anybody there on the other side? */
+    /* Columns and rows of the terminal that the end is; false: it is none, or that is not known. */
+    bool (*char_size)(struct mmioshim_device *dev, unsigned end, uint16_t *columns, uint16_t *rows);
     /* Ends the program that made the access with this status, once the access is logged. */
     void (*end_program)(struct mmioshim_device *dev, int status);
     /* Resets every device of the machine once the access is complete. */
@@ -185,7 +194,7 @@ struct mmioshim_class {
     void (*destroy)(struct mmioshim_device *dev); /* ordinary. May be NULL. */
     /*
      * For a device that is a slot: what the attachment says is plugged in, behind create() and once a machine; NULL:
-     * nothing is. 0, or -1 with *why = what is wrong. end() then tells every process which host end to open, ""
+     * nothing is. 0, or -1 with *why = what is wrong. end() then tells every process which host ends to open, one a line, ""
      * for none. Both NULL for devices that are what they are. ordinary.
      */
     int (*plug)(struct mmioshim_device *dev, const char *attachment, const char **why);

@@ -20,7 +20,7 @@
 #include "base/trapsafe.h"
 
 #define MOST_INPUTS 48  /* host ends that are looked at */
-#define KEPT        (MOST_INPUTS + 4)
+#define KEPT        (MOST_INPUTS + FD_COUNT + 4)
 #define PATIENCE    1000 /* ms between two looks at members that cannot be watched */
 #define BACK_OFF    100  /* ms until a host end that lied about input is looked at again */
 
@@ -106,7 +106,8 @@ struct watch {
     int bell;
     int member;                    /* a process of the machine, as a descriptor; -1: none can be watched */
     u32 ninputs;
-    u32 input[MOST_INPUTS];        /* devices with a host end */
+    u32 input[MOST_INPUTS];        /* devices with a host end, */
+    u32 end[MOST_INPUTS];          /* and which of theirs it is */
     u64 quiet_until[MOST_INPUTS];  /* ns: it lied */
 };
 
@@ -135,17 +136,38 @@ static bool find_member(struct watch *w)
     return alive || __atomic_load_n(&arena->pending, __ATOMIC_RELAXED);
 }
 
-static u32 *wanted(const struct watch *w, u32 i)
+static u32 *wanted_ends(const struct watch *w, u32 i)
 {
     return &w->bus->devices[w->input[i]].shared->input_wanted;
+}
+
+static bool wanted(const struct watch *w, u32 i)
+{
+    return __atomic_load_n(wanted_ends(w, i), __ATOMIC_ACQUIRE) >> w->end[i] & 1;
+}
+
+static struct backend *end_of(const struct watch *w, u32 i)
+{
+    return bus_end_at(&w->bus->devices[w->input[i]], w->end[i]);
+}
+
+/* What other processes did to it. */
+static void follow(const struct watch *w, struct bus_device *d, struct backend *b)
+{
+    if (!b->ops->follow || __atomic_load_n(b->epoch, __ATOMIC_ACQUIRE) == b->socket.seen)
+        return;
+    bus_lock(d, &w->t->self);
+    b->ops->follow(b);
+    bus_unlock(d, &w->t->self);
 }
 
 /* The host end of an input that is to be looked at now, else -1. */
 static int input_fd(const struct watch *w, u32 i, u64 now)
 {
-    const struct backend *b = bus_end(&w->bus->devices[w->input[i]]);
+    struct backend *b = end_of(w, i);
 
-    if (!__atomic_load_n(wanted(w, i), __ATOMIC_ACQUIRE) || b->ended || now < w->quiet_until[i])
+    follow(w, &w->bus->devices[w->input[i]], b);
+    if (!wanted(w, i) || b->ended || now < w->quiet_until[i])
         return -1;
     return b->in;
 }
@@ -166,7 +188,7 @@ static u64 wake_time(const struct watch *w, u64 now)
     if (w->member < 0)
         next = MIN(next, now + (u64)PATIENCE * 1000000);
     for (u32 i = 0; i < w->ninputs; i++)
-        if (*wanted(w, i) && now < w->quiet_until[i])
+        if (wanted(w, i) && now < w->quiet_until[i])
             next = MIN(next, w->quiet_until[i]);
     return next;
 }
@@ -198,15 +220,18 @@ static void serve_inputs(struct watch *w)
 
     for (u32 i = 0; i < w->ninputs; i++) {
         struct bus_device *d = &w->bus->devices[w->input[i]];
+        int before;
 
         if (w->quiet_until[i] != 1)
             continue;
         w->quiet_until[i] = 0;
         bus_lock(d, &w->t->self);
-        __atomic_store_n(wanted(w, i), 0, __ATOMIC_RELEASE);
+        before = end_of(w, i)->in;
+        __atomic_fetch_and(wanted_ends(w, i), ~(1u << w->end[i]), __ATOMIC_RELEASE);
         if (d->dev.class->service)
             d->dev.class->service(&d->dev);
-        if (__atomic_load_n(wanted(w, i), __ATOMIC_RELAXED)) /* there was nothing for the device */
+        /* There was nothing for the device, and nobody came or went. */
+        if (wanted(w, i) && end_of(w, i)->in == before)
             w->quiet_until[i] = now + (u64)BACK_OFF * 1000000;
         bus_unlock(d, &w->t->self);
     }
@@ -248,17 +273,20 @@ static void __attribute__((noreturn)) worker_loop(struct watch *w)
 /* Host ends that can be looked at; those of the program's own numbers get numbers of ours. */
 static void collect_inputs(struct watch *w)
 {
-    for (u32 i = 0; i < w->bus->ndevices && w->ninputs < MOST_INPUTS; i++) {
-        struct backend *b = bus_end(&w->bus->devices[i]);
+    for (u32 i = 0; i < w->bus->ndevices; i++)
+        for (u32 end = 0; end < w->bus->devices[i].nends && w->ninputs < MOST_INPUTS; end++) {
+            struct backend *b = bus_end_at(&w->bus->devices[i], end);
 
-        if (!b->ops || b->in < 0)
-            continue;
-        if (b->in <= 2)
-            b->in = (int)sys_fcntl(b->in, 1030 /* F_DUPFD_CLOEXEC */, fds_floor());
-        b->out = -1;
-        b->mute = true;
-        w->input[w->ninputs++] = i;
-    }
+            if (b->in < 0 && !b->ops->follow)
+                continue;
+            if (b->in >= 0 && b->in <= 2)
+                b->in = (int)sys_fcntl(b->in, 1030 /* F_DUPFD_CLOEXEC */, fds_floor());
+            if (!b->ops->follow)
+                b->out = -1;
+            b->mute = !b->ops->follow;
+            w->input[w->ninputs] = i;
+            w->end[w->ninputs++] = end;
+        }
 }
 
 /* Closes all descriptors but those in the list. */
@@ -280,6 +308,15 @@ static void close_others(const int *keep, u32 n)
     }
 }
 
+static bool may_change(const struct watch *w)
+{
+    bool any = false;
+
+    for (u32 i = 0; i < w->ninputs; i++)
+        any |= end_of(w, i)->ops->follow != NULL;
+    return any;
+}
+
 static void close_descriptors(const struct watch *w)
 {
     int keep[KEPT];
@@ -288,7 +325,10 @@ static void close_descriptors(const struct watch *w)
     keep[n++] = w->bell;
     keep[n++] = sink_descriptor();
     for (u32 i = 0; i < w->ninputs; i++)
-        keep[n++] = bus_end(&w->bus->devices[w->input[i]])->in;
+        keep[n++] = end_of(w, i)->in;
+    /* Those that may change have others behind them. */
+    for (int fd = fds_next(0); may_change(w) && fd >= 0 && n < KEPT; fd = fds_next(fd + 1))
+        keep[n++] = fd;
     close_others(keep, n);
 }
 
@@ -302,6 +342,7 @@ static void __attribute__((noreturn)) become_worker(struct bus *bus, struct thre
     sys(SYS_chdir, "/");
     sys(SYS_prctl, PR_SET_NAME, "mmioshim-worker");
     thread_after_fork();
+    fds_own();
     t->self.laneless = true;
     t->pid_ordinal = pid; /* in the log it is who made it */
     t->tid_ordinal = tid;

@@ -78,6 +78,9 @@ static const struct mmioshim_register registers[] = {
     /* Configuration of a network card, 5.1.4, and of a disk, 5.2.4: there while one is plugged in. */
     NET(0x00, 1, "mac", RO, "address of the card, byte by byte", .count = 6, .stride = 1),
     BLK(0x00, 8, "capacity", RO, "sectors of 512 bytes"),
+    CONFIG(VIRTIO_ID_CONSOLE, 0x00, 2, "cols", RO, "columns of the terminal, 0: not known", VOLATILE),
+    CONFIG(VIRTIO_ID_CONSOLE, 0x02, 2, "rows", RO, "its rows", VOLATILE),
+    CONFIG(VIRTIO_ID_CONSOLE, 0x04, 4, "max_nr_ports", RO, "ports that there can be; 0: not offered"),
     NET(0x06, 2, "status", RO, "1: the link is up"),
     CONFIG(VIRTIO_ID_CONSOLE, 0x08, 4, "emerg_wr", WO, "writes a character at once", .flags = MMIOSHIM_REG_DATA),
     BLK(0x08, 4, "size_max", RO, "not offered: 0"),

@@ -27,7 +27,7 @@ static const struct virtio_type *const types[] = {
 
 const struct mmioshim_property virtio_parts[] = {
     {"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
-    {"console:stdio|pty[,link=PATH]|file:PATH[,append][,in=PATH]|null", "a terminal port with a host end of a UART"},
+    {"console:END[+console:END...][+port:NAME=END...]", "terminals, and serial ports with names, each with a host end of a UART"},
     {"net:loopback[,mac=MAC]", "a network card whose frames come back to it"},
     {"net:pcap[,out=FILE][,in=FILE][,mac=MAC]", "one that sends into a capture file and receives from another"},
     {"rng", "random bytes of the host"},
@@ -144,11 +144,16 @@ void virtio_break(struct mmioshim_device *dev, const char *why)
 
 /* --- queues --- */
 
+static unsigned count(const struct mmioshim_device *dev, const struct virtio_type *type)
+{
+    return type->queues ? type->queues(dev) : type->nqueues;
+}
+
 bool virtio_has_queue(const struct mmioshim_device *dev, u32 queue)
 {
     const struct virtio_type *type = virtio_type(virtio_of(dev));
 
-    return type && queue < type->nqueues;
+    return type && queue < count(dev, type);
 }
 
 void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue)
@@ -163,7 +168,8 @@ void virtio_serve(struct mmioshim_device *dev)
 {
     struct virtio *v = virtio_of(dev);
     const struct virtio_type *type = virtio_type(v);
-    u64 queues = v->notified | (type && type->has_input ? (u64)1 << type->input : 0);
+    u64 queues = v->notified | (type && type->has_input ? (u64)1 << type->input : 0) |
+                 (type && type->inputs ? type->inputs(dev) : 0);
 
     /* "The device MUST NOT consume buffers or send any used buffer notifications to the driver before DRIVER_OK", 2.1.2 */
     if (!type || !virtio_live(v))

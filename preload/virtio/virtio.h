@@ -82,7 +82,7 @@ struct virtio {
     u32 reserved;
     struct virtio_queue queues[VIRTIO_QUEUES];
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
-    char end[VIRTIO_END];        /* host end, "" for none */
+    char end[VIRTIO_END];        /* host ends, one a line, "" for none */
 };
 
 static inline struct virtio *virtio_of(const struct mmioshim_device *dev)
@@ -93,7 +93,8 @@ static inline struct virtio *virtio_of(const struct mmioshim_device *dev)
 /* A device type. All callbacks: the device's lock held; trap or worker unless said otherwise. */
 struct virtio_type {
     u16 id; /* 5 */
-    u16 nqueues;
+    u16 nqueues; /* most of them: */
+    unsigned (*queues)(const struct mmioshim_device *dev); /* those that there are, with these features. NULL: nqueues */
     u16 config_size; /* bytes of configuration space, all of them readable at any width */
     const char *name;
     /*
@@ -118,6 +119,7 @@ struct virtio_type {
     void (*notify)(struct mmioshim_device *dev, unsigned queue);
     bool has_input; /* service() may mean that the host end has input: */
     u16 input;      /* it is for this queue */
+    u64 (*inputs)(const struct mmioshim_device *dev); /* the same when there are several, bit each. NULL: there are not */
 };
 
 /* --- for transports --- */

@@ -64,6 +64,8 @@ def programs(before):
         yield under('fresh-' + patch, 'fresh', SCRATCH, patch=patch, MMIOSHIM_MAP=MAP)
         yield under('threads-' + patch, 'threads', '0x1000', UART, patch=patch, MMIOSHIM_MAP=MAP)
         yield under('windows-' + patch, 'threads', '0x10000', SCRATCH, patch=patch, MMIOSHIM_MAP=MAP)
+        yield under('interrupt-' + patch, 'interrupt', 'clint', patch=patch)
+    yield Program('interrupt-plain', ['interrupt', 'kill'])
     yield from log_programs()
     yield Program('ram-plain', ['ram'])
     yield under('ram', 'ram', SCRATCH, MMIOSHIM_MAP=MAP)
@@ -157,6 +159,12 @@ def thread_rows():
                               '%s-%s/%s-%s' % (prefix, patch, count, where), one, 'times', aim=aim)
 
 
+def interrupt_rows():
+    for patch, what in ('off', 'trapped'), ('on', 'patched'):
+        yield Row('interrupt by a signal, %s store' % what, 'interrupt-%s/latency' % patch, BARE, aim=('<=', 3))
+    yield Row('a signal that a thread sends itself', 'interrupt-plain/latency', BARE)
+
+
 def dirty_rows():
     for thing, what in ('dense', 'all pages'), ('sparse', 'pages far apart'):
         for mode in MODES:
@@ -225,6 +233,7 @@ def groups(samples, before):
             ('Hypervisor', list(kvm_rows())),
             ('Logs: ratios to the bare trap', list(log_rows())),
             ('Threads: elapsed time for one access of all', list(thread_rows())),
+            ('Interrupts: from the store to the handler, ratios to the bare trap', list(interrupt_rows())),
             ('Dirty pages', list(dirty_rows())),
             ('Start and memory, with / without', list(start_rows(before))),
             ('A patch', list(patch_rows(samples))),

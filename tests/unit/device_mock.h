@@ -35,6 +35,10 @@ struct mock {
     unsigned waits;
     u8 input[64];
     unsigned nreceived, ninput;
+    unsigned end_wakes; /* of which host ends the device wants to hear, bit each */
+    unsigned input_end, sent_end; /* which host end has the input, which had the last byte */
+    unsigned gone;                /* host ends where nobody is, bit each */
+    u16 columns, rows;            /* of the terminal that the first is, and one column more a number of the others; 0: it is none */
     unsigned polls, receives;
     /* RAM that DMA reaches: ram_size bytes at MOCK_RAM; NULL: none. */
     u8 *ram;
@@ -127,6 +131,12 @@ static void mock_wake_at(struct mmioshim_device *dev, u64 ns)
 static void mock_wake_on_input(struct mmioshim_device *dev)
 {
     mock_of(dev)->input_wakes++;
+}
+
+static void mock_wake_on_end(struct mmioshim_device *dev, unsigned end)
+{
+    mock_of(dev)->input_wakes++;
+    mock_of(dev)->end_wakes |= 1u << end;
 }
 
 static bool mock_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
@@ -234,21 +244,32 @@ static size_t mock_random(struct mmioshim_device *dev, void *buf, size_t len)
     return len;
 }
 
-static bool mock_send(struct mmioshim_device *dev, u8 byte)
+static bool mock_send(struct mmioshim_device *dev, unsigned end, u8 byte)
 {
     struct mock *m = mock_of(dev);
 
+    m->sent_end = end;
     if (m->busy || (m->busy_after && m->nsent >= m->busy_after))
         return false;
     m->sent[m->nsent++ % sizeof(m->sent)] = byte;
     return true;
 }
 
+static size_t mock_write(struct mmioshim_device *dev, unsigned end, const void *bytes, size_t n)
+{
+    size_t done = 0;
+
+    while (done < n && done < 3 && mock_send(dev, end, ((const u8 *)bytes)[done]))
+        done++;
+    return done;
+}
+
 /* Waits until the host end has room. */
-static bool mock_wait(struct mmioshim_device *dev)
+static bool mock_wait(struct mmioshim_device *dev, unsigned end)
 {
     struct mock *m = mock_of(dev);
 
+    (void)end;
     m->waits++;
     if (m->stuck)
         return false;
@@ -256,30 +277,45 @@ static bool mock_wait(struct mmioshim_device *dev)
     return true;
 }
 
-static int mock_receive(struct mmioshim_device *dev)
+static int mock_receive(struct mmioshim_device *dev, unsigned end)
 {
     struct mock *m = mock_of(dev);
 
     m->receives++;
-    return m->nreceived < m->ninput ? m->input[m->nreceived++] : -1;
+    return end == m->input_end && m->nreceived < m->ninput ? m->input[m->nreceived++] : -1;
 }
 
-static bool mock_pending(struct mmioshim_device *dev)
+static bool mock_pending(struct mmioshim_device *dev, unsigned end)
 {
     struct mock *m = mock_of(dev);
 
     m->polls++;
-    return m->nreceived < m->ninput;
+    return end == m->input_end && m->nreceived < m->ninput;
 }
 
-static unsigned mock_waiting(struct mmioshim_device *dev)
+static unsigned mock_waiting(struct mmioshim_device *dev, unsigned end)
 {
-    return mock_pending(dev) ? mock_of(dev)->ninput - mock_of(dev)->nreceived : 0;
+    return mock_pending(dev, end) ? mock_of(dev)->ninput - mock_of(dev)->nreceived : 0;
 }
 
-static bool mock_room(struct mmioshim_device *dev)
+static bool mock_room(struct mmioshim_device *dev, unsigned end)
 {
+    (void)end;
     return !mock_of(dev)->busy;
+}
+
+static bool mock_connected(struct mmioshim_device *dev, unsigned end)
+{
+    return !(mock_of(dev)->gone >> end & 1);
+}
+
+static bool mock_size(struct mmioshim_device *dev, unsigned end, u16 *columns, u16 *rows)
+{
+    struct mock *m = mock_of(dev);
+
+    *columns = (u16)(m->columns ? m->columns + end : 0);
+    *rows = m->rows;
+    return m->columns;
 }
 
 static void mock_end(struct mmioshim_device *dev, int status)
@@ -330,6 +366,7 @@ static const struct mmioshim_host mock_host = {
     .soon = mock_soon,
     .wake_at = mock_wake_at,
     .wake_on_input = mock_wake_on_input,
+    .wake_on_end = mock_wake_on_end,
     .dma_read = mock_dma_read,
     .dma_write = mock_dma_write,
     .dma_fetch = mock_dma_fetch,
@@ -342,11 +379,14 @@ static const struct mmioshim_host mock_host = {
     .packet_receive = mock_packet_receive,
     .random = mock_random,
     .char_send = mock_send,
+    .char_write = mock_write,
     .char_wait = mock_wait,
     .char_receive = mock_receive,
     .char_pending = mock_pending,
     .char_waiting = mock_waiting,
     .char_room = mock_room,
+    .char_connected = mock_connected,
+    .char_size = mock_size,
     .end_program = mock_end,
     .reset_machine = mock_reset_machine,
     .property_u32 = mock_property_u32,
