@@ -22,7 +22,7 @@ exit_line() {
     assert_output "$(cat <<'END'
 [MEM] RAM: 1MB 0x80000000-0x800fffff memory@80000000
 [MEM] MMIO: SCRATCH 0x10000000-0x10000fff scratch@10000000 mmioshim,scratch
-[MEM] PORTS: UNIMPLEMENTED 0x70-0x71 rtc@70 motorola,mc146818
+[MEM] PORTS: UNIMPLEMENTED 0x70-0x71 rtc@70 acme,rtc
 [MEM] PORTS: SCRATCH 0x200-0x21f left@200 mmioshim,scratch
 [MEM] PORTS: SCRATCH 0x220-0x22f right@220 mmioshim,scratch
 [MEM] PORTS: UART 0x3f8-0x3ff serial@3f8 ns16550a
@@ -34,7 +34,7 @@ END
     assert_equal "$(grep '^\[MEM\]' "$log")" "$text"
     run --separate-stderr "$CMD" map --json "$map"
     assert_equal "${lines[2]}" \
-        '{"type":"map","kind":"port","base":"0x70","size":2,"device":"rtc@70","compatible":"motorola,mc146818"}'
+        '{"type":"map","kind":"port","base":"0x70","size":2,"device":"rtc@70","compatible":"acme,rtc"}'
     assert_equal "$(printf '%s\n' "${lines[@]}" | sed 's/.*"kind":"\([a-z]*\)".*/\1/' | tr '\n' ' ')" \
         'ram mmio port port port port port '
 }

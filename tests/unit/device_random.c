@@ -177,6 +177,12 @@ TEST(goldfish_rtc)
     CHECK(m.irq_changes > 100 && m.wakes > 100);
 }
 
+TEST(mc146818)
+{
+    storm(&class_mc146818, 2, NULL);
+    CHECK(m.irq_changes > 100 && m.wakes > 100);
+}
+
 TEST(sifive_test)
 {
     storm(&class_sifive_test, 0x1000, NULL);
@@ -285,5 +291,5 @@ TEST(sifive_clint)
 
 TEST(every_class_is_stormed)
 {
-    CHECK_EQ(device_class_count, 8);
+    CHECK_EQ(device_class_count, 9);
 }
