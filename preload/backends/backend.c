@@ -63,7 +63,7 @@ int backend_open(struct backend *b, const char *spec, struct fmt *error)
         length++;
     b->ops = backend_kind(spec, length);
     b->in = b->out = -1;
-    b->ended = b->owns = false;
+    b->ended = b->owns = b->readonly = false;
     b->mark = 0;
     b->name[0] = b->link[0] = 0;
     if (!b->ops)

@@ -85,6 +85,7 @@ struct backend {
     bool first;   /* set before open: this process creates the machine, files are truncated, links made */
     bool ended;   /* end of file was seen at the last look at the input */
     bool owns;    /* close() closes the descriptors */
+    bool readonly; /* a disk that must not be written */
     bool mute;    /* its output is for other processes to make */
     u64 mark;     /* private */
     char name[BACKEND_NAME]; /* what the user must know: "/dev/pts/5"; "" when there is nothing to say */

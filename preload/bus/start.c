@@ -211,6 +211,19 @@ static bool adopt_end(struct bus *bus, struct bus_device *d, const char *spec)
     return true;
 }
 
+/* A disk of the size that the device needs? */
+static bool fits(struct bus_device *d, struct fmt *error)
+{
+    struct backend *b = &d->backend;
+    u64 want = d->dev.class->disk_bytes && b->ops->disk ? d->dev.class->disk_bytes(&d->dev) : 0;
+    u64 have = want ? b->ops->disk->size(b) : 0;
+
+    if (want == have)
+        return true;
+    fmt_printf(error, "it has %lu bytes; allowed: %lu", have, want);
+    return false;
+}
+
 static int open_end(struct bus *bus, struct bus_device *d, const char *spec, u32 *used, struct fmt *error)
 {
     if (!*spec)
@@ -218,6 +231,8 @@ static int open_end(struct bus *bus, struct bus_device *d, const char *spec, u32
     d->backend.first = !bus->machine->joined;
     fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", d->dev.name, spec);
     if (!adopt_end(bus, d, spec) && backend_open(&d->backend, spec, error) < 0)
+        return -1;
+    if (!fits(d, error))
         return -1;
     error->len = 0;
     debug(DEV, 1, "%s: host end %s%s", d->dev.name, spec, d->backend.name);
