@@ -212,6 +212,12 @@ TEST(flash)
         CHECK(view == 3 || views[view] > 100); /* this chip has no query */
 }
 
+TEST(bcm2835_gpio)
+{
+    storm(&class_bcm2835_gpio, 0xb4, NULL);
+    CHECK(m.irq_changes > 1000);
+}
+
 TEST(sifive_test)
 {
     storm(&class_sifive_test, 0x1000, NULL);
@@ -320,5 +326,5 @@ TEST(sifive_clint)
 
 TEST(every_class_is_stormed)
 {
-    CHECK_EQ(device_class_count, 10);
+    CHECK_EQ(device_class_count, 11);
 }
