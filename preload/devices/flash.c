@@ -561,13 +561,13 @@ static const struct mmioshim_register registers[] = {
 };
 
 static const struct mmioshim_property properties[] = {
-    {"compatible", "which chip; jedec-flash alone: the AMD chip of the window's size"},
+    {"compatible", "which chip; jedec-flash alone, by size: sst39sf010a, sst39vf040 or am29lv065d"},
     {"bank-width", "bytes of the data bus: 1"},
     {NULL, NULL},
 };
 
 static const char *const compatible[] = {
-    "amd,am29f010b", "amd,am29f040b", "amd,am29lv065d", "sst,sst39sf010a", "sst,sst39vf040", "jedec-flash", NULL,
+    "sst,sst39sf010a", "sst,sst39vf040", "amd,am29f010b", "amd,am29f040b", "amd,am29lv065d", "jedec-flash", NULL,
 };
 static const char *const backends[] = {"null", "disk", NULL};
 

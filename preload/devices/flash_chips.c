@@ -8,12 +8,13 @@
 
 #include "base/trapsafe.h"
 
+/* By size alone the first is meant. */
 static const struct flash_chip chips[] = {
-    {"amd,am29f010b", 128 << 10, 16 << 10, 0x01, 0x20, true, false, 0x7ff, 300, 8000, 64000},
-    {"amd,am29f040b", 512 << 10, 64 << 10, 0x01, 0xa4, true, false, 0x7ff, 300, 8000, 64000},
-    {"amd,am29lv065d", 8 << 20, 64 << 10, 0x01, 0x93, true, true, 0, 300, 16000, 256000},
     {"sst,sst39sf010a", 128 << 10, 4 << 10, 0xbf, 0xb5, false, false, 0x7fff, 20, 25, 100},
     {"sst,sst39vf040", 512 << 10, 4 << 10, 0xbf, 0xd7, false, false, 0x7fff, 20, 25, 100},
+    {"amd,am29lv065d", 8 << 20, 64 << 10, 0x01, 0x93, true, true, 0, 300, 16000, 256000},
+    {"amd,am29f010b", 128 << 10, 16 << 10, 0x01, 0x20, true, false, 0x7ff, 300, 8000, 64000},
+    {"amd,am29f040b", 512 << 10, 64 << 10, 0x01, 0xa4, true, false, 0x7ff, 300, 8000, 64000},
 };
 
 const struct flash_chip *flash_chip(unsigned number)

@@ -196,7 +196,9 @@ TEST(flash)
     static u8 disk[128 << 10];
     unsigned views[8] = {0};
 
-    storm_of(ACCESSES / 100, &class_flash, 128 << 10, NULL);
+    static const struct mock_property node[] = {STRINGS("compatible", "amd,am29f010b"), END};
+
+    storm_of(ACCESSES / 100, &class_flash, 128 << 10, node);
     m.disk = disk;
     m.disk_size = sizeof(disk);
     for (unsigned i = 0; i < ACCESSES && !unit_failures; i++) {
