@@ -36,29 +36,63 @@ gpio() {
 END
 }
 
-@test "gpiozero, which maps /dev/mem: a LED, and a button at the other end of its wire" {
+@test "gpiozero finds a Raspberry Pi by its device tree: a LED, and a button at the other end of its wire" {
+    MMIOSHIM_MAP=$(dtb pi <<'END'
+/dts-v1/;
+/ {
+	#address-cells = <1>;
+	#size-cells = <1>;
+	compatible = "raspberrypi,3-model-b", "brcm,bcm2837";
+	model = "Raspberry Pi 3 Model B Rev 1.2";
+	aliases { gpio = "/soc/gpio@7e200000"; };
+	system { linux,revision = <0xa02082>; };
+	soc {
+		compatible = "simple-bus";
+		#address-cells = <1>;
+		#size-cells = <1>;
+		ranges = <0x7e000000 0x3f000000 0x1000000>;
+		gpio@7e200000 { compatible = "brcm,bcm2835-gpio"; reg = <0x7e200000 0xb4>; };
+	};
+};
+END
+)
     cat > "$BATS_TEST_TMPDIR/led.py" <<'END'
-from gpiozero import LED, InputDevice, Device
-from gpiozero.pins.native import NativeFactory
-
-class Board(NativeFactory):
-    def _get_revision(self):  # what a Raspberry Pi 3 has in /proc/cpuinfo
-        return 0xa02082
-
-Device.pin_factory = Board()
+from gpiozero import LED, InputDevice, pi_info
 led, button = LED(17), InputDevice(18)
 for _ in range(3):
     led.toggle()
     print(led.value, button.value)
+print(pi_info().model, pi_info().pcb_revision)
 END
-    gpio "pins,wire=17-18:file:$pins" /usr/bin/python3 -B "$BATS_TEST_TMPDIR/led.py"
+    logged MMIOSHIM_ATTACH="gpio@7e200000=pins,wire=17-18:file:$pins" MMIOSHIM_BACKTRACE=0 GPIOZERO_PIN_FACTORY=native \
+        /usr/bin/python3 -B "$BATS_TEST_TMPDIR/led.py"
     assert_success
-    assert_output "$(printf '1 1\n0 0\n1 1')"
+    assert_output "$(printf '1 1\n0 0\n1 1\n3B 1.2')"
     assert_count 2 ' GPSET0 write4 0x20000 17 #'
     assert_count 2 ' GPCLR0 write4 0x20000 17 #'
     # Python's struct.pack_into clears before it writes, so the pin is no output for a moment whenever GPFSEL changes.
     assert_equal "$(sort -u "$pins")" "$(printf '17=0\n17=1\n17=z')"
     assert_equal "$(tail -n 1 "$pins")" 17=z
+}
+
+@test "/dev/gpiomem: the registers at every offset, for mmap alone; only where there are such pins" {
+    logged MMIOSHIM_BACKTRACE=0 python3 -c '
+import mmap, os, stat
+f = os.open("/dev/gpiomem", os.O_RDWR | os.O_SYNC)
+for offset in 0, 0x200000:
+    gpio = memoryview(mmap.mmap(f, 4096, offset=offset)).cast("I")
+    gpio[1] = 1 << 21
+    gpio[7] = 1 << 17
+    print(hex(gpio[13]))
+print(stat.filemode(os.fstat(f).st_mode), os.listdir("/dev").count("gpiomem"))
+for move in lambda: os.read(f, 4), lambda: os.write(f, b"1234"):
+    try: move()
+    except OSError as e: print(e.strerror)'
+    assert_success
+    assert_output "$(printf '0x201ff\n0x201ff\ncrw-rw---- 1\nInvalid argument\nInvalid argument')"
+    assert_count 2 '^\[MMIO\] trap at 0x3f20001c -> gpio@3f200000 GPSET0 write4 0x20000 17 #'
+    run --separate-stderr shim MMIOSHIM_MAP=virt MMIOSHIM_LOG=none ls /dev/gpiomem
+    assert_failure 2
 }
 
 @test "a file drives pins: each change in its order, what is no line is none" {

@@ -441,3 +441,25 @@ END
     assert_count 1 ' MONTH write1 0x3 '
     assert_count 1 ' DAY write1 0x17 '
 }
+
+@test "/dev/port: each byte an access, up to the last port, without privilege" {
+    logged MMIOSHIM_MAP=pc MMIOSHIM_ATTACH=serial@3f8=null MMIOSHIM_BACKTRACE=0 sh -c '
+        stat -c "%F %t %T" /dev/port
+        printf "\\015" | dd of=/dev/port bs=1 seek=$((0x70)) conv=notrunc status=none
+        dd if=/dev/port bs=1 skip=$((0x71)) count=1 status=none | od -An -tx1
+        dd if=/dev/port bs=4 skip=$((0x3fc / 4)) count=1 status=none | od -An -tx1
+        dd if=/dev/port bs=8 skip=$((0xfffc / 4)) iflag=skip_bytes count=1 status=none skip=65532 | wc -c
+        dd if=/dev/port bs=1 skip=65536 count=1 status=none | wc -c'
+    assert_success
+    assert_output "$(printf 'character special file 1 4\n 80\n 00 60 b0 00\n4\n0')"
+    assert_count 10 '^\[PORT\] trap at 0x[0-9a-f]+ -> .* (read|write)1 '
+    assert_count 0 '^\[LINT\]'
+    run --separate-stderr shim MMIOSHIM_MAP=pc MMIOSHIM_LOG=none python3 -c '
+import mmap, os
+try: mmap.mmap(os.open("/dev/port", os.O_RDWR), 4096)
+except OSError as e: print(e.strerror)'
+    assert_output 'No such device'
+    # A machine without ports has no such file, and the real one stays out of sight.
+    run --separate-stderr shim MMIOSHIM_LOG=none ls /dev/port
+    assert_failure 2
+}
