@@ -44,6 +44,8 @@ void irq_watch(void (*pending)(u32 hart, u32 number, const struct lock_self *sel
 
 /* struct mmioshim_host's irq(). The device is locked. */
 void irq_raise(struct mmioshim_device *dev, unsigned line, bool level);
+/* An event that is no level: a message of a PCI function, which is locked. line: one of its own, never raised. */
+void irq_message(struct mmioshim_device *dev, unsigned line);
 /* Hands a change on. No device is locked; asks for more by bus_requests. */
 void irq_deliver(struct bus *bus, const struct bus_irq *irq, const struct lock_self *self);
 /* Hands on how all lines are. */

@@ -1,0 +1,63 @@
+/*
+ * Configuration space. Source: PCI Local Bus Specification 3.0, chapter 6; PCI-to-PCI Bridge Architecture 1.2, 3.2;
+ * PCI Express Base 5.0, 7.5 to 7.9; SR-IOV 1.1, 3.3; PCI Bus Power Management 1.2, 3.2.
+ */
+#ifndef MMIOSHIM_PCI_REGISTERS_H
+#define MMIOSHIM_PCI_REGISTERS_H
+
+enum {
+    PCI_VENDOR = 0x00,
+    PCI_DEVICE = 0x02,
+    PCI_COMMAND = 0x04,
+    PCI_STATUS = 0x06,
+    PCI_REVISION = 0x08,
+    PCI_CLASS = 0x09,
+    PCI_CACHE_LINE = 0x0c,
+    PCI_LATENCY = 0x0d,
+    PCI_HEADER = 0x0e,
+    PCI_BAR0 = 0x10,
+    PCI_SUBVENDOR = 0x2c,
+    PCI_SUBSYSTEM = 0x2e,
+    PCI_ROM_BAR = 0x30,
+    PCI_CAPABILITIES = 0x34,
+    PCI_LINE = 0x3c,
+    PCI_PIN = 0x3d,
+    /* header of a bridge */
+    PCI_PRIMARY = 0x18,
+    PCI_SECONDARY = 0x19,
+    PCI_SUBORDINATE = 0x1a,
+    PCI_IO_BASE = 0x1c,
+    PCI_IO_LIMIT = 0x1d,
+    PCI_SECONDARY_STATUS = 0x1e,
+    PCI_MEMORY_BASE = 0x20,
+    PCI_MEMORY_LIMIT = 0x22,
+    PCI_PREFETCH_BASE = 0x24,
+    PCI_PREFETCH_LIMIT = 0x26,
+    PCI_PREFETCH_BASE_HIGH = 0x28,
+    PCI_PREFETCH_LIMIT_HIGH = 0x2c,
+    PCI_BRIDGE_ROM = 0x38,
+    PCI_BRIDGE_CONTROL = 0x3e,
+    PCI_EXTENDED = 0x100,
+};
+
+enum { PCI_COMMAND_IO = 1, PCI_COMMAND_MEMORY = 2, PCI_COMMAND_MASTER = 4, PCI_COMMAND_NO_INTX = 0x400 };
+enum { PCI_STATUS_INTERRUPT = 0x08, PCI_STATUS_CAPABILITIES = 0x10 };
+enum { PCI_HEADER_BRIDGE = 1, PCI_HEADER_MULTI = 0x80 };
+enum { PCI_BAR_IO = 1, PCI_BAR_64 = 4, PCI_BAR_PREFETCH = 8, PCI_ROM_ENABLE = 1 };
+
+/* Capabilities, and where in them registers are. */
+enum { PCI_CAP_POWER = 0x01, PCI_CAP_MSI = 0x05, PCI_CAP_VENDOR = 0x09, PCI_CAP_EXPRESS = 0x10, PCI_CAP_MSIX = 0x11 };
+enum { PCI_EXT_ARI = 0x0e, PCI_EXT_SRIOV = 0x10 };
+enum { PCI_POWER_CONTROL = 4, PCI_POWER_STATE = 3 };
+enum { PCI_MSI_CONTROL = 2, PCI_MSI_ENABLE = 1, PCI_MSI_DATA = 12, PCI_MSI_MASK = 16, PCI_MSI_PENDING = 20 };
+enum { PCI_MSIX_CONTROL = 2, PCI_MSIX_TABLE = 4, PCI_MSIX_PBA = 8, PCI_MSIX_ENABLE = 0x8000, PCI_MSIX_MASKED = 0x4000 };
+enum { PCI_EXPRESS_CONTROL = 8, PCI_EXPRESS_STATUS = 10, PCI_EXPRESS_RESET = 0x8000 };
+enum {
+    PCI_SRIOV_CONTROL = 0x08,
+    PCI_SRIOV_VFS = 0x10,
+    PCI_SRIOV_BARS = 0x24,
+    PCI_SRIOV_ENABLE = 1,
+    PCI_SRIOV_MEMORY = 8,
+};
+
+#endif
