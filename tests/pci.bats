@@ -254,3 +254,66 @@ END
     assert_output '00:01.0 1b36:0005 class ff0000'
     assert_count 1 '^\[IRQ\] pci:00:01.0 33 raised$'
 }
+
+image() {
+    python3 -c 'import sys
+for i in range(int(sys.argv[1])): sys.stdout.buffer.write((b"sector %08d " % i) * 31 + b"." * 16)' "$1" > disk.img
+}
+
+# virtio ATTACHMENT WORD...: the driver tests/guests/i_virtio.c
+virtio() {
+    local attach=$1
+
+    shift
+    logged MMIOSHIM_BACKTRACE=0 MMIOSHIM_ATTACH="$attach" "$GUESTS/i_virtio" "$@"
+}
+
+@test "virtio over PCI, VIRTIO 1.2 4.1: a disk by its pin and ISR, its registers by name" {
+    image 64
+    virtio 'pci:00:05.0=virtio-blk:disk.img' window blk 5
+    assert_success
+    assert_output $'capacity 64\nstatus 0 used 1: sector 00000005 \nwindow f 1 ffffffff'
+    assert_equal "$(events | sed -n '/notify\[/,/ISR/p' | sed 's/ #.*//')" "$(cat <<'END'
+[MMIO] trap at 0x400003000 -> pci:00:05.0:bar4 notify[0] write2 0x0
+[DMA] pci:00:05.0 read 0x80108000+16
+[DMA] pci:00:05.0 write 0x80109000+512
+[DMA] pci:00:05.0 write 0x80108100+1
+[IRQ] pci:00:05.0 33 raised
+[MMIO] trap at 0x400001000 -> pci:00:05.0:bar4 ISR read1 0x1 QUEUE
+END
+)"
+    assert_count 1 '^\[MMIO\] trap at 0x300280a8 -> pci:00:05.0:bar4 device_status read1 0xf '
+    assert_count 0 '^\[LINT\]'
+    assert_ended
+}
+
+@test "virtio over PCI: messages, one vector a queue; what is quiet or patched answers the same" {
+    image 64
+    virtio 'pci:00:05.0=blk:disk.img,readonly;pci:00:06.0=virtio-rng;pci:00:07.0=net:loopback' msix blk 7
+    assert_output $'capacity 64\nstatus 0 used 1: sector 00000007 '
+    assert_equal "$(grep '^\[IRQ\]' "$log")" '[IRQ] pci:00:05.0 1 sent'
+    virtio 'pci:00:05.0=blk:disk.img;pci:00:06.0=virtio-rng;pci:00:07.0=net:loopback' msix rng
+    assert_output 'used 1, 64 bytes'
+    assert_equal "$(grep '^\[IRQ\]' "$log")" '[IRQ] pci:00:06.0 1 sent'
+    virtio 'pci:00:07.0=net:loopback' msix net
+    assert_output 'sent 1 received 1, 72 bytes 5a'
+    assert_equal "$(grep '^\[IRQ\]' "$log" | sort)" $'[IRQ] pci:00:07.0 1 sent\n[IRQ] pci:00:07.0 2 sent'
+    run shim MMIOSHIM_LOG=none MMIOSHIM_ATTACH=pci:00:05.0=blk:disk.img "$GUESTS/i_virtio" msix blk 9
+    assert_output $'capacity 64\nstatus 0 used 1: sector 00000009 '
+}
+
+@test "virtio over PCI: ids and capabilities; parts that are none; relative paths of children elsewhere" {
+    image 8
+    mkdir sub
+    logged MMIOSHIM_ATTACH='pci:01:00.0=virtio-console:null;pci:00:05.0=virtio-blk:disk.img' sh -c "cd sub && $PCI scan caps:01:00.0 && exec $GUESTS/i_virtio blk 3"
+    assert_success
+    assert_line -n 0 '00:01.0 1b36:000c class 060400'
+    assert_line -n 1 '01:00.0 1af4:1043 class 078000'
+    assert_line -n 2 '00:05.0 1af4:1042 class 010000'
+    assert_line -n 3 '1 11 9 9 9 9 9 |'
+    assert_line -n 5 'status 0 used 1: sector 00000003 '
+    refused pci:00:05.0=virtio-blk:nowhere.img 'MMIOSHIM_ATTACH=pci:00:05\.0=.*nowhere\.img: '
+    refused pci:00:05.0=virtio 'no such virtio device'
+    refused pci:00:05.0=virtio-disk:x 'no such model of a PCI function'
+    refused pci:00:05.0=virtio-rng:x 'rng takes no options'
+}

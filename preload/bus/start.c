@@ -89,6 +89,15 @@ static bool attached(const struct machine *machine, const struct mmioshim_device
 /* MMIOSHIM_ATTACH of the machine that is being made. */
 static const char *plugged;
 
+/* As MMIOSHIM_ATTACH names it: a device behind a BAR belongs to a function. */
+static const char *attach_name(const struct machine *machine, const struct mmioshim_device *dev)
+{
+    const struct machine_desc *desc = machine->desc;
+    u16 function = desc->windows[dev->index].function;
+
+    return function ? desc->windows[desc->pci.functions[function - 1].device].name : dev->name;
+}
+
 /* What a slot gets. */
 static int plug(const struct machine *machine, struct mmioshim_device *dev, struct fmt *error)
 {
@@ -99,7 +108,7 @@ static int plug(const struct machine *machine, struct mmioshim_device *dev, stru
 
     if (!dev->class->plug || dev->class->plug(dev, given ? text : NULL, &why) == 0)
         return 0;
-    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: %s; allowed:", dev->name, text, why);
+    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: %s; allowed:", attach_name(machine, dev), text, why);
     for (const struct mmioshim_property *part = dev->class->parts; part->name; part++)
         fmt_printf(error, "%s %s", part == dev->class->parts ? "" : ",", part->name);
     return -1;
@@ -250,7 +259,7 @@ static int open_end(struct bus *bus, struct bus_device *d, const char *spec, u32
     if (!*spec)
         return 0;
     d->backend.first = !bus->machine->joined;
-    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", d->dev.name, spec);
+    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", attach_name(bus->machine, &d->dev), spec);
     if (!adopt_end(bus, d, spec) && backend_open(&d->backend, spec, error) < 0)
         return -1;
     if (!fits(d, error))

@@ -236,15 +236,14 @@ static int add_range(struct parse *p, const struct dt_node *node, struct pci_ran
     if (translate(p, &r.base) != DT_TRANSLATED)
         return say(p, node, "the CPU cannot reach an entry of ranges");
     range->machine = r.base;
-    return check_range(p, node, r) < 0 ? -1 : add_window(p, node, r, entry);
+    return check_range(p, node, r, false) < 0 ? -1 : add_window(p, node, r, entry, false);
 }
 
 /* The ports of configuration mechanism #1 (PCI Local Bus 3.0, 3.2.2.3.2): x86 has them whatever else there is. */
 static int add_config_ports(struct parse *p, const struct dt_node *node, u32 entry)
 {
-    if (add_window(p, node, (struct range){0xcf8, 8}, entry) < 0)
+    if (add_window(p, node, (struct range){0xcf8, 8}, entry, true) < 0)
         return -1;
-    p->reg[p->nreg - 1].port = true;
     p->desc->ioports = true;
     return 0;
 }

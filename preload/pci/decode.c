@@ -175,6 +175,39 @@ static void shorten(struct view_span *span, u64 addr, u64 size)
     span->range = part;
 }
 
+bool pci_window(u32 i, unsigned *bar, u32 *offset)
+{
+    const struct pci_state *s = state(i);
+    u32 length;
+
+    if (!s->window)
+        return false;
+    *bar = s->config[s->window + PCI_WINDOW_BAR];
+    *offset = pci_get32(s, s->window + PCI_WINDOW_OFFSET);
+    length = pci_get32(s, s->window + PCI_WINDOW_LENGTH);
+    return *bar < PCI_ROM && (length == 1 || length == 2 || length == 4) && *offset % length == 0 &&
+           range_contains((struct range){0, function(i)->bars[*bar].size}, *offset, length);
+}
+
+/* The 4096 bytes of a function from `base` on, of which some may be a window into its BARs. */
+static void give_space(struct view_span *span, u32 f, u64 base, u64 addr)
+{
+    u64 data = state(f)->window + (u64)PCI_WINDOW_DATA, at = addr - base;
+    unsigned bar;
+    u32 offset;
+
+    if (!state(f)->window)
+        give(span, function(f)->device, (struct range){base, PCI_FUNCTION_SIZE}, 0);
+    else if (at < data)
+        give(span, function(f)->device, (struct range){base, data}, 0);
+    else if (at - data >= 4)
+        give(span, function(f)->device, (struct range){base + data + 4, PCI_FUNCTION_SIZE - data - 4}, data + 4);
+    else if (pci_window(f, &bar, &offset))
+        give(span, function(f)->bars[bar].device, (struct range){base + data, 4}, offset);
+    else
+        give(span, function(f)->device, (struct range){base + data, 4}, data);
+}
+
 static void refine_space(u64 addr, struct view_span *span)
 {
     u64 offset = addr - pci_here.pci->ecam.base;
@@ -182,7 +215,7 @@ static void refine_space(u64 addr, struct view_span *span)
     int f = bus <= pci_here.pci->last_bus ? pci_at((u8)bus, (u8)(offset >> 12)) : -1;
 
     if (f >= 0)
-        give(span, function((u32)f)->device, (struct range){addr & ~(u64)(PCI_FUNCTION_SIZE - 1), PCI_FUNCTION_SIZE}, 0);
+        give_space(span, (u32)f, addr & ~(u64)(PCI_FUNCTION_SIZE - 1), addr);
     else
         shorten(span, addr, PCI_FUNCTION_SIZE);
 }
@@ -206,12 +239,18 @@ static void refine_config_port(u64 port, struct view_span *span)
 {
     const struct pci_ports *p = arena_at(pci_here.arena, arena_devices(pci_here.arena)[span->index].state);
     u32 address = __atomic_load_n(&p->address, __ATOMIC_ACQUIRE);
+    unsigned bar;
+    u32 offset;
     int f;
 
     if (port < PCI_PORTS_DATA || !(address & PCI_PORTS_ENABLE))
         return;
     f = pci_at((u8)(address >> 16), (u8)(address >> 8));
-    if (f >= 0)
+    if (f < 0)
+        return;
+    if ((address & 0xfc) == state((u32)f)->window + (u32)PCI_WINDOW_DATA && pci_window((u32)f, &bar, &offset))
+        give(span, function((u32)f)->bars[bar].device, (struct range){PCI_PORTS_DATA, 4}, offset);
+    else
         give(span, function((u32)f)->device, (struct range){PCI_PORTS_DATA, 4}, address & 0xfc);
 }
 

@@ -100,9 +100,12 @@ static bool vector_free(const struct pci_state *s, unsigned vector)
 {
     const struct pci_function *f = function(s->function);
     const struct arena_device *table = &arena_devices(pci_here.arena)[f->bars[f->msix_bar].device];
-    const struct msix_entry *e = msix_entry(arena_at(pci_here.arena, table->state), vector);
+    const struct msix_entry *e;
 
-    return vector < f->msix && !(__atomic_load_n(&e->control, __ATOMIC_SEQ_CST) & MSIX_MASKED);
+    if (vector >= f->msix)
+        return false;
+    e = msix_entry(arena_at(pci_here.arena, table->state), vector);
+    return !(__atomic_load_n(&e->control, __ATOMIC_SEQ_CST) & MSIX_MASKED);
 }
 
 static u64 take(struct pci_state *s, unsigned word)

@@ -17,6 +17,20 @@ static int by_name(const char *name, size_t n)
     return -1;
 }
 
+/* "virtio-blk:FILE" and "blk:FILE" name what is plugged into a model. */
+static int by_part(const char *text, const char **rest)
+{
+    for (u32 i = 0; i < pci_model_count; i++) {
+        const struct pci_model *m = pci_models[i];
+        size_t n = strlen(m->name);
+
+        *rest = strncmp(text, m->name, n) == 0 && text[n] == '-' ? text + n + 1 : text;
+        if (m->claims && m->claims(*rest))
+            return (int)i;
+    }
+    return -1;
+}
+
 int pci_model_find(const char *text, const char **rest)
 {
     size_t n = 0;
@@ -25,6 +39,8 @@ int pci_model_find(const char *text, const char **rest)
     while (text[n] && text[n] != ',' && text[n] != ':')
         n++;
     model = by_name(text, n);
+    if (model < 0)
+        return by_part(text, rest);
     *rest = text + n + (text[n] != 0);
     return model;
 }

@@ -36,6 +36,8 @@ struct pci_model {
     int (*setup)(struct pci_function *function, const char *text, const char **why);
     /* Capabilities beside those that every function has. May be NULL. */
     void (*capabilities)(const struct pci_function *function, struct pci_space_writer *space);
+    /* Is this, rather than a model's name, one of its parts ("blk:FILE")? May be NULL. */
+    bool (*claims)(const char *text);
 };
 
 #define MODEL(model) extern const struct pci_model model;

@@ -21,6 +21,8 @@ static inline u64 msix_size(unsigned vectors)
     return 2 * half;
 }
 
+extern const struct mmioshim_class class_pci_msix;
+
 /* The entry of a vector, in the state of the device; read with atomic loads. */
 const struct msix_entry *msix_entry(const void *state, unsigned vector);
 

@@ -23,6 +23,7 @@ struct pci_state {
     u32 firmware;                   /* `assigned` is filled */
     u16 function;                   /* index in the description */
     u16 express, power, msi, msix, sriov; /* offsets of capabilities, 0: none */
+    u16 window; /* of virtio's window into the BARs, VIRTIO 1.2, 4.1.4.9; 0: none */
     char driver[32];                /* whom the function is bound to, "": nobody */
 };
 
@@ -73,6 +74,11 @@ struct pci_hit {
 bool pci_there(u32 function);
 /* Which function answers to a bus number and a place; -1: none. */
 int pci_at(u8 bus, u8 devfn);
+/*
+ * Where the word at the end of such a window leads. False: to nobody, and it is plain memory. *bar: of the function,
+ * *offset: in it.
+ */
+bool pci_window(u32 function, unsigned *bar, u32 *offset);
 /* Which BAR answers to an address of the bus. False: none does. */
 bool pci_decode(bool io, u64 addr, struct pci_hit *hit);
 /* Where a BAR is on the bus, whether or not it is decoded. bar: of pci_function.bars. */

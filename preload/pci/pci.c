@@ -92,28 +92,45 @@ static unsigned piece(unsigned offset, unsigned left)
     return n;
 }
 
+/* The device that a piece leads to, and where in it. */
+static struct bus_device *target(u32 i, unsigned *offset)
+{
+    const struct pci_state *s = pci_here.state[i];
+    unsigned bar;
+    u32 at;
+
+    if (*offset - (s->window + PCI_WINDOW_DATA) >= 4 || !pci_window(i, &bar, &at))
+        return device_of(i);
+    *offset = at + (*offset - (s->window + PCI_WINDOW_DATA));
+    return &pci_here.bus->devices[function(i)->bars[bar].device];
+}
+
+static void config_piece(u32 i, unsigned offset, u8 *buf, unsigned n, bool write, const struct lock_self *self)
+{
+    struct bus_device *d = target(i, &offset);
+    struct bus_note note;
+    u64 value = 0;
+
+    if (write)
+        memcpy(&value, buf, n);
+    bus_lock(d, self);
+    bus_access(pci_here.bus, d, offset, &value, n, write, &note);
+    bus_unlock(d, self);
+    if (!write)
+        memcpy(buf, &value, n);
+}
+
 static unsigned config(u32 i, unsigned offset, u8 *buf, unsigned length, bool write, const struct lock_self *self)
 {
     unsigned size = function(i)->express ? PCI_FUNCTION_SIZE : 256, n;
-    struct bus_device *d = device_of(i);
 
     if (offset >= size)
         return 0;
     length = MIN(length, size - offset);
-    bus_lock(d, self);
     for (unsigned done = 0; done < length; done += n) {
-        u64 value = 0;
-
         n = piece(offset + done, length - done);
-        if (write) {
-            memcpy(&value, buf + done, n);
-            d->dev.class->write(&d->dev, offset + done, n, value);
-        } else {
-            d->dev.class->read(&d->dev, offset + done, n, &value);
-            memcpy(buf + done, &value, n);
-        }
+        config_piece(i, offset + done, buf + done, n, write, self);
     }
-    bus_unlock(d, self);
     return length;
 }
 

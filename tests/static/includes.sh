@@ -31,7 +31,7 @@ allow memory base config mmioshim trace devices/classes.h
 allow bus base config memory mmioshim trace backends devices/classes.h
 allow pci base bus config memory mmioshim devices/classes.h
 allow devices base mmioshim config/machine.h
-allow virtio base mmioshim
+allow virtio base mmioshim pci/build.h pci/models.h pci/msix.h
 allow calls base cpu/cpu.h patch/patch.h trap/signals.h trap/stepping.h trap/thread.h
 allow patch base cpu memory/ram.h calls/calls.h trap/backtrace.h trap/log.h trap/near.h trap/signals.h trap/thread.h trap/trap.h
 allow trap base calls/calls.h patch/patch.h config trace memory cpu bus mmioshim
