@@ -360,7 +360,7 @@ static enum mmioshim_status first_cycle(struct mmioshim_device *dev, u32 at, u8 
     else
         /* What probes of other kinds of chips begin with does no harm; anything else was meant for memory. */
         return value == CMD_RESET || value == CMD_RESET_INTEL || value == CMD_AUTOSELECT || value == CMD_QUERY ||
-               value == 0xaa ? MMIOSHIM_OK : MMIOSHIM_GUEST_BUG;
+               value == 0xaa || value == 0x55 ? MMIOSHIM_OK : MMIOSHIM_GUEST_BUG;
     return MMIOSHIM_OK;
 }
 
