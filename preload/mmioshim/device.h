@@ -135,6 +135,10 @@ struct mmioshim_host {
     int (*disk_read)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_write)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_control)(struct mmioshim_device *dev, enum mmioshim_disk what, uint64_t position, uint64_t len);
+    /* The same between a position and memory of the device, for contents that no DMA moves. 0 or -errno. */
+    int (*disk_get)(struct mmioshim_device *dev, uint64_t position, void *buf, size_t len);
+    int (*disk_put)(struct mmioshim_device *dev, uint64_t position, const void *buf, size_t len);
+    bool (*disk_readonly)(struct mmioshim_device *dev); /* the attachment says so */
     /*
      * A host end with frames. send: false = it failed, or there is none. receive: the length of the next frame behind
      * *position, at most `room` bytes, or 0: there is none.
@@ -217,6 +221,8 @@ struct mmioshim_class {
      */
     void (*irq_in)(struct mmioshim_device *dev, unsigned line, bool level);
     void (*service)(struct mmioshim_device *dev);                          /* worker. May be NULL. */
+    /* Bytes that a disk at its end must have; one of another size is refused at start. ordinary. May be NULL: any. */
+    uint64_t (*disk_bytes)(const struct mmioshim_device *dev);
     /* Bytes written (or needed, when size is too small), or -1. ordinary, lock held. May be NULL: plain copy of state. */
     long (*save)(struct mmioshim_device *dev, void *buf, size_t size);
     /* Validates everything it is given. 0, or -1 with the state as before. ordinary, lock held. May be NULL. */

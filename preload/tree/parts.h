@@ -15,7 +15,7 @@ extern const struct tree_class uio_platform; /* /sys/devices/platform */
 bool uio_list_dev(u32 index, struct tree_entry *entry); /* in /dev */
 /* Is a descriptor one of /dev/uioN? Then its path, of TREE_PATH bytes. */
 bool uio_fd(int fd, char *path);
-/* mem.c */
-extern const struct tree_class mem_device;
+/* gpiomem.c, mem.c, port.c */
+extern const struct tree_class gpiomem_device, mem_device, port_device;
 
 #endif

@@ -27,7 +27,9 @@ static bool dev_hides(const char *name)
 }
 
 static const struct tree_fixed dev_fixed[] = {
+    {"gpiomem", &gpiomem_device},
     {"mem", &mem_device},
+    {"port", &port_device},
     {NULL, NULL},
 };
 

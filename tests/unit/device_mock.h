@@ -49,6 +49,7 @@ struct mock {
     u8 *disk;
     u64 disk_size;
     unsigned flushes;
+    bool disk_readonly;
     int disk_error; /* 0, or what every use of it gives */
     /* Frames: the last one that was sent; those that arrive are frames of i + 60 bytes of value i. */
     u8 frame[2048];
@@ -210,6 +211,33 @@ static int mock_disk_control(struct mmioshim_device *dev, enum mmioshim_disk wha
     CHECK(position <= m->disk_size && len <= m->disk_size - position);
     memset(m->disk + position, what == MMIOSHIM_DISK_DISCARD ? 0xdd : 0, len);
     return 0;
+}
+
+static int mock_disk_copy(struct mmioshim_device *dev, u64 position, void *buf, size_t len, bool put)
+{
+    struct mock *m = mock_of(dev);
+
+    CHECK(position <= m->disk_size && len <= m->disk_size - position);
+    m->transfers++;
+    if (m->disk_error)
+        return m->disk_error;
+    memcpy(put ? m->disk + position : buf, put ? buf : m->disk + position, len);
+    return 0;
+}
+
+static int mock_disk_get(struct mmioshim_device *dev, u64 position, void *buf, size_t len)
+{
+    return mock_disk_copy(dev, position, buf, len, false);
+}
+
+static int mock_disk_put(struct mmioshim_device *dev, u64 position, const void *buf, size_t len)
+{
+    return mock_disk_copy(dev, position, (void *)(uintptr_t)buf, len, true);
+}
+
+static bool mock_disk_readonly(struct mmioshim_device *dev)
+{
+    return mock_of(dev)->disk_readonly;
 }
 
 static bool mock_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
@@ -375,6 +403,9 @@ static const struct mmioshim_host mock_host = {
     .disk_read = mock_disk_read,
     .disk_write = mock_disk_write,
     .disk_control = mock_disk_control,
+    .disk_get = mock_disk_get,
+    .disk_put = mock_disk_put,
+    .disk_readonly = mock_disk_readonly,
     .packet_send = mock_packet_send,
     .packet_receive = mock_packet_receive,
     .random = mock_random,
