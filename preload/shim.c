@@ -17,10 +17,12 @@
 #include "bus/ports.h"
 #include "config/options.h"
 #include "cpu/cpu.h"
+#include "interpose/huge.h"
 #include "interpose/interpose.h"
 #include "libc_init.h"
 #include "memory/dirty.h"
 #include "memory/dma.h"
+#include "memory/huge.h"
 #include "memory/load.h"
 #include "memory/ram.h"
 #include "patch/patch.h"
@@ -181,10 +183,16 @@ static void child(void)
     patch_after_fork();
     irq_signals_after_fork();
     alias_after_fork();
+    huge_after_fork();
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
     member_join(machine.arena, &thread_self()->self, own_flags());
     log_after_fork(false);
     debug(PROC, 2, "child of fork, dirty pages: %s", dirty_mode_name());
+}
+
+static const struct lock_self *own_self(void)
+{
+    return &thread_self()->self;
 }
 
 /* --- bring-up --- */
@@ -236,6 +244,7 @@ static void forget_locks(void)
     lock_forget(&machine.arena->members_lock, self);
     lock_forget(&machine.arena->log_lock, self);
     lock_forget(&machine.arena->irqs.lock, self);
+    lock_forget(&huge_of(machine.arena)->lock, self);
     for (u32 i = 0; i < machine.arena->ndevices; i++)
         lock_forget(&arena_devices(machine.arena)[i].lock, self);
 }
@@ -249,6 +258,7 @@ static int bring_up(struct fmt *error)
     if (cpu_init(error) < 0 || backtrace_init(error) < 0)
         return -1;
     dma_start(&machine, &view);
+    huge_start(&machine);
     trap_start(&bus, &view, &ports);
     member_join(machine.arena, &thread_self()->self, 0);
     ports_start(machine.arena);
@@ -404,6 +414,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     signals_start(trap_signal, dying);
     process_begin(&hooks);
     tree_own = process_own;
+    tree_self = own_self;
     tree_start(&machine, &view, &ports);
     interpose_start(&machine, &view);
     if (option_choice(&options, OPT_PATCH) == 0 && bus.unassigned != UNASSIGNED_FAULT)

@@ -16,7 +16,7 @@
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 8u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: tree */
+#define ARENA_VERSION 9u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: tree; 9: huge */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 #define ARENA_HARTS   64u
@@ -97,6 +97,12 @@ struct arena_counters {
     u64 accesses, reads, writes, lint, lost;
 };
 
+/* What /sys/class/u-dma-buf lets programs set. */
+struct arena_buffer {
+    u64 sync_offset, sync_size;
+    u32 sync_mode, sync_direction, sync_owner;
+};
+
 struct arena {
     u64 magic;
     u32 version;
@@ -143,6 +149,8 @@ struct arena {
     u64 dirty_bits;
     u64 fdt;
     u64 fdt_size;
+    u64 huge; /* pages for DMA (memory/huge.h) */
+    struct arena_buffer buffers[8]; /* of u-dma-buf, as config/pools.h has them */
     char map[256]; /* MMIOSHIM_MAP as given, made absolute */
     char name[80]; /* MMIOSHIM_MACHINE, "" when unnamed */
 };

@@ -12,6 +12,7 @@
 #include "tree/tree.h"
 
 bool (*tree_own)(void);
+const struct lock_self *(*tree_self)(void);
 
 static char here[TREE_PATH];
 /* Of the host's: whether it is near the tree; LOST: a vfork child moved, and nothing is remembered any more. */

@@ -80,7 +80,7 @@ static bool is_ours(const struct tree_node *dir, const char *name)
 {
     struct tree_node child;
 
-    return tree_child(dir, name, &child) || (dir->class->hides && dir->class->hides(name));
+    return tree_child_listed(dir, name, &child) || (dir->class->hides && dir->class->hides(name));
 }
 
 size_t dirents_strip(const struct tree_node *dir, u8 *entries, size_t n)

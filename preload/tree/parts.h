@@ -7,6 +7,13 @@
 /* devtree.c */
 extern const struct tree_class devtree_base; /* a: offset of the node in the blob; 0: the root */
 extern const struct tree_class devtree_blob;
+/* hugetlb.c */
+#define HUGETLB_MOUNT  "/dev/hugepages"
+#define HUGETLB_DEVICE 0xfffffull /* minor number of its st_dev: the kernel gives out small ones */
+extern const struct tree_class hugetlb_dir; /* a: number of the directory (memory/huge.h), 0: the mount */
+extern const struct tree_class hugetlb_file;
+/* Is a descriptor, that was opened at `path`, one of a huge-page file? Also of one whose name is gone, or that has none. */
+bool hugetlb_fd(int fd, const char *path, struct tree_node *node);
 /* mem.c */
 extern const struct tree_class mem_device;
 

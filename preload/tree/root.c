@@ -26,6 +26,7 @@ static bool dev_hides(const char *name)
 }
 
 static const struct tree_fixed dev_fixed[] = {
+    {"hugepages", &hugetlb_dir},
     {"mem", &mem_device},
     {NULL, NULL},
 };
