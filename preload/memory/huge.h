@@ -94,6 +94,7 @@ void huge_collect(void);
 
 struct huge_counts {
     u64 total, free, surplus, overcommit, wanted;
+    u64 reserved; /* none ever is: pages are given out when they are mapped */
 };
 struct huge_counts huge_counts(void);
 void huge_want(u64 pages);

@@ -14,6 +14,15 @@ extern const struct tree_class hugetlb_dir; /* a: number of the directory (memor
 extern const struct tree_class hugetlb_file;
 /* Is a descriptor, that was opened at `path`, one of a huge-page file? Also of one whose name is gone, or that has none. */
 bool hugetlb_fd(int fd, const char *path, struct tree_node *node);
+/* hugesys.c */
+extern const struct tree_class hugesys_sizes; /* /sys/kernel/mm/hugepages */
+extern const struct tree_class hugesys_nodes; /* /sys/devices/system/node */
+extern const struct tree_class hugesys_vm;    /* /proc/sys/vm */
+extern const struct tree_class hugesys_meminfo;
+/* process.c */
+bool process_find(const struct tree_node *dir, const char *name, struct tree_node *child); /* in /proc */
+/* pagemap.c */
+extern const struct tree_class pagemap_file; /* a: pid */
 /* mem.c */
 extern const struct tree_class mem_device;
 

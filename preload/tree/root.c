@@ -42,11 +42,22 @@ static void devtree_target(const struct tree_node *link, struct fmt *text)
 
 static const struct tree_class devtree_link = {.kind = TREE_LINK, .show = devtree_target};
 
+static const struct tree_fixed sysctl_fixed[] = {{"vm", &hugesys_vm}, {NULL, NULL}};
+static const struct tree_class sysctl = {.kind = TREE_DIR, .mode = 0555, .merged = true, .fixed = sysctl_fixed};
+
 static const struct tree_fixed proc_fixed[] = {
     {"device-tree", &devtree_link},
+    {"meminfo", &hugesys_meminfo},
+    {"sys", &sysctl},
     {NULL, NULL},
 };
-static const struct tree_class proc = {.kind = TREE_DIR, .mode = 0555, .merged = true, .fixed = proc_fixed};
+static const struct tree_class proc = {
+    .kind = TREE_DIR,
+    .mode = 0555,
+    .merged = true,
+    .fixed = proc_fixed,
+    .find = process_find,
+};
 
 /* --- /sys --- */
 
@@ -60,8 +71,22 @@ static const struct tree_fixed firmware_fixed[] = {
 };
 static const struct tree_class firmware = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = firmware_fixed};
 
+static const struct tree_fixed system_fixed[] = {{"node", &hugesys_nodes}, {NULL, NULL}};
+static const struct tree_class system_dir = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = system_fixed};
+
+static const struct tree_fixed devices_fixed[] = {{"system", &system_dir}, {NULL, NULL}};
+static const struct tree_class devices = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = devices_fixed};
+
+static const struct tree_fixed mm_fixed[] = {{"hugepages", &hugesys_sizes}, {NULL, NULL}};
+static const struct tree_class mm = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = mm_fixed};
+
+static const struct tree_fixed kernel_fixed[] = {{"mm", &mm}, {NULL, NULL}};
+static const struct tree_class kernel = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = kernel_fixed};
+
 static const struct tree_fixed sys_fixed[] = {
+    {"devices", &devices},
     {"firmware", &firmware},
+    {"kernel", &kernel},
     {NULL, NULL},
 };
 static const struct tree_class sys_dir = {.kind = TREE_DIR, .mode = 0555, .merged = true, .fixed = sys_fixed};
