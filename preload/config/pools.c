@@ -180,16 +180,16 @@ static int put_buffer(const struct machine_desc *desc, struct machine_pools *p, 
 {
     const struct pools_region *region = phandle ? region_by(p, phandle) : NULL;
 
-    if (!b->range.size || b->range.size > UINT32_MAX * PAGE_SIZE)
+    if (!b->size || b->size > UINT32_MAX * PAGE_SIZE)
         return fail(error, b->name, "u-dma-buf: size: none; allowed: 1 to the size of RAM");
-    b->range.size = page_up(b->range.size);
+    b->range.size = page_up(b->size);
     b->range.base = region ? region->range.base : place(desc, p, b->range.size);
     if (region && (b->range.size > region->range.size || (b->range.base & ~PAGE_MASK) || !pools_ram(desc, b->range)))
         return fail(error, b->name, "u-dma-buf: memory-region: too small, or no whole pages of RAM");
     if (!b->range.base)
         return fail(error, b->name, "u-dma-buf: size: does not fit into RAM");
     if (!b->sync_size)
-        b->sync_size = b->range.size;
+        b->sync_size = b->size;
     p->nbuffers++;
     return 0;
 }
@@ -217,9 +217,9 @@ static int read_buffer(const struct machine_desc *desc, struct machine_pools *p,
     for (u32 i = 0; i < p->nbuffers; i++)
         if (strcmp(p->buffers[i].name, b->name) == 0)
             return fail(error, b->name, "u-dma-buf: device-name: there is another one");
-    b->range.size = number_of(fdt, node, "size", 0);
+    b->size = number_of(fdt, node, "size", 0);
     b->coherent = has(fdt, node, "dma-coherent");
-    b->sync_mode = (u32)number_of(fdt, node, "sync-mode", 1) & 7;
+    b->sync_mode = ((u32)number_of(fdt, node, "sync-mode", 1) & 3) | (has(fdt, node, "sync-always") ? 4 : 0);
     b->sync_offset = number_of(fdt, node, "sync-offset", 0);
     b->sync_size = number_of(fdt, node, "sync-size", 0);
     b->sync_direction = (u32)number_of(fdt, node, "sync-direction", 0) % 3;
@@ -258,7 +258,7 @@ static int ask_buffers(const struct machine_desc *desc, struct machine_pools *p,
         size = argument(line, fmt_end(&f));
         if (!size)
             continue;
-        *b = (struct pools_buffer){.range = {0, parse_size(size)}, .sync_mode = 1};
+        *b = (struct pools_buffer){.size = parse_size(size), .sync_mode = 1};
         name_buffer(b, NULL, 0, i);
         if (put_buffer(desc, p, b, 0, error) < 0)
             return -1;

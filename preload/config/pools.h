@@ -26,9 +26,10 @@ struct pools_region {
     char name[MACHINE_NAME];
 };
 
-/* A node "ikwzm,u-dma-buf", or one that the kernel's command line asks for. Whole pages of RAM. */
+/* A node "ikwzm,u-dma-buf", or one that the kernel's command line asks for. */
 struct pools_buffer {
-    struct range range;
+    struct range range; /* whole pages of RAM */
+    u64 size;           /* as it was asked for */
     char name[32]; /* "udmabuf0" */
     bool coherent;
     u32 sync_mode, sync_direction;

@@ -23,6 +23,15 @@ extern const struct tree_class hugesys_meminfo;
 bool process_find(const struct tree_node *dir, const char *name, struct tree_node *child); /* in /proc */
 /* pagemap.c */
 extern const struct tree_class pagemap_file; /* a: pid */
+/* resources.c */
+extern const struct tree_class resources_iomem;
+extern const struct tree_class resources_ioports;
+extern const struct tree_class resources_interrupts;
+/* port.c */
+extern const struct tree_class port_device;
+/* udmabuf.c */
+extern const struct tree_class udmabuf_class;                /* /sys/class/u-dma-buf */
+bool udmabuf_list_dev(u32 index, struct tree_entry *entry); /* in /dev */
 /* mem.c */
 extern const struct tree_class mem_device;
 

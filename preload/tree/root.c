@@ -28,9 +28,24 @@ static bool dev_hides(const char *name)
 static const struct tree_fixed dev_fixed[] = {
     {"hugepages", &hugetlb_dir},
     {"mem", &mem_device},
+    {"port", &port_device},
     {NULL, NULL},
 };
-static const struct tree_class dev = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = dev_fixed, .hides = dev_hides};
+
+static bool dev_list(const struct tree_node *dir, u32 index, struct tree_entry *entry)
+{
+    (void)dir;
+    return udmabuf_list_dev(index, entry);
+}
+
+static const struct tree_class dev = {
+    .kind = TREE_DIR,
+    .mode = 0755,
+    .merged = true,
+    .fixed = dev_fixed,
+    .list = dev_list,
+    .hides = dev_hides,
+};
 
 /* --- /proc --- */
 
@@ -47,6 +62,9 @@ static const struct tree_class sysctl = {.kind = TREE_DIR, .mode = 0555, .merged
 
 static const struct tree_fixed proc_fixed[] = {
     {"device-tree", &devtree_link},
+    {"interrupts", &resources_interrupts},
+    {"iomem", &resources_iomem},
+    {"ioports", &resources_ioports},
     {"meminfo", &hugesys_meminfo},
     {"sys", &sysctl},
     {NULL, NULL},
@@ -83,7 +101,15 @@ static const struct tree_class mm = {.kind = TREE_DIR, .mode = 0755, .merged = t
 static const struct tree_fixed kernel_fixed[] = {{"mm", &mm}, {NULL, NULL}};
 static const struct tree_class kernel = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = kernel_fixed};
 
+static const struct tree_fixed class_fixed[] = {
+    {"u-dma-buf", &udmabuf_class},
+    {"udmabuf", &udmabuf_class},
+    {NULL, NULL},
+};
+static const struct tree_class class_dir = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = class_fixed};
+
 static const struct tree_fixed sys_fixed[] = {
+    {"class", &class_dir},
     {"devices", &devices},
     {"firmware", &firmware},
     {"kernel", &kernel},
