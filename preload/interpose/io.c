@@ -162,6 +162,10 @@ static bool node_call(struct buffers *b, bool *mem, enum call_answer *answer)
     *answer = CALL_PASS;
     if (io == NODES_GONE)
         *answer = call_done(b->call, error);
+    if (io == NODES_EVENT) {
+        *answer = nodes_event(b->call, &b->node, b->vectors, b->count);
+        return true;
+    }
     if (io != NODES_OURS)
         return io == NODES_GONE || io == NODES_KERNEL;
     b->again = again_node;

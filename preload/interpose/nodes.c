@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -10,6 +13,7 @@
 #include "trap/backtrace.h"
 #include "trap/trap.h"
 #include "tree/dirents.h"
+#include "tree/overlay.h"
 #include "tree/parts.h"
 
 /* --- read and write --- */
@@ -24,6 +28,8 @@ static enum nodes_io io_of(const struct tree_node *node, bool write, long *error
         *error = write ? -EBADF : -EISDIR;
         return NODES_GONE;
     }
+    if (c->event && !write)
+        return NODES_EVENT;
     return c->port || c->read || c->write || write ? NODES_OURS : NODES_KERNEL;
 }
 
@@ -99,6 +105,47 @@ long nodes_move(int fd, const struct tree_node *node, void *bytes, u64 n, bool h
     if (here && done > 0)
         sys(SYS_lseek, fd, offset + (u64)done, SEEK_SET);
     return done;
+}
+
+/* --- events --- */
+
+/* Sleeps until the descriptor is readable, as a read would: a signal restarts it where it would restart a read. */
+static long wait_readable(int fd)
+{
+    u32 unused;
+
+    return calls_wait(SYS_recvfrom, (u64)fd, (u64)&unused, sizeof(unused), MSG_PEEK, 0, 0);
+}
+
+static long put_count(const struct iovec *vectors, unsigned n, u32 count)
+{
+    u64 done = 0;
+
+    for (unsigned i = 0; i < n && done < sizeof(count); done += vectors[i++].iov_len)
+        if (copy_out((u64)vectors[i].iov_base, (u8 *)&count + done, vectors[i].iov_len) != vectors[i].iov_len)
+            return -EFAULT;
+    return sizeof(count);
+}
+
+enum call_answer nodes_event(struct call *call, const struct tree_node *node, const struct iovec *vectors, unsigned n)
+{
+    int fd = (int)call->a[0];
+    u64 total = 0;
+    u32 count;
+    long ret;
+
+    for (unsigned i = 0; i < n; i++)
+        total += MIN((u64)vectors[i].iov_len, (u64)16);
+    if (total != sizeof(count))
+        return call_done(call, -EINVAL);
+    while ((ret = node->class->event(fd, &count)) == -EAGAIN && !(sys_fcntl(fd, F_GETFL, 0) & O_NONBLOCK)) {
+        ret = wait_readable(fd);
+        if (ret == CALLS_AGAIN)
+            return CALL_AGAIN;
+        if (ret < 0)
+            break;
+    }
+    return call_done(call, ret < 0 ? ret : put_count(vectors, n, count));
 }
 
 /* --- mmap --- */
@@ -216,7 +263,7 @@ static long read_merged(int fd, const struct tree_walk *w, u64 to, size_t room)
             return n;
         if (n == 0)
             break;
-        n = (long)dirents_strip(&w->node, entries, (size_t)n);
+        n = (long)dirents_strip(&w->node, w->path, entries, (size_t)n);
         if (n)
             return probe_write(to, entries, (size_t)n) ? n : -EFAULT;
     }
@@ -238,9 +285,32 @@ enum call_answer call_getdents(struct call *call)
         return call_done(call, w.where != TREE_HERE            ? -ENOENT
                                : w.node.class->kind != TREE_DIR ? -ENOTDIR
                                                                 : read_directory(fd, &w.node, path, call->a[1], (u32)call->a[2]));
-    if (w.where != TREE_HOST || !w.merged)
+    if (w.where != TREE_HOST || w.overlaid)
         return CALL_PASS;
+    if (!w.merged) {
+        if (overlay_find(w.path) != OVERLAY_DIR)
+            return CALL_PASS;
+        w.node.class = NULL; /* of the host, with what the overlay adds */
+    }
     return call_done(call, read_merged(fd, &w, call->a[1], (u32)call->a[2]));
+}
+
+/* A file ends where its size says, not where its text does, and has no holes: as of the kernel's generic_file_llseek(). */
+static bool seek_from_end(struct call *call)
+{
+    int fd = (int)call->a[0];
+    struct tree_node node;
+    i64 at = (i64)call->a[1], size;
+    bool gone;
+
+    if (!tree_fd_node(fd, &node, &gone) || node.class->kind != TREE_FILE)
+        return false;
+    size = (i64)tree_size(&node);
+    if (call->a[2] != SEEK_END && (at < 0 || at >= size))
+        call_done(call, -ENXIO);
+    else
+        call_done(call, sys(SYS_lseek, fd, call->a[2] == SEEK_END ? size + at : call->a[2] == SEEK_HOLE ? size : at, SEEK_SET));
+    return true;
 }
 
 /* Offsets of entries that the tree adds are none of the host's. */
@@ -248,6 +318,8 @@ enum call_answer call_lseek(struct call *call)
 {
     int fd = (int)call->a[0];
 
+    if (unlikely(tree_used()) && call->a[2] >= SEEK_END && seek_from_end(call))
+        return CALL_DONE;
     if (likely(!nends))
         return CALL_PASS;
     if (call->a[2] == SEEK_SET && call->a[1] >= DIRENTS_OURS && (i64)call->a[1] > 0 && tree_fd_near(fd)) {
@@ -289,6 +361,12 @@ enum call_answer call_fallocate(struct call *call)
     return call_done(call, node.class->allocate(&node, fd, (int)call->a[1], call->a[2], call->a[3]));
 }
 
+/* Those that the kernel answers for every file. */
+static bool about_descriptor(u32 request)
+{
+    return request == FIOCLEX || request == FIONCLEX || request == FIONBIO || request == FIOASYNC;
+}
+
 enum call_answer call_ioctl(struct call *call)
 {
     struct tree_node node;
@@ -296,7 +374,9 @@ enum call_answer call_ioctl(struct call *call)
 
     if (!tree_fd_node((int)call->a[0], &node, &gone))
         return gone ? call_done(call, -ENODEV) : CALL_PASS;
+    if (about_descriptor((u32)call->a[1]))
+        return CALL_PASS;
     if (!node.class->ioctl)
-        return node.class->kind == TREE_DEVICE ? call_done(call, -ENOTTY) : CALL_PASS;
+        return call_done(call, -ENOTTY);
     return call_done(call, node.class->ioctl(&node, (u32)call->a[1], call->a[2]));
 }

@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "interpose/nodes.h"
 #include "trap/backtrace.h"
+#include "tree/overlay.h"
 
 bool paths_find(int dir, u64 given, bool follow, struct tree_walk *w)
 {
@@ -196,28 +197,59 @@ static enum call_answer answer_link(struct call *call, const char *target, size_
     return call_done(call, probe_write(call->a[arg], target, n) ? (long)n : -EFAULT);
 }
 
-/* A link of the host's /proc may tell the name of one of our files: as the program knows it. */
-static enum call_answer answer_host_link(struct call *call, int dir, unsigned arg, struct tree_walk *w)
+/* What follows "/proc/PID/" in a path, of this process or any thread of it; NULL: it is another. */
+static const char *of_own_process(const char *path)
+{
+    char own[40];
+    struct fmt f = FMT_INIT(own);
+
+    fmt_printf(&f, "/proc/%d/", sys_getpid());
+    fmt_end(&f);
+    return strncmp(path, own, f.len) == 0 ? path + f.len : NULL;
+}
+
+/* "fd/N": N; -1: it is none. */
+static int descriptor_in(const char *rest)
+{
+    int fd = 0;
+
+    if (strncmp(rest, "fd/", 3) != 0 || !rest[3])
+        return -1;
+    for (rest += 3; *rest; rest++) {
+        if (*rest < '0' || *rest > '9' || fd > 1000000)
+            return -1;
+        fd = fd * 10 + *rest - '0';
+    }
+    return fd;
+}
+
+/* Links of the host's /proc that tell of one of our files, or directories: as the program knows it. */
+static bool own_link(const char *path, char *target)
+{
+    const char *rest = of_own_process(path);
+
+    if (!rest)
+        return false;
+    if (strcmp(rest, "cwd") == 0 && *tree_cwd()) {
+        memcpy(target, tree_cwd(), strlen(tree_cwd()) + 1);
+        return true;
+    }
+    return tree_fd(descriptor_in(rest), target);
+}
+
+static enum call_answer answer_host_link(struct call *call, unsigned arg, const struct tree_walk *w)
 {
     char target[TREE_PATH];
-    u64 a[6];
     long n;
 
-    memcpy(a, call->a, sizeof(a));
-    if (w->moved)
-        a[arg] = (u64)w->path;
-    a[arg + 1] = (u64)target;
-    a[arg + 2] = sizeof(target) - 1;
-    (void)dir;
-    n = sys_call6((long)call->nr, (long)a[0], (long)a[1], (long)a[2], (long)a[3], 0, 0);
+    if (own_link(w->path, target))
+        return answer_link(call, target, strlen(target), arg + 1);
+    n = sys_readlink(*w->path ? w->path : "/", target, sizeof(target) - 1);
     if (n < 0)
         return call_done(call, n);
     target[n] = 0;
-    if (strncmp(w->path, "/proc/", 6) == 0 && !tree_fd_name(target, &n) && *tree_cwd() && w->length > 4 &&
-        strcmp(w->path + w->length - 4, "/cwd") == 0 && strcmp(target, "/") == 0) {
-        n = (long)strlen(tree_cwd());
-        memcpy(target, tree_cwd(), (size_t)n);
-    }
+    if (strncmp(w->path, "/proc/", 6) == 0 && !tree_fd_name(target, &n))
+        overlay_strip(target, &n);
     return answer_link(call, target, (size_t)n, arg + 1);
 }
 
@@ -232,7 +264,7 @@ static enum call_answer read_link(struct call *call, int dir, unsigned arg)
     if (w.where == TREE_FAILED)
         return call_done(call, w.error);
     if (w.where == TREE_HOST)
-        return answer_host_link(call, dir, arg, &w);
+        return answer_host_link(call, arg, &w);
     if (w.node.class->kind != TREE_LINK)
         return call_done(call, -EINVAL);
     tree_show(&w.node, &f);
@@ -283,12 +315,25 @@ enum call_answer call_fchdir(struct call *call)
     return call_done(call, w.where == TREE_HERE ? tree_chdir(&w, process_own()) : -ENOENT);
 }
 
+/* A directory that only the overlay has. */
+static enum call_answer host_cwd(struct call *call)
+{
+    char path[TREE_PATH];
+    long n = sys(SYS_getcwd, path, sizeof(path)) - 1;
+
+    if (n <= 0 || !overlay_strip(path, &n))
+        return CALL_PASS;
+    if (call->a[1] < (u64)n + 1)
+        return call_done(call, -ERANGE);
+    return call_done(call, probe_write(call->a[0], path, (size_t)n + 1) ? n + 1 : -EFAULT);
+}
+
 enum call_answer call_getcwd(struct call *call)
 {
     size_t n = strlen(tree_cwd()) + 1;
 
     if (n == 1)
-        return CALL_PASS;
+        return overlay_used() ? host_cwd(call) : CALL_PASS;
     if (call->a[1] < n)
         return call_done(call, -ERANGE);
     return call_done(call, probe_write(call->a[0], tree_cwd(), n) ? (long)n : -EFAULT);

@@ -3,6 +3,7 @@
  * (vfork, posix_spawn) passes by until it execs.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -15,6 +16,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "interpose/interpose.h"
+#include "interpose/paths.h"
 #include "interpose/program.h"
 #include "memory/dirty.h"
 #include "trap/backtrace.h"
@@ -142,6 +144,7 @@ struct exec {
     struct call *call;
     const char *path; /* NULL: relative to a descriptor */
     u64 envp;
+    u64 given; /* first argument */
 };
 
 static void run_exec(void *argument)
@@ -150,7 +153,7 @@ static void run_exec(void *argument)
     struct exec_state s = before_exec(e->path, e->envp);
     const u64 *a = e->call->a;
 
-    e->call->ret = (u64)calls_wait((long)e->call->nr, a[0], a[1], a[2], a[3], a[4], 0);
+    e->call->ret = (u64)calls_wait((long)e->call->nr, e->given, a[1], a[2], a[3], a[4], 0);
     exec_failed(&s);
 }
 
@@ -163,16 +166,25 @@ static enum call_answer exec(struct exec *e)
 enum call_answer call_execve(struct call *call)
 {
     char path[4096];
-    struct exec e = {call, path, call->a[2]};
+    struct exec e = {call, path, call->a[2], call->a[0]};
+    struct tree_walk w;
 
     if (!interpose_string(call->a[0], path, sizeof(path)))
         return CALL_PASS;
+    if (paths_find(AT_FDCWD, call->a[0], true, &w)) {
+        if (w.where != TREE_HOST)
+            return call_done(call, w.where == TREE_FAILED ? w.error : -EACCES);
+        if (w.moved) {
+            e.path = w.path;
+            e.given = (u64)w.path;
+        }
+    }
     return exec(&e);
 }
 
 enum call_answer call_execveat(struct call *call)
 {
-    struct exec e = {call, NULL, call->a[3]};
+    struct exec e = {call, NULL, call->a[3], call->a[0]};
 
     return exec(&e);
 }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "tree/dirents.h"
+#include "tree/overlay.h"
 #include "tree/own.h"
 #include "tree/parts.h"
 #include "tree/tree.h"
@@ -81,7 +82,9 @@ static bool ask(int fd, char *path)
         memcpy(path, "/dev/mem", sizeof("/dev/mem"));
         return true;
     }
-    return st.st_dev == a->tree_dev && a->tree_opened && name_of(fd, path);
+    if (S_ISSOCK(st.st_mode))
+        return uio_fd(fd, path);
+    return st.st_dev == a->tree_dev && name_of(fd, path);
 }
 
 bool tree_fd(int fd, char *path)
@@ -140,7 +143,8 @@ bool tree_directory(int fd, char *path)
     if (n <= 0)
         return false;
     path[n] = 0;
-    tree_fd_name(path, &n);
+    if (!tree_fd_name(path, &n))
+        overlay_strip(path, &n);
     return path[0] == '/';
 }
 
@@ -148,7 +152,7 @@ static bool near(int fd)
 {
     char path[TREE_PATH];
 
-    return !far_away(fd) && tree_directory(fd, path) && tree_path_near(path);
+    return (overlay_used() || !far_away(fd)) && tree_directory(fd, path) && tree_path_near(path);
 }
 
 bool tree_fd_near(int fd)
@@ -182,11 +186,19 @@ long tree_reopen(long fd, int flags)
     return fd;
 }
 
+/* The kernel has one file system for all of them. */
+static void learn_device(int fd)
+{
+    struct stat st = {0};
+
+    if (!tree_machine->arena->tree_dev && sys_fstat(fd, &st) == 0)
+        __atomic_store_n(&tree_machine->arena->tree_dev, st.st_dev, __ATOMIC_RELAXED);
+}
+
 long tree_file(const char *path, unsigned flags)
 {
     char name[250]; /* memfd_create(2): 249 bytes */
     struct fmt f = FMT_INIT(name);
-    struct stat st = {0};
     long fd;
 
     fmt_str(&f, "mmioshim:");
@@ -197,10 +209,8 @@ long tree_file(const char *path, unsigned flags)
     fd = sys(SYS_memfd_create, name, flags);
     if (fd < 0)
         return fd;
-    if (!tree_machine->arena->tree_opened && sys_fstat((int)fd, &st) == 0) {
-        tree_machine->arena->tree_dev = st.st_dev;
-        __atomic_store_n(&tree_machine->arena->tree_opened, 1, __ATOMIC_RELEASE);
-    }
+    learn_device((int)fd);
+    __atomic_store_n(&tree_machine->arena->tree_opened, 1, __ATOMIC_RELEASE);
     return fd;
 }
 
@@ -231,17 +241,27 @@ static long refuse(const struct tree_node *node, int flags)
     return c->opens && !(flags & O_PATH) ? c->opens(node, flags) : 0;
 }
 
+/* The path that the node being opened was found at. */
+static __thread const char *opening;
+
+long tree_open_plain(const struct tree_node *node, int flags)
+{
+    return memory_file(node, opening, flags);
+}
+
 long tree_open(const struct tree_node *node, const char *path, int flags)
 {
     long fd = refuse(node, flags);
 
     if (fd < 0)
         return fd;
-    if (node->class->descriptor)
+    opening = path;
+    if (node->class->descriptor && !(flags & O_PATH))
         fd = node->class->descriptor(node, flags);
     else
         fd = memory_file(node, path, flags);
     if (fd >= 0) {
+        __atomic_store_n(&tree_machine->arena->tree_opened, 1, __ATOMIC_RELEASE);
         note((int)fd, 0, UNKNOWN);
         note((int)fd, NEAR_SHIFT, node->class->kind == TREE_DIR ? YES : NO);
     }

@@ -15,7 +15,6 @@ static long mem_descriptor(const struct tree_node *node, int flags)
 
     (void)node;
     fmt_printf(&f, "/proc/self/fd/%d", fds_get(FD_MEM));
-    __atomic_store_n(&tree_machine->arena->mem_opened, 1, __ATOMIC_RELAXED);
     flags &= O_ACCMODE | O_CLOEXEC | O_NONBLOCK | O_SYNC | O_DSYNC | O_PATH;
     fd = sys_open(fmt_end(&f), flags, 0);
     if (fd == -ENOENT) /* no /proc here: a descriptor that shares its offset is better than none */

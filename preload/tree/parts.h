@@ -32,6 +32,12 @@ extern const struct tree_class port_device;
 /* udmabuf.c */
 extern const struct tree_class udmabuf_class;                /* /sys/class/u-dma-buf */
 bool udmabuf_list_dev(u32 index, struct tree_entry *entry); /* in /dev */
+/* uio.c */
+extern const struct tree_class uio_class;    /* /sys/class/uio */
+extern const struct tree_class uio_platform; /* /sys/devices/platform */
+bool uio_list_dev(u32 index, struct tree_entry *entry); /* in /dev */
+/* Is a descriptor one of /dev/uioN? Then its path, of TREE_PATH bytes. */
+bool uio_fd(int fd, char *path);
 /* mem.c */
 extern const struct tree_class mem_device;
 

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "tree/overlay.h"
 #include "tree/tree.h"
 
 #define DEPTH 40 /* directories of the tree below each other */
@@ -40,7 +41,7 @@ static bool is(const struct component *c, const char *name)
 
 static bool is_top(const struct component *c)
 {
-    return is(c, "dev") || is(c, "proc") || is(c, "sys");
+    return is(c, "dev") || is(c, "proc") || is(c, "sys") || overlay_top(c->text, c->length);
 }
 
 /* How many directories a path of the host lies below the root; links are none. */
@@ -92,6 +93,7 @@ static size_t host_directory(int dir, char *path)
         fmt_printf(&f, "/proc/self/fd/%d", dir);
     n = sys_readlink(fmt_end(&f), path, TREE_PATH - 1);
     path[n > 0 ? n : 0] = 0;
+    overlay_strip(path, &n);
     return n > 0 && path[0] == '/' ? (size_t)n : 0;
 }
 
@@ -104,9 +106,24 @@ static bool relative_concerns(int dir, const char *path)
     return goes_up(path) && host_directory(dir, base) && reaches_top(path, depth_of(base));
 }
 
+/* Most paths: absolute, below another directory of the root, or relative to one that is far; and nowhere up. */
+static bool plainly_far(int dir, const char *path)
+{
+    if (overlay_used())
+        return false;
+    if (*path == '/' && (!path[1] || strchr("dps/.", path[1])))
+        return false;
+    if (*path != '/' && (dir == AT_FDCWD ? *tree_cwd() || tree_cwd_near() : tree_fd_near(dir)))
+        return false;
+    for (; *path; path++)
+        if (path[0] == '.' && path[1] == '.')
+            return false;
+    return true;
+}
+
 bool tree_concerns(int dir, const char *path)
 {
-    if (!tree_machine)
+    if (!tree_machine || plainly_far(dir, path))
         return false;
     if (*path == '/')
         return reaches_top(path, 0);
@@ -129,6 +146,9 @@ struct steps {
     u32 host;   /* directories of the host below that */
     u32 links;
     bool follow;
+    bool added;            /* the overlay has a directory where we are, */
+    bool alone;            /* and nobody else has one */
+    bool file;             /* it has what the path leads to */
     size_t rest;           /* where in `text` the rest of the path begins: it ends with the buffer */
     char text[2 * TREE_PATH];
 };
@@ -243,13 +263,49 @@ static bool go_tree_link(struct steps *s, const struct tree_node *link)
     return go_link(s, target, strlen(target));
 }
 
-/* One component. False: the walk is over, failed. */
+/* A merged directory that the host lacks is the tree's alone. */
+static bool on_host(const char *path)
+{
+    return sys(SYS_faccessat, AT_FDCWD, *path ? path : "/", F_OK) == 0;
+}
+
+/*
+ * What the overlay has in a place. True: the component is dealt with, or, *over, the walk. A directory of it is only
+ * noted: it stands in where nobody else has one.
+ */
+static bool go_overlay(struct steps *s, bool more, bool *over)
+{
+    enum overlay_kind kind = overlay_find(s->w->path);
+    char real[TREE_PATH], target[TREE_PATH];
+    long n;
+
+    bool new = s->alone && kind == OVERLAY_NONE && !more;
+
+    s->added = kind == OVERLAY_DIR;
+    s->alone = s->added && !on_host(s->w->path);
+    s->file = *over = new; /* what is not there yet is looked for, and made, where its directory is */
+    if (kind == OVERLAY_NONE || kind == OVERLAY_DIR)
+        return new;
+    if (kind == OVERLAY_LINK && (more || s->follow)) {
+        n = overlay_path(s->w->path, real) ? sys_readlink(real, target, sizeof(target) - 1) : -ENAMETOOLONG;
+        cut(s->w);
+        *over = n <= 0 || !go_link(s, target, (size_t)n);
+        return true;
+    }
+    if (more)
+        fail(s->w, -ENOTDIR);
+    s->file = *over = true;
+    return true;
+}
+
+/* One component. False: the walk is over. */
 static bool step(struct steps *s, const struct component *c, bool more)
 {
     struct tree_walk *w = s->w;
     const struct tree_node *at = &s->at[s->depth];
     struct tree_node child;
     char name[256];
+    bool over = false;
 
     if (c->length >= sizeof(name) || !append(w, c)) {
         fail(w, -ENAMETOOLONG);
@@ -257,6 +313,8 @@ static bool step(struct steps *s, const struct component *c, bool more)
     }
     memcpy(name, c->text, c->length);
     name[c->length] = 0;
+    if (overlay_used() && go_overlay(s, more, &over))
+        return !over;
     if (s->host)
         return go_host(s, more);
     if (at->class->kind != TREE_DIR) {
@@ -275,7 +333,7 @@ static bool step(struct steps *s, const struct component *c, bool more)
         s->at[++s->depth] = child;
         return true;
     }
-    if (!at->class->merged || (at->class->hides && at->class->hides(name))) {
+    if (!s->added && (!at->class->merged || (at->class->hides && at->class->hides(name)))) {
         if (!more)
             w->parent = *at;
         fail(w, -ENOENT);
@@ -284,10 +342,19 @@ static bool step(struct steps *s, const struct component *c, bool more)
     return go_host(s, more);
 }
 
-/* A merged directory that the host lacks is the tree's alone. */
-static bool on_host(const char *path)
+/* The path is one of the overlay. */
+static void to_overlay(struct tree_walk *w)
 {
-    return sys(SYS_faccessat, AT_FDCWD, *path ? path : "/", F_OK) == 0;
+    char real[TREE_PATH];
+
+    if (!overlay_path(w->path, real)) {
+        fail(w, -ENAMETOOLONG);
+        return;
+    }
+    w->where = TREE_HOST;
+    w->moved = w->overlaid = true;
+    w->length = strlen(real);
+    memcpy(w->path, real, w->length + 1);
 }
 
 static void follow_all(struct steps *s)
@@ -305,7 +372,13 @@ static void follow_all(struct steps *s)
         if (is(&c, ".."))
             go_up(s);
         else if (!step(s, &c, *rest != 0))
-            return;
+            break;
+    }
+    if (s->w->where == TREE_FAILED)
+        return;
+    if (s->file || (s->alone && s->host)) {
+        to_overlay(s->w);
+        return;
     }
     s->w->node = s->at[s->depth];
     s->w->merged = !s->host && s->w->node.class->kind == TREE_DIR && s->w->node.class->merged;
@@ -339,6 +412,7 @@ void tree_find(struct tree_walk *w, int dir, const char *path, bool follow)
     s.w = w;
     s.depth = s.host = s.links = 0;
     s.follow = follow;
+    s.added = s.alone = s.file = false;
     s.at[0] = (struct tree_node){&tree_root, 0, 0};
     s.rest = sizeof(s.text) - 1;
     s.text[s.rest] = 0;

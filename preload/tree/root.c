@@ -34,8 +34,15 @@ static const struct tree_fixed dev_fixed[] = {
 
 static bool dev_list(const struct tree_node *dir, u32 index, struct tree_entry *entry)
 {
+    struct tree_entry other;
+    u32 uios = 0;
+
     (void)dir;
-    return udmabuf_list_dev(index, entry);
+    if (uio_list_dev(index, entry))
+        return true;
+    while (uios < index && uio_list_dev(uios, &other))
+        uios++;
+    return udmabuf_list_dev(index - uios, entry);
 }
 
 static const struct tree_class dev = {
@@ -92,7 +99,11 @@ static const struct tree_class firmware = {.kind = TREE_DIR, .mode = 0755, .merg
 static const struct tree_fixed system_fixed[] = {{"node", &hugesys_nodes}, {NULL, NULL}};
 static const struct tree_class system_dir = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = system_fixed};
 
-static const struct tree_fixed devices_fixed[] = {{"system", &system_dir}, {NULL, NULL}};
+static const struct tree_fixed devices_fixed[] = {
+    {"platform", &uio_platform},
+    {"system", &system_dir},
+    {NULL, NULL},
+};
 static const struct tree_class devices = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = devices_fixed};
 
 static const struct tree_fixed mm_fixed[] = {{"hugepages", &hugesys_sizes}, {NULL, NULL}};
@@ -104,6 +115,7 @@ static const struct tree_class kernel = {.kind = TREE_DIR, .mode = 0755, .merged
 static const struct tree_fixed class_fixed[] = {
     {"u-dma-buf", &udmabuf_class},
     {"udmabuf", &udmabuf_class},
+    {"uio", &uio_class},
     {NULL, NULL},
 };
 static const struct tree_class class_dir = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = class_fixed};

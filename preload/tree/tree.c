@@ -4,12 +4,14 @@
 
 const struct machine *tree_machine;
 const struct view *tree_view, *tree_ports;
+struct bus *tree_bus;
 
-void tree_start(const struct machine *machine, const struct view *view, const struct view *ports)
+void tree_start(struct bus *bus, const struct view *view, const struct view *ports)
 {
     tree_view = view;
     tree_ports = ports;
-    tree_machine = machine;
+    tree_bus = bus;
+    tree_machine = bus->machine;
     tree_cwd_start();
 }
 

@@ -94,6 +94,11 @@ struct tree_class {
     u32 major, minor; /* minor: plus node->a */
     /* May it be opened so? NULL: yes. */
     long (*opens)(const struct tree_node *node, int flags);
+    /*
+     * What read(2) of 4 bytes tells, which waits for it on a descriptor that is readable then. 0 and *count, -EAGAIN: not
+     * yet, other -errno. In place of read.
+     */
+    long (*event)(int fd, u32 *count);
     /* A descriptor of its own kind for somebody who opens it. NULL: a file of the machine. */
     long (*descriptor)(const struct tree_node *node, int flags);
     /*
@@ -114,7 +119,8 @@ struct tree_class {
 extern const struct tree_class tree_root;
 extern const struct machine *tree_machine; /* NULL: there is no tree */
 extern const struct view *tree_view, *tree_ports;
-void tree_start(const struct machine *machine, const struct view *view, const struct view *ports);
+extern struct bus *tree_bus;
+void tree_start(struct bus *bus, const struct view *view, const struct view *ports);
 
 /* The child of that name; false: there is none. listed: not one that is only found. */
 bool tree_child_listed(const struct tree_node *dir, const char *name, struct tree_node *child);
@@ -143,6 +149,7 @@ struct tree_walk {
     struct tree_node parent; /* of what is missing: class NULL, or a directory of the tree that has no such name */
     long error;
     bool merged; /* it is a merged directory: `node` has what the tree adds */
+    bool overlaid; /* TREE_HOST: `path` is one of the overlay (overlay.h) */
     bool moved; /* TREE_HOST: a link of the tree, or an overlay, led there: `path` says where */
     size_t length;
     char path[TREE_PATH]; /* without links, dots and doubled slashes; "" is "/" */
@@ -164,10 +171,12 @@ void tree_find(struct tree_walk *w, int dir, const char *path, bool follow);
  * They are real ones, of files in memory that carry the node's path as their name: so dup, fork, exec and passing over
  * sockets need no bookkeeping. That of /dev/mem is known by the identity of the machine's file.
  */
+/* The same for a class that has no use for descriptor() this time. */
+long tree_open_plain(const struct tree_node *node, int flags);
 /* Did anybody open a file of the tree? Until then no descriptor needs to be looked at. */
 static inline bool tree_used(void)
 {
-    return tree_machine && (tree_machine->arena->tree_opened || tree_machine->arena->mem_opened);
+    return tree_machine && tree_machine->arena->tree_opened;
 }
 /* A new descriptor, the lowest that is free, for a node found at `path`. Or -errno. */
 long tree_open(const struct tree_node *node, const char *path, int flags);
