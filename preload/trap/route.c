@@ -296,7 +296,7 @@ static bool route(struct trap *t, enum space space, u64 addr, u8 *data, unsigned
             break;
         next_segment(t, &s, space, addr + done, n - done);
     }
-    if (a.logged && space == SPACE_PORTS)
+    if (a.logged && space == SPACE_PORTS && t->insn->length) /* no call of the program (/dev/port): that needs no permission */
         lint_permission(&a, (u16)addr, n);
     if (a.logged)
         log_it(&a, data, n, write);
