@@ -274,6 +274,12 @@ static bool torn_at(u64 addr)
 
 bool huge_torn(struct range r)
 {
+    struct alias part;
+    u64 at = r.base;
+
+    while (alias_walk(r, &at, &part))
+        if (part.huge)
+            huge_unmapped();
     return torn_at(r.base) || torn_at(r.base + r.size);
 }
 

@@ -6,7 +6,7 @@
 
 /* mmap of such a file, or anonymous with MAP_HUGETLB: true, and the call is answered. In a call. */
 bool huge_mmap(struct call *call);
-/* Would an unmapping of whole pages leave a part of a huge page? In a call. */
+/* Whole pages are about to be unmapped: would that leave a part of a huge page? In a call. */
 bool huge_torn(struct range range);
 /* In the child of fork: what was private is a copy now. */
 void huge_after_fork(void);

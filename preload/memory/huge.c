@@ -57,7 +57,7 @@ static void give_pages(u32 number, u64 first, u64 count, u32 to)
 {
     for (u32 i = 0; i < h->pages; i++)
         if (h->table[i].file == number && h->table[i].index - first < count)
-            h->table[i] = (struct huge_page){to, to ? h->table[i].index : 0};
+            h->table[i] = (struct huge_page){to, to ? h->table[i].index : 0, 0};
 }
 
 /* --- files --- */
@@ -281,7 +281,7 @@ static void fill(u32 number, u64 first, u64 count, u64 missing)
         if (page == h->pages)
             return;
         zero(page);
-        h->table[page++] = (struct huge_page){number, (u32)i};
+        h->table[page++] = (struct huge_page){number, (u32)i, 0};
     }
 }
 
@@ -293,7 +293,7 @@ long huge_fill(u32 number, u64 first, u64 count)
         return -ENOMEM;
     for (u32 i = 0; i < h->pages; i++)
         missing -= h->table[i].file == number && h->table[i].index - first < count;
-    if (missing > free_pages())
+    if (missing && (missing > free_pages() || __atomic_load_n(&h->stale, __ATOMIC_RELAXED)))
         huge_collect();
     if (missing > free_pages())
         return -ENOMEM;
@@ -304,8 +304,10 @@ long huge_fill(u32 number, u64 first, u64 count)
 
 /* --- who uses what --- */
 
+enum { OPEN = 1, HAS_PAGES = 2 };
+
 struct marks {
-    u8 used[HUGE_FILES];
+    u8 file[HUGE_FILES];
 };
 
 static bool mark_file(void *context, u32 pid, u32 fd, u64 dev, u64 ino)
@@ -316,26 +318,37 @@ static bool mark_file(void *context, u32 pid, u32 fd, u64 dev, u64 ino)
     (void)pid;
     (void)fd;
     if (number)
-        m->used[number - 1] = 1;
+        m->file[number - 1] = OPEN;
     return true;
 }
 
 /* Everything but RAM at its own address, and the devices' mapping of it all (dma.c), which is larger than the pool. */
 static void mark_ram(void *context, const struct kernel_mapping *map)
 {
-    struct marks *m = context;
     struct range pool = {h->base, (u64)h->pages << HUGE_SHIFT};
     u64 addr;
 
+    (void)context;
     if (!users_address(machine->desc, map->offset, &addr) || addr == map->range.base ||
         !range_contains(pool, addr, map->range.size))
         return;
-    for (u64 at = addr - h->base; at < addr - h->base + map->range.size; at += PAGE_SIZE) {
-        u32 file = h->table[at >> HUGE_SHIFT].file;
+    for (u64 i = (addr - h->base) >> HUGE_SHIFT; i <= (addr - h->base + (map->range.size - 1)) >> HUGE_SHIFT; i++)
+        h->table[i].mapped = 1;
+}
 
-        if (huge_file(file))
-            m->used[file - 1] = 1;
-        at |= HUGE_SIZE - PAGE_SIZE;
+/* Pages of files that nobody can open or map any more, and that nobody has mapped. */
+static void free_unused(struct marks *m)
+{
+    for (u32 i = 0; i < h->pages; i++) {
+        const struct huge_file *f = huge_file(h->table[i].file);
+        u8 *mark = f ? &m->file[f - h->files] : NULL;
+
+        if (!f || f->linked || (*mark & OPEN))
+            continue;
+        if (h->table[i].mapped)
+            *mark |= HAS_PAGES;
+        else
+            h->table[i] = (struct huge_page){0};
     }
 }
 
@@ -345,14 +358,18 @@ void huge_collect(void)
     struct users users = {&marks, mark_file, mark_ram};
     bool any = false;
 
+    __atomic_store_n(&h->stale, 0, __ATOMIC_RELAXED);
     for (u32 i = 1; i <= used_files() && !any; i++)
         any = huge_file(i) && !h->files[i - 1].linked;
+    for (u32 i = 0; i < h->pages && any; i++)
+        h->table[i].mapped = 0;
     /* A child that was just made is no member yet: what it has from a parent that is gone would be taken from it. */
     if (!any || __atomic_load_n(&machine->arena->pending, __ATOMIC_RELAXED) || !users_walk(machine->arena, &users))
         return;
+    free_unused(&marks);
     for (u32 i = 1; i <= used_files(); i++)
-        if (huge_file(i) && !h->files[i - 1].linked && !marks.used[i - 1])
-            huge_drop(i);
+        if (huge_file(i) && !h->files[i - 1].linked && !marks.file[i - 1])
+            h->files[i - 1] = (struct huge_file){.kind = HUGE_FREE};
 }
 
 /* --- counts --- */
@@ -369,6 +386,11 @@ struct huge_counts huge_counts(void)
     c.free = c.total - used;
     c.surplus = c.total - c.wanted;
     return c;
+}
+
+void huge_unmapped(void)
+{
+    __atomic_store_n(&h->stale, 1, __ATOMIC_RELAXED);
 }
 
 void huge_want(u64 pages)

@@ -5,9 +5,9 @@
  * names as well. A page is given out when it is mapped, not when it is first
  * touched, so that it has an address that devices can use.
  *
- * Nobody counts who uses a file: what has no name any more is looked for among
+ * Nobody counts who uses a page: what has no name any more is looked for among
  * the descriptors and mappings of all members (memory/users.h) when somebody
- * needs its pages, or asks how many are free. So neither fork, nor descriptors
+ * needs pages, or asks how many are free. So neither fork, nor descriptors
  * that are passed on, nor kill -9 need bookkeeping.
  *
  * In a call; the lock is taken by huge_hold().
@@ -39,6 +39,7 @@ struct huge_file {
 struct huge_page {
     u32 file;  /* number, 0: free; HUGE_NONE: not for use */
     u32 index; /* which page of the file */
+    u32 mapped; /* somebody has it mapped: as huge_collect() found it */
 };
 
 struct huge {
@@ -48,6 +49,7 @@ struct huge {
     u32 usable;
     u32 wanted;     /* nr_hugepages */
     u32 overcommit; /* nr_overcommit_hugepages */
+    u32 stale;      /* something was unmapped since huge_collect() */
     u32 used_files; /* entries of the table from here on never held any */
     struct huge_file files[HUGE_FILES]; /* number n is files[n - 1] */
     struct huge_page table[];
@@ -97,6 +99,8 @@ struct huge_counts {
     u64 reserved; /* none ever is: pages are given out when they are mapped */
 };
 struct huge_counts huge_counts(void);
+/* Pages were unmapped: the next one who needs some looks for those that are not in use any more. Not held. */
+void huge_unmapped(void);
 void huge_want(u64 pages);
 void huge_overcommit(u64 pages);
 
