@@ -178,7 +178,7 @@ END
 
 @test "wires and host ends that cannot be: one line" {
     for case in 'pins,wire=17-54=a wire is two pins, 0 to 53' 'pins,wire=1-2,wire=2-3=that no other wire has' 'blk:x=not understood' \
-        'pins:disk:x=its host ends are stdio, pty, file and null' 'pins:file:/nonexistent/x=cannot open /nonexistent/x for output'; do
+        'pins:disk:x=its host ends are stdio, pty, file, socket and null' 'pins:file:/nonexistent/x=cannot open /nonexistent/x for output'; do
         gpio "${case%=*}" true
         assert_refused "MMIOSHIM_ATTACH=gpio@3f200000=" "${case##*=}"
     done

@@ -7,6 +7,31 @@
 /* devtree.c */
 extern const struct tree_class devtree_base; /* a: offset of the node in the blob; 0: the root */
 extern const struct tree_class devtree_blob;
+/* hugetlb.c */
+#define HUGETLB_MOUNT  "/dev/hugepages"
+#define HUGETLB_DEVICE 0xfffffull /* minor number of its st_dev: the kernel gives out small ones */
+extern const struct tree_class hugetlb_dir; /* a: number of the directory (memory/huge.h), 0: the mount */
+extern const struct tree_class hugetlb_file;
+/* Is a descriptor, that was opened at `path`, one of a huge-page file? Also of one whose name is gone, or that has none. */
+bool hugetlb_fd(int fd, const char *path, struct tree_node *node);
+/* hugesys.c */
+extern const struct tree_class hugesys_sizes; /* /sys/kernel/mm/hugepages */
+extern const struct tree_class hugesys_nodes; /* /sys/devices/system/node */
+extern const struct tree_class hugesys_vm;    /* /proc/sys/vm */
+extern const struct tree_class hugesys_meminfo;
+/* process.c */
+bool process_find(const struct tree_node *dir, const char *name, struct tree_node *child); /* in /proc */
+/* pagemap.c */
+extern const struct tree_class pagemap_file; /* a: pid */
+/* resources.c */
+extern const struct tree_class resources_iomem;
+extern const struct tree_class resources_ioports;
+extern const struct tree_class resources_interrupts;
+/* port.c */
+extern const struct tree_class port_device;
+/* udmabuf.c */
+extern const struct tree_class udmabuf_class;                /* /sys/class/u-dma-buf */
+bool udmabuf_list_dev(u32 index, struct tree_entry *entry); /* in /dev */
 /* uio.c */
 #define UIO_MAJOR 240 /* the first of those that Linux leaves to dynamic and local use */
 u32 uio_count(void);  /* UIO devices of the device tree; those of PCI follow them */

@@ -213,10 +213,12 @@ static bool go_link(struct steps *s, const char *target, size_t n)
 
 static void go_up(struct steps *s)
 {
-    if (s->host)
+    if (s->host) {
         s->host--;
-    else if (s->depth)
+    } else if (s->depth) {
         s->depth--;
+        s->w->moved = true; /* the kernel may not know the directory that this goes out of */
+    }
     cut(s->w);
 }
 
@@ -243,7 +245,7 @@ static bool go_host(struct steps *s, bool more)
     if (n <= 0)
         return true;
     target[n] = 0;
-    if (!tree_fd_name(target, &n) && is_magic(target, (size_t)n))
+    if ((!tree_fd_name(target, &n) || strncmp(target, "/memfd:", 7) == 0) && is_magic(target, (size_t)n)) /* a memfd has no path */
         return true;
     cut(s->w);
     s->host--;

@@ -48,7 +48,7 @@ static bool fixed_child(const struct tree_node *dir, const char *name, struct tr
     return false;
 }
 
-bool tree_child(const struct tree_node *dir, const char *name, struct tree_node *child)
+bool tree_child_listed(const struct tree_node *dir, const char *name, struct tree_node *child)
 {
     struct tree_entry entry;
 
@@ -60,6 +60,11 @@ bool tree_child(const struct tree_node *dir, const char *name, struct tree_node 
             return true;
         }
     return false;
+}
+
+bool tree_child(const struct tree_node *dir, const char *name, struct tree_node *child)
+{
+    return tree_child_listed(dir, name, child) || (dir->class->find && dir->class->find(dir, name, child));
 }
 
 u64 tree_size(const struct tree_node *node)
