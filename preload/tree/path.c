@@ -383,6 +383,9 @@ static void follow_all(struct steps *s)
     s->w->node = s->at[s->depth];
     s->w->merged = !s->host && s->w->node.class->kind == TREE_DIR && s->w->node.class->merged;
     s->w->where = s->host || (s->w->merged && on_host(s->w->path)) ? TREE_HOST : TREE_HERE;
+    /* Where nothing is mounted (chroot), there is no /proc either. */
+    if (s->w->where == TREE_HERE && s->w->merged && s->depth == 1)
+        fail(s->w, -ENOENT);
     if (s->w->where == TREE_HERE && rest[-1] == '/' && s->w->node.class->kind != TREE_DIR)
         fail(s->w, -ENOTDIR);
 }
