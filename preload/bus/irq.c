@@ -201,6 +201,13 @@ void irq_event_mask(struct bus *bus, u32 device, u32 line, bool masked, const st
     wake(arena_of(bus), device, line, self);
 }
 
+bool irq_event_masked(struct bus *bus, u32 device, u32 line)
+{
+    const struct arena_wire *wire = wire_of(bus, device, line);
+
+    return wire && __atomic_load_n(&wire->masked, __ATOMIC_RELAXED);
+}
+
 u32 irq_event_count(struct bus *bus, u32 device, u32 line)
 {
     const struct arena_wire *wire = wire_of(bus, device, line);

@@ -60,6 +60,7 @@ void irq_deliver_all(struct bus *bus, const struct lock_self *self);
  */
 void irq_event_set(struct bus *bus, u32 device, u32 line, bool edge, bool once, const struct lock_self *self);
 void irq_event_mask(struct bus *bus, u32 device, u32 line, bool masked, const struct lock_self *self);
+bool irq_event_masked(struct bus *bus, u32 device, u32 line);
 /* How many there were so far; wraps. 0 for a line that is not there. */
 u32 irq_event_count(struct bus *bus, u32 device, u32 line);
 /*

@@ -22,6 +22,7 @@
 #define ARENA_HARTS   64u
 #define ARENA_SIGNALS 65u
 #define ARENA_LISTENERS 256u
+#define ARENA_PCI_IDS 16u
 
 enum {
     MEMBER_TOUCHED = 1, /* had an access or wrote RAM */
@@ -130,6 +131,7 @@ struct arena {
     u32 next_stack;
     u32 pid_ordinals, tid_ordinals;
     struct arena_counters counters;
+    u64 pci_ids[ARENA_PCI_IDS]; /* vendor << 32 | device that uio_pci_generic was told of. Atomic */
     u32 tree_opened; /* somebody opened a file of the tree: descriptors are looked at */
     u64 tree_dev;    /* of such files, 0: there was none yet */
     u64 tree_born;   /* their times: seconds of CLOCK_REALTIME */

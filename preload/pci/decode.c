@@ -115,27 +115,41 @@ static bool bars_have(u32 i, bool io, u64 addr, struct pci_hit *hit)
 
 /* --- bridges --- */
 
-static bool window_has(u64 base, u64 limit, u64 addr)
+/* Bridge architecture 3.2.5.6, .8 and .9: units of 4 kB and 1 MB. */
+bool pci_bridge_window(const struct pci_state *s, unsigned window, u64 *base, u64 *limit)
 {
-    return base <= limit && addr >= base && addr <= limit;
+    u32 memory = pci_get32(s, window == 1 ? PCI_MEMORY_BASE : PCI_PREFETCH_BASE);
+
+    if (window == 0) {
+        *base = (s->config[PCI_IO_BASE] & 0xf0ull) << 8;
+        *limit = (s->config[PCI_IO_LIMIT] & 0xf0ull) << 8 | 0xfff;
+        return *base <= *limit;
+    }
+    *base = (memory & 0xfff0ull) << 16;
+    *limit = (memory & 0xfff00000ull) | 0xfffff;
+    if (window == 2) {
+        *base |= (u64)pci_get32(s, PCI_PREFETCH_BASE_HIGH) << 32;
+        *limit |= (u64)pci_get32(s, PCI_PREFETCH_LIMIT_HIGH) << 32;
+    }
+    return *base <= *limit;
 }
 
-/* Bridge architecture 3.2.5.6, .8 and .9: units of 4 kB and 1 MB. */
+static bool window_has(const struct pci_state *s, unsigned window, u64 addr)
+{
+    u64 base, limit;
+
+    return pci_bridge_window(s, window, &base, &limit) && addr >= base && addr <= limit;
+}
+
 static bool passes(const struct pci_state *s, bool io, u64 addr)
 {
     u16 command = pci_get16(s, PCI_COMMAND);
-    u32 memory = pci_get32(s, PCI_MEMORY_BASE), prefetch = pci_get32(s, PCI_PREFETCH_BASE);
-    u64 base = (u64)pci_get32(s, PCI_PREFETCH_BASE_HIGH) << 32, limit = (u64)pci_get32(s, PCI_PREFETCH_LIMIT_HIGH) << 32;
 
     if (!powered(s))
         return false;
     if (io)
-        return (command & PCI_COMMAND_IO) && window_has((s->config[PCI_IO_BASE] & 0xf0ull) << 8,
-                                                        (s->config[PCI_IO_LIMIT] & 0xf0ull) << 8 | 0xfff, addr);
-    if (!(command & PCI_COMMAND_MEMORY))
-        return false;
-    return window_has((memory & 0xfff0ull) << 16, (memory & 0xfff00000ull) | 0xfffff, addr) ||
-           window_has(base | (prefetch & 0xfff0ull) << 16, limit | (prefetch & 0xfff00000ull) | 0xfffff, addr);
+        return (command & PCI_COMMAND_IO) && window_has(s, 0, addr);
+    return (command & PCI_COMMAND_MEMORY) && (window_has(s, 1, addr) || window_has(s, 2, addr));
 }
 
 static bool bus_has(int parent, bool io, u64 addr, struct pci_hit *hit)

@@ -25,6 +25,9 @@ struct pci_state {
     u16 express, power, msi, msix, sriov; /* offsets of capabilities, 0: none */
     u16 window; /* of virtio's window into the BARs, VIRTIO 1.2, 4.1.4.9; 0: none */
     char driver[32];                /* whom the function is bound to, "": nobody */
+    char override[32];              /* the only driver that may take it, "": any */
+    u32 uio;                        /* which UIO device it is, from 1 */
+    u32 rom_shown;
 };
 
 /* This process. */
@@ -81,6 +84,8 @@ int pci_at(u8 bus, u8 devfn);
 bool pci_window(u32 function, unsigned *bar, u32 *offset);
 /* Which BAR answers to an address of the bus. False: none does. */
 bool pci_decode(bool io, u64 addr, struct pci_hit *hit);
+/* What a bridge passes on, decoded or not: 0 I/O, 1 memory, 2 prefetchable memory. False: nothing. */
+bool pci_bridge_window(const struct pci_state *s, unsigned window, u64 *base, u64 *limit);
 /* Where a BAR is on the bus, whether or not it is decoded. bar: of pci_function.bars. */
 u64 pci_bar_address(u32 function, unsigned bar);
 /* struct view's refine() */

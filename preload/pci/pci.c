@@ -75,6 +75,19 @@ void pci_resource(u32 i, unsigned number, struct pci_resource *r)
     r->flags = flags_of(bar, number == PCI_ROM);
 }
 
+void pci_forwards(u32 i, unsigned window, struct pci_resource *r)
+{
+    static const u32 flags[] = {PCI_RESOURCE_IO, PCI_RESOURCE_MEMORY, PCI_RESOURCE_MEMORY | PCI_RESOURCE_PREFETCH | PCI_RESOURCE_64};
+    u64 limit;
+
+    *r = (struct pci_resource){.machine = PCI_NOWHERE};
+    if (window >= ARRAY_SIZE(flags) || !pci_bridge_window(pci_here.state[i], window, &r->bus, &limit))
+        return;
+    r->size = limit - r->bus + 1;
+    r->machine = machine_address(window == 0, r->bus, r->size);
+    r->flags = flags[window];
+}
+
 /* --- access --- */
 
 static struct bus_device *device_of(u32 i)

@@ -86,6 +86,24 @@ void pci_enable(u32 function, bool on, const struct lock_self *self);
 /* The driver that a function is bound to, for all processes; "": none. */
 const char *pci_driver(u32 function);
 void pci_bind(u32 function, const char *driver, const struct lock_self *self);
+/* What a bridge passes on: 0 I/O, 1 memory, 2 prefetchable memory; size 0: nothing. Fields as above, without a device. */
+void pci_forwards(u32 function, unsigned window, struct pci_resource *resource);
+#define PCI_DRIVER_NAME 32
+/* The only driver that may take it, "": any (driver_override). */
+const char *pci_override_of(u32 function);
+void pci_set_override(u32 function, const char *text, size_t n, const struct lock_self *self);
+/* Which of the UIO devices of PCI functions it is, from 1; 0: none. */
+u32 pci_uio_slot(u32 function);
+void pci_set_uio_slot(u32 function, u32 slot, const struct lock_self *self);
+/* The expansion ROM by way of sysfs: bytes read, none until it is shown. */
+bool pci_rom_shown(u32 function);
+void pci_show_rom(u32 function, bool shown, const struct lock_self *self);
+size_t pci_rom_read(u32 function, u64 offset, void *to, size_t n, const struct lock_self *self);
+/* Virtual functions: how many there can be, how many there are (0: not enabled), and which one a function is. */
+u32 pci_sriov_total(u32 function);
+u32 pci_sriov_enabled(u32 function);
+void pci_sriov_enable(u32 function, u32 n, const struct lock_self *self);
+u32 pci_sriov_index(u32 function);
 /* A reset of the function alone, as by FLR: what its driver set is lost, BARs included. */
 void pci_reset(u32 function, const struct lock_self *self);
 /* Do messages stand for its pin, and may it reach memory? */
