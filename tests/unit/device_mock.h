@@ -24,6 +24,8 @@ struct mock {
     size_t state_size;
     bool line[4];
     unsigned irq_calls, irq_changes;
+    u32 raised; /* lines that were raised, ever: bit each */
+    bool by_messages; /* the device is a PCI function's, whose messages are on */
     u64 wall, clock, wake_at;
     unsigned wakes, input_wakes, resets, ends;
     int end_status;
@@ -80,6 +82,7 @@ static void mock_irq(struct mmioshim_device *dev, unsigned line, bool level)
     struct mock *m = mock_of(dev);
 
     CHECK(line < dev->class->lines);
+    m->raised |= level && line < 32 ? 1u << line : 0;
     if (line < 4) {
         m->irq_calls++;
         m->irq_changes += m->line[line] != level;
@@ -386,8 +389,14 @@ static bool mock_property_u32_at(const struct mmioshim_node *node, const char *p
     return mock_property_u32(node, name, value);
 }
 
+static bool mock_messages(struct mmioshim_device *dev)
+{
+    return mock_of(dev)->by_messages;
+}
+
 static const struct mmioshim_host mock_host = {
     .irq = mock_irq,
+    .messages = mock_messages,
     .clock = mock_clock,
     .wall_clock = mock_wall_clock,
     .wake = mock_wake,
