@@ -139,7 +139,7 @@ END
     assert_refused 'frames: u-dma-buf: memory-region: '
     sed 's/"frames";/"udmabuf0";/' "$ROOT/tests/guests/i_udmabuf.dts" | dtb twice
     run --separate-stderr shim MMIOSHIM_MAP="$BATS_TEST_TMPDIR/twice.dtb" true
-    assert_refused 'udmabuf0: u-dma-buf: device-name: '
+    assert_refused 'udmabuf0: u-dma-buf: there is another one of that name'
 }
 
 @test "iomem, ioports, interrupts, /dev/port: the machine's" {
