@@ -78,6 +78,8 @@ struct virtio {
     u64 notified;   /* queues that the driver spoke of, and that may hold more, bit each */
     u32 left;       /* of VIRTIO_AT_ONCE, while queues are served */
     u32 again;      /* queues that are to stay notified, bit each */
+    u32 signals;    /* queues whose driver is to be interrupted, bit each: for transports that tell them apart */
+    u32 reserved;
     struct virtio_queue queues[VIRTIO_QUEUES];
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
     char end[VIRTIO_END];        /* host end, "" for none */
@@ -121,6 +123,8 @@ struct virtio_type {
 /* --- for transports --- */
 
 const struct virtio_type *virtio_type(const struct virtio *v); /* NULL: none */
+/* Of "blk:FILE"; NULL: there is none of this name. */
+const struct virtio_type *virtio_type_named(const char *attachment);
 int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why);
 extern const struct mmioshim_property virtio_parts[];
 
