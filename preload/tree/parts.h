@@ -26,7 +26,10 @@ extern const struct tree_class pagemap_file; /* a: pid */
 /* resources.c */
 extern const struct tree_class resources_iomem;
 extern const struct tree_class resources_ioports;
-extern const struct tree_class resources_interrupts;
+/* The length of the node's name, without what its windows are told apart by. */
+size_t resources_node_name(const struct machine_window *w);
+/* interrupts.c */
+extern const struct tree_class interrupts_file;
 /* port.c */
 extern const struct tree_class port_device;
 /* udmabuf.c */

@@ -74,7 +74,7 @@ static const struct tree_class proc_bus = {.kind = TREE_DIR, .mode = 0555, .merg
 static const struct tree_fixed proc_fixed[] = {
     {"bus", &proc_bus},
     {"device-tree", &devtree_link},
-    {"interrupts", &resources_interrupts},
+    {"interrupts", &interrupts_file},
     {"iomem", &resources_iomem},
     {"ioports", &resources_ioports},
     {"meminfo", &hugesys_meminfo},
