@@ -24,6 +24,7 @@ part() {
 @test "one memory for all who map the file: by name, over fork and exec, by a socket" { part sharing; }
 @test "private mappings are the process's own, with pages that devices reach" { part private; }
 @test "pages are free again when the last use ends: unlink, munmap, kill -9, a child; none is given out twice" { part lifetime; }
+@test "several processes make, keep and lose pages at once: each finds what it wrote" { part many; }
 @test "no page left, alignment, access modes, addresses, the end of a file" { part limits; }
 @test "pagemap: the machine's addresses, in this process and of others; of other pages none" { part pagemap; }
 @test "the same where dirty pages are tracked by mprotect" {

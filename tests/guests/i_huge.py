@@ -1,5 +1,5 @@
 # Huge pages as programs use them: `python3 i_huge.py PART`, each prints what it finds.
-import ctypes, errno, fcntl, mmap, os, signal, socket, struct, sys, time
+import ctypes, errno, fcntl, mmap, os, random, signal, socket, struct, sys
 
 M = 2 << 20
 HUGETLB = 0x40000
@@ -231,6 +231,71 @@ def pagemap():
         print(frames(a, 1, os.getppid()) == f[:1], frames(address(ordinary), 1, os.getppid()), frames(a) == f[:1], flush=True)
         os._exit(0)
     os.wait()
+
+
+class Held:
+    def __init__(self, tag, pages, name=None):
+        self.tag, self.pages, self.name = tag.encode(), pages, name and '/dev/hugepages/' + name
+        if name:
+            fd = create(name, pages)
+            try:
+                self.memory = mmap.mmap(fd, pages * M)
+            except OSError:
+                self.unlink()
+                raise
+            finally:
+                os.close(fd)
+        else:
+            self.memory = mmap.mmap(-1, pages * M, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | HUGETLB)
+        for p in range(pages):
+            assert self.memory[p * M:p * M + 200] == bytes(200), 'not zero'
+            self.memory[p * M + 100:p * M + 100 + len(tag)] = self.tag
+
+    def unlink(self):
+        if self.name:
+            os.unlink(self.name)
+        self.name = None
+
+    def end(self):
+        for p in range(self.pages):
+            got = self.memory[p * M + 100:p * M + 100 + len(self.tag)]
+            assert got == self.tag, (self.tag, got)
+        self.unlink()
+        self.memory.close()
+
+
+def worker(seed):
+    r, held = random.Random(seed), []
+    for i in range(60):
+        tag, kind = '%d.%d' % (seed, i), r.randrange(4)
+        try:
+            if kind == 0 or not held:
+                held.append(Held(tag, r.randrange(1, 4)))
+            elif kind == 1:
+                held.append(Held(tag, 1, tag))
+                if r.randrange(2):
+                    held[-1].unlink()
+            else:
+                held.pop(r.randrange(len(held))).end()
+        except OSError as e:
+            assert e.errno == errno.ENOMEM, e
+            if held:
+                held.pop(0).end()
+    for h in held:
+        h.unlink()
+    if seed % 3 == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def many():
+    open('/proc/sys/vm/nr_hugepages', 'w').write('24')
+    children = []
+    for seed in range(1, 7):
+        children.append(os.fork())
+        if not children[-1]:
+            worker(seed)
+            os._exit(0)
+    print([os.waitpid(child, 0)[1] for child in children], free(), len(os.listdir('/dev/hugepages')))
 
 
 globals()[sys.argv[1]]()
