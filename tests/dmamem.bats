@@ -177,7 +177,7 @@ abc
 0
 END
     run --separate-stderr shim MMIOSHIM_ATTACH='pci:00:04.0=testdev,bar0=4K,bar4=256:io;pci:02:01.0=testdev,bar0=1M:64:prefetch,bar2=4K' \
-        MMIOSHIM_LOG=none sh -c 'sed -n "/ECAM/,\$p" /proc/iomem; cat /proc/ioports; cut -d " " -f 1,3 /sys/bus/pci/devices/0000:00:04.0/resource | sed -n 5p'
+        MMIOSHIM_LOG=none sh -c 'sed -n "/ECAM/,\$p" /proc/iomem; cat /proc/ioports; grep : /proc/interrupts | tail -n 2; cut -d " " -f 1,3 /sys/bus/pci/devices/0000:00:04.0/resource | sed -n 5p'
     assert_output - < "$ROOT/tests/cases/dmamem/pci.out"
     assert_count 3 '^\[PORT\] trap at 0x20[0-2] -> left@200 \+0x[0-2] write1'
     assert_count 3 '^\[PORT\] trap at 0x20[0-2] -> left@200 (\+0x[0-2] )read1'

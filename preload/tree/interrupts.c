@@ -4,6 +4,7 @@
  */
 #include "base/mem.h"
 #include "config/interrupts.h"
+#include "pci/pci.h"
 #include "tree/parts.h"
 
 #define MOST_LINES 64
@@ -15,8 +16,9 @@ static const struct machine_desc *desc(void)
 }
 
 struct source {
-    u32 window, line, number;
-    int controller;
+    u32 device, line, number;
+    int controller; /* its node, -1: not known */
+    int function;   /* of PCI, -1: none */
 };
 
 static void pad(struct fmt *text, u64 value, unsigned width)
@@ -39,7 +41,7 @@ static void pad_right(struct fmt *text, const char *word, size_t length, unsigne
 
 static const struct arena_wire *wire_of(const struct source *s)
 {
-    return &arena_wires(tree_machine->arena, s->window)[s->line];
+    return &arena_wires(tree_machine->arena, s->device)[s->line];
 }
 
 /* What Linux calls it; others by the node's own name. */
@@ -61,6 +63,36 @@ static void chip_name(struct fmt *text, int controller)
     fmt_str(text, have && length && !have[length - 1] ? have : "-");
 }
 
+/* The node of the machine's first interrupt controller, -1: it has none. */
+static int first_controller(void)
+{
+    for (u32 i = 0; i < desc()->nwindows; i++) {
+        struct mmioshim_node node = {desc(), desc()->windows[i].node};
+
+        if (node_property(&node, "interrupt-controller", NULL))
+            return node.node;
+    }
+    return -1;
+}
+
+/* Pins of PCI functions: their interrupts are those of the host's interrupt-map. */
+static u32 gather_pci(u32 number, u32 next, struct source *out, u32 *count)
+{
+    int controller = pci_functions() ? first_controller() : -1;
+    struct pci_info info;
+
+    for (u32 f = 0; f < pci_functions(); f++) {
+        pci_info(f, &info);
+        if (!info.there || !info.irq)
+            continue;
+        if (info.irq == number && *count < MOST_LINES)
+            out[(*count)++] = (struct source){info.bus_device, 0, number, controller, (int)f};
+        else if (info.irq > number)
+            next = MIN(next, info.irq);
+    }
+    return next;
+}
+
 /* The sources of one number; returns the next higher one, or UINT32_MAX. */
 static u32 gather(u32 number, struct source *out, u32 *count)
 {
@@ -77,12 +109,29 @@ static u32 gather(u32 number, struct source *out, u32 *count)
             if (list[line].controller < 0 || machine_is_hart(desc(), list[line].controller, &cpu))
                 continue;
             if (list[line].number == number && *count < MOST_LINES)
-                out[(*count)++] = (struct source){i, line, number, list[line].controller};
+                out[(*count)++] = (struct source){i, line, number, list[line].controller, -1};
             else if (list[line].number > number)
                 next = MIN(next, list[line].number);
         }
     }
-    return next;
+    return gather_pci(number, next, out, count);
+}
+
+static void source_name(struct fmt *text, const struct source *s)
+{
+    const struct machine_window *w = &desc()->windows[s->device];
+    struct pci_info info;
+
+    if (s->function < 0) {
+        fmt_mem(text, w->name, resources_node_name(w));
+        return;
+    }
+    pci_info((u32)s->function, &info);
+    fmt_str(text, "0000:");
+    fmt_hexpad(text, info.bus, 2);
+    fmt_char(text, ':');
+    fmt_hexpad(text, info.devfn >> 3, 2);
+    fmt_printf(text, ".%u", info.devfn & 7u);
 }
 
 static void interrupt_line(struct fmt *text, const struct source *s, u32 n, u32 cpus)
@@ -110,10 +159,8 @@ static void interrupt_line(struct fmt *text, const struct source *s, u32 n, u32 
     fmt_char(text, ' ');
     pad_right(text, kind, strlen(kind), 8);
     for (u32 i = 0; i < n; i++) {
-        const struct machine_window *w = &desc()->windows[s[i].window];
-
         fmt_str(text, i ? ", " : "  ");
-        fmt_mem(text, w->name, resources_node_name(w));
+        source_name(text, &s[i]);
     }
     fmt_char(text, '\n');
 }
