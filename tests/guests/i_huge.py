@@ -36,6 +36,9 @@ def create(name, pages=1):
     return fd
 
 
+NOWHERE = 1 << 51  # where devices reach nothing
+
+
 def frames(addr, pages=1, pid='self'):
     with open('/proc/%s/pagemap' % pid, 'rb') as f:
         f.seek(addr // 4096 * 8)
@@ -117,7 +120,7 @@ def private():
     m[:6] = b'parent'
     if not os.fork():
         m[:5] = b'child'
-        print(m[:6], frames(address(m))[0][1], flush=True)
+        print(m[:6], int(frames(address(m))[0][1], 16) == NOWHERE | address(m), flush=True)
         os._exit(0)
     os.wait()
     print(m[:6], frames(address(m))[0][0], frames(address(m))[0][1] != '0x0')
@@ -218,17 +221,18 @@ def pagemap():
     ordinary = mmap.mmap(-1, 4096)
     ordinary[0] = 1
     libc.mlock(ctypes.c_void_p(address(ordinary)), 4096)
-    print(frames(address(ordinary)))
+    print(frames(address(ordinary)) == [(1, hex(NOWHERE | address(ordinary)))])
     dev = os.open('/dev/mem', os.O_RDWR)
     alias = mmap.mmap(dev, 8192, offset=0x80123000)
     copy = mmap.mmap(dev, 8192, flags=mmap.MAP_PRIVATE, offset=0x80123000)
     before = frames(address(copy), 2)
     copy[0] = 1
-    print(frames(address(alias), 2), before, frames(address(copy), 2))
+    after = frames(address(copy), 2)
+    print(frames(address(alias), 2), before, after[0] == (1, hex(NOWHERE | address(copy))), after[1])
     fd = os.open('/proc/self/pagemap', os.O_RDONLY)
     print(attempt(os.pread, fd, 8, 4), attempt(os.pread, fd, 7, 8), os.pread(fd, 8, 1 << 40), len(os.pread(fd, 8 * 3000, a // 512)), os.stat('/proc/self/pagemap').st_size)
     if not os.fork():
-        print(frames(a, 1, os.getppid()) == f[:1], frames(address(ordinary), 1, os.getppid()), frames(a) == f[:1], flush=True)
+        print(frames(a, 1, os.getppid()) == f[:1], int(frames(address(ordinary), 1, os.getppid())[0][1], 16) > NOWHERE, frames(a) == f[:1], flush=True)
         os._exit(0)
     os.wait()
 
