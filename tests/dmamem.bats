@@ -32,6 +32,26 @@ part() {
     part private MMIOSHIM_DIRTY_MODE=mprotect
 }
 
+@test "numa_maps names the files, one a line" { part numa; }
+
+@test "tools of libhugetlbfs and DPDK count, find and set them" {
+    run --separate-stderr shim MMIOSHIM_LOG=none sh -c 'hugeadm --pool-list; hugeadm --list-all-mounts; hugeadm --pool-pages-min 2MB:20 2>&1 | grep -v swap; dpdk-hugepages.py -s'
+    assert_output - < "$ROOT/tests/cases/dmamem/tools.out"
+}
+
+@test "DPDK runs on them, with physical addresses, in each way that it takes memory" {
+    export XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR
+    for mode in --file-prefix=mmioshim --legacy-mem --in-memory; do
+        run shim MMIOSHIM_LOG=none timeout 120 dpdk-testpmd --no-pci --no-telemetry --lcores '(0,1)@0' -m 32 --iova-mode=pa $mode \
+            -d librte_net_null.so -d librte_mempool_ring.so --vdev=net_null0 -- -i --total-num-mbufs=2048 <<< $'dump_physmem\nquit'
+        assert_success
+        assert_line "EAL: Selected IOVA mode 'PA'"
+        assert_line 'Bye...'
+        [ "$(grep -cE 'IOVA:0x9[0-9a-f]{7}, len:2097152' <<< "$output")" -ge 8 ]
+        [ "$(grep -c 'IOVA:' <<< "$output")" = "$(grep -c 'IOVA:0x9' <<< "$output")" ]
+    done
+}
+
 @test "a driver finds its DMA address by pagemap, and the disk reads and writes there" {
     local disk=$BATS_TEST_TMPDIR/disk mode kind
 

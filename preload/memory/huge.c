@@ -279,6 +279,15 @@ u64 huge_page_at(u32 number, u64 index)
     return address(page);
 }
 
+u32 huge_owner(u64 addr, u64 *index)
+{
+    struct range pool = {h->base, (u64)h->pages << HUGE_SHIFT};
+    const struct huge_page *page = range_has(pool, addr) ? &h->table[(addr - h->base) >> HUGE_SHIFT] : NULL;
+
+    *index = page ? page->index : 0;
+    return page && huge_file(page->file) ? page->file : 0;
+}
+
 u64 huge_pages_of(u32 number)
 {
     u64 n = 0;

@@ -128,7 +128,7 @@ const struct tree_class hugetlb_dir = {
 
 /* --- descriptors --- */
 
-static void path_of(u32 number, struct fmt *path)
+void hugetlb_path(u32 number, struct fmt *path)
 {
     const struct huge_file *f = huge_file(number);
     u32 above[8];
@@ -181,7 +181,7 @@ static long first(struct huge_file *f, u32 number, int flags)
     struct stat st = {0};
     long fd;
 
-    path_of(number, &p);
+    hugetlb_path(number, &p);
     fd = tree_file(path, MFD_CLOEXEC);
     if (fd < 0)
         return fd;

@@ -237,6 +237,15 @@ def pagemap():
     os.wait()
 
 
+def numa():
+    a, b = mmap.mmap(create('a', 2), 2 * M), mmap.mmap(create('b'), M)
+    os.unlink('/dev/hugepages/b')
+    c = mmap.mmap(-1, M, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | HUGETLB)
+    lines = [l.split(' ', 1) for l in open('/proc/self/numa_maps') if ' huge ' in l] if os.path.exists('/proc/self/numa_maps') else []
+    for m, what in (a, 'file=/dev/hugepages/a huge dirty=2 N0=2'), (b, 'file=/dev/hugepages/b\\040(deleted) huge dirty=1 N0=1'), (c, 'file=/anon_hugepage\\040(deleted) huge dirty=1 N0=1'):
+        print(not lines or [int(l[0], 16) for l in lines if l[1] == 'default %s kernelpagesize_kB=2048\n' % what] == [address(m)])
+
+
 class Held:
     def __init__(self, tag, pages, name=None):
         self.tag, self.pages, self.name = tag.encode(), pages, name and '/dev/hugepages/' + name
