@@ -5,8 +5,6 @@
 #include "base/mem.h"
 #include "config/fdt.h"
 
-#define MOST_TRIES 65536u /* places that a buffer is tried at */
-
 /* --- numbers in text, and properties --- */
 
 static u32 cells_of(const void *fdt, int node, const char *name, u32 absent)
@@ -109,26 +107,42 @@ static void read_regions(const struct machine_desc *desc, struct machine_pools *
 
 /* --- who has a range --- */
 
-bool pools_ram(const struct machine_desc *desc, struct range range)
+/* Somebody who has a byte of a range. False: nobody. */
+static bool taken(const struct machine_desc *desc, const struct machine_pools *p, struct range range, struct range *by)
 {
-    bool ram = false;
+    for (u32 i = 0; p && i < p->nregions; i++)
+        if (!p->regions[i].pool && range_overlaps(*by = p->regions[i].range, range))
+            return true;
+    for (u32 i = 0; p && i < p->nbuffers; i++)
+        if (range_overlaps(*by = p->buffers[i].range, range))
+            return true;
+    for (u32 i = 0; i < desc->nwindows; i++)
+        if (range_overlaps(*by = desc->windows[i].range, range))
+            return true;
+    return false;
+}
+
+static bool in_a_bank(const struct machine_desc *desc, struct range range)
+{
+    bool in = false;
 
     for (u32 i = 0; i < desc->nbanks; i++)
-        ram |= range_contains(desc->banks[i].range, range.base, range.size);
-    for (u32 i = 0; ram && i < desc->nwindows; i++)
-        ram = !range_overlaps(desc->windows[i].range, range);
-    return ram;
+        in |= range_contains(desc->banks[i].range, range.base, range.size);
+    return in;
+}
+
+bool pools_ram(const struct machine_desc *desc, struct range range)
+{
+    struct range by;
+
+    return in_a_bank(desc, range) && !taken(desc, NULL, range, &by);
 }
 
 bool pools_free(const struct machine_desc *desc, const struct machine_pools *p, struct range range)
 {
-    for (u32 i = 0; i < p->nregions; i++)
-        if (!p->regions[i].pool && range_overlaps(p->regions[i].range, range))
-            return false;
-    for (u32 i = 0; i < p->nbuffers; i++)
-        if (range_overlaps(p->buffers[i].range, range))
-            return false;
-    return pools_ram(desc, range);
+    struct range by;
+
+    return in_a_bank(desc, range) && !taken(desc, p, range, &by);
 }
 
 static struct range largest_bank(const struct machine_desc *desc)
@@ -144,18 +158,19 @@ static struct range largest_bank(const struct machine_desc *desc)
 /* The highest free place in the largest bank, 0: there is none. Aligned to the next power of two, 2 MiB at most. */
 static u64 place(const struct machine_desc *desc, const struct machine_pools *p, u64 size)
 {
-    struct range bank = largest_bank(desc), r = {0, size};
+    struct range bank = largest_bank(desc), r = {0, size}, by = {bank.base + bank.size, 0};
     u64 align = PAGE_SIZE;
 
     while (align < size && align < HUGE_SIZE)
         align <<= 1;
-    if (size > bank.size)
-        return 0;
-    r.base = (bank.base + (bank.size - size)) & ~(align - 1);
-    for (unsigned tries = 0; tries < MOST_TRIES && range_has(bank, r.base) && r.base; tries++, r.base -= align)
-        if (pools_free(desc, p, r))
-            return r.base;
-    return 0;
+    do {
+        if (by.base < size || by.base - size < bank.base)
+            return 0;
+        r.base = (by.base - size) & ~(align - 1);
+        if (r.base < bank.base || !r.base)
+            return 0;
+    } while (taken(desc, p, r, &by));
+    return r.base;
 }
 
 /* --- u-dma-buf --- */
@@ -174,18 +189,36 @@ static const struct pools_region *region_by(const struct machine_pools *p, u32 p
     return NULL;
 }
 
+/* The lowest place in a region that no other buffer has; 0: none. */
+static u64 place_in(const struct machine_pools *p, const struct pools_region *region, u64 size)
+{
+    struct range r = {page_up(region->range.base), size};
+
+    for (u32 i = 0; i < p->nbuffers; i++)
+        if (range_overlaps(p->buffers[i].range, r)) {
+            r.base = range_last(p->buffers[i].range) + 1;
+            i = UINT32_MAX; /* all of them once more, from the first */
+        }
+    return range_contains(region->range, r.base, size) ? r.base : 0;
+}
+
 /* Gives a buffer its place. `phandle` 0: anywhere. */
 static int put_buffer(const struct machine_desc *desc, struct machine_pools *p, struct pools_buffer *b, u32 phandle,
                       struct fmt *error)
 {
     const struct pools_region *region = phandle ? region_by(p, phandle) : NULL;
 
+    for (u32 i = 0; i < p->nbuffers; i++)
+        if (strcmp(p->buffers[i].name, b->name) == 0)
+            return fail(error, b->name, "u-dma-buf: there is another one of that name");
     if (!b->size || b->size > UINT32_MAX * PAGE_SIZE)
         return fail(error, b->name, "u-dma-buf: size: none; allowed: 1 to the size of RAM");
     b->range.size = page_up(b->size);
-    b->range.base = region ? region->range.base : place(desc, p, b->range.size);
-    if (region && (b->range.size > region->range.size || (b->range.base & ~PAGE_MASK) || !pools_ram(desc, b->range)))
-        return fail(error, b->name, "u-dma-buf: memory-region: too small, or no whole pages of RAM");
+    b->range.base = region ? place_in(p, region, b->range.size) : place(desc, p, b->range.size);
+    if (phandle && !region)
+        return fail(error, b->name, "u-dma-buf: memory-region: no such node with reg in /reserved-memory");
+    if (region && (!b->range.base || !pools_ram(desc, b->range)))
+        return fail(error, b->name, "u-dma-buf: memory-region: too small, or no RAM");
     if (!b->range.base)
         return fail(error, b->name, "u-dma-buf: size: does not fit into RAM");
     if (!b->sync_size)
@@ -194,15 +227,22 @@ static int put_buffer(const struct machine_desc *desc, struct machine_pools *p, 
     return 0;
 }
 
-/* "udmabuf" and a number, unless there is a name. */
-static void name_buffer(struct pools_buffer *b, const char *name, int length, u64 number)
+/* May it be a file's name? length: with its end. */
+static bool is_name(const char *name, int length)
+{
+    if (length < 2 || length > (int)sizeof(((struct pools_buffer *)0)->name) || name[length - 1] || *name == '.')
+        return false;
+    for (int i = 0; i + 1 < length; i++)
+        if (name[i] <= ' ' || name[i] > '~' || name[i] == '/')
+            return false;
+    return true;
+}
+
+static void number_buffer(struct pools_buffer *b, u64 number)
 {
     struct fmt f = FMT_INIT(b->name);
 
-    if (name && length > 0 && !name[length - 1] && *name && !strchr(name, '/'))
-        fmt_str(&f, name);
-    else
-        fmt_printf(&f, "udmabuf%lu", number);
+    fmt_printf(&f, "udmabuf%lu", number);
     fmt_end(&f);
 }
 
@@ -213,10 +253,11 @@ static int read_buffer(const struct machine_desc *desc, struct machine_pools *p,
     int length = 0;
     const char *name = fdt_getprop(fdt, node, "device-name", &length);
 
-    name_buffer(b, name, length, number_of(fdt, node, "minor-number", p->nbuffers));
-    for (u32 i = 0; i < p->nbuffers; i++)
-        if (strcmp(p->buffers[i].name, b->name) == 0)
-            return fail(error, b->name, "u-dma-buf: device-name: there is another one");
+    if (name && !is_name(name, length))
+        return fail(error, fdt_get_name(fdt, node, NULL), "u-dma-buf: device-name: allowed: 1 to 31 printable characters, no slash");
+    number_buffer(b, number_of(fdt, node, "minor-number", p->nbuffers));
+    if (name)
+        memcpy(b->name, name, (size_t)length);
     b->size = number_of(fdt, node, "size", 0);
     b->coherent = has(fdt, node, "dma-coherent");
     b->sync_mode = ((u32)number_of(fdt, node, "sync-mode", 1) & 3) | (has(fdt, node, "sync-always") ? 4 : 0);
@@ -226,6 +267,14 @@ static int read_buffer(const struct machine_desc *desc, struct machine_pools *p,
     return put_buffer(desc, p, b, (u32)number_of(fdt, node, "memory-region", 0), error);
 }
 
+static bool is_disabled(const void *fdt, int node)
+{
+    int length = 0;
+    const char *status = fdt_getprop(fdt, node, "status", &length);
+
+    return status && length == sizeof("disabled") && memcmp(status, "disabled", sizeof("disabled")) == 0;
+}
+
 static int read_buffers(const struct machine_desc *desc, struct machine_pools *p, struct fmt *error)
 {
     static const char *const kinds[] = {"ikwzm,u-dma-buf", "ikwzm,udmabuf-0.10.a"};
@@ -233,11 +282,9 @@ static int read_buffers(const struct machine_desc *desc, struct machine_pools *p
     for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++)
         for (int n = fdt_node_offset_by_compatible(desc->fdt, -1, kinds[k]); n >= 0 && p->nbuffers < POOLS_BUFFERS;
              n = fdt_node_offset_by_compatible(desc->fdt, n, kinds[k])) {
-            const char *status = fdt_getprop(desc->fdt, n, "status", NULL);
+            bool again = k && fdt_node_check_compatible(desc->fdt, n, kinds[0]) == 0;
 
-            if (k && fdt_node_check_compatible(desc->fdt, n, kinds[0]) == 0)
-                continue;
-            if ((!status || strcmp(status, "disabled") != 0) && read_buffer(desc, p, n, error) < 0)
+            if (!again && !is_disabled(desc->fdt, n) && read_buffer(desc, p, n, error) < 0)
                 return -1;
         }
     return 0;
@@ -259,7 +306,7 @@ static int ask_buffers(const struct machine_desc *desc, struct machine_pools *p,
         if (!size)
             continue;
         *b = (struct pools_buffer){.size = parse_size(size), .sync_mode = 1};
-        name_buffer(b, NULL, 0, i);
+        number_buffer(b, i);
         if (put_buffer(desc, p, b, 0, error) < 0)
             return -1;
     }

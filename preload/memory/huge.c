@@ -172,6 +172,82 @@ long huge_resize(u32 number, u64 size)
     return 0;
 }
 
+/* --- who uses what --- */
+
+enum { OPEN = 1, HAS_PAGES = 2 };
+
+struct marks {
+    u8 file[HUGE_FILES];
+};
+
+static bool mark_file(void *context, u32 pid, u32 fd, u64 dev, u64 ino)
+{
+    struct marks *m = context;
+    u32 number = huge_by_identity(dev, ino);
+
+    (void)pid;
+    (void)fd;
+    if (number)
+        m->file[number - 1] = OPEN;
+    return true;
+}
+
+/* Everything but RAM at its own address, and the devices' mapping of it all (dma.c), which is larger than the pool. */
+static void mark_ram(void *context, const struct kernel_mapping *map)
+{
+    struct range pool = {h->base, (u64)h->pages << HUGE_SHIFT};
+    u64 addr;
+
+    (void)context;
+    if (!users_address(machine->desc, map->offset, &addr) || addr == map->range.base ||
+        !range_contains(pool, addr, map->range.size))
+        return;
+    for (u64 i = (addr - h->base) >> HUGE_SHIFT; i <= (addr - h->base + (map->range.size - 1)) >> HUGE_SHIFT; i++)
+        h->table[i].mapped = 1;
+}
+
+/* Pages of files that nobody can open or map any more, and that nobody has mapped. */
+static void free_unused(struct marks *m)
+{
+    for (u32 i = 0; i < h->pages; i++) {
+        const struct huge_file *f = huge_file(h->table[i].file);
+        u8 *mark = f ? &m->file[f - h->files] : NULL;
+
+        if (!f || f->linked || (*mark & OPEN))
+            continue;
+        if (h->table[i].mapped)
+            *mark |= HAS_PAGES;
+        else
+            h->table[i] = (struct huge_page){0};
+    }
+}
+
+/* keep: a file that is being made, and has no use yet. */
+static void collect(u32 keep)
+{
+    struct marks marks = {{0}};
+    struct users users = {&marks, mark_file, mark_ram};
+    bool any = false;
+
+    __atomic_store_n(&h->stale, 0, __ATOMIC_RELAXED);
+    for (u32 i = 1; i <= used_files() && !any; i++)
+        any = huge_file(i) && !h->files[i - 1].linked;
+    for (u32 i = 0; i < h->pages && any; i++)
+        h->table[i].mapped = 0;
+    /* A child that was just made is no member yet: what it has from a parent that is gone would be taken from it. */
+    if (!any || __atomic_load_n(&machine->arena->pending, __ATOMIC_RELAXED) || !users_walk(machine->arena, &users))
+        return;
+    free_unused(&marks);
+    for (u32 i = 1; i <= used_files(); i++)
+        if (i != keep && huge_file(i) && !h->files[i - 1].linked && !marks.file[i - 1])
+            h->files[i - 1] = (struct huge_file){.kind = HUGE_FREE};
+}
+
+void huge_collect(void)
+{
+    collect(0);
+}
+
 /* --- pages --- */
 
 static u64 address(u32 page)
@@ -201,6 +277,15 @@ u64 huge_page_at(u32 number, u64 index)
         return 0;
     last = page;
     return address(page);
+}
+
+u32 huge_owner(u64 addr, u64 *index)
+{
+    struct range pool = {h->base, (u64)h->pages << HUGE_SHIFT};
+    const struct huge_page *page = range_has(pool, addr) ? &h->table[(addr - h->base) >> HUGE_SHIFT] : NULL;
+
+    *index = page ? page->index : 0;
+    return page && huge_file(page->file) ? page->file : 0;
 }
 
 u64 huge_pages_of(u32 number)
@@ -294,82 +379,12 @@ long huge_fill(u32 number, u64 first, u64 count)
     for (u32 i = 0; i < h->pages; i++)
         missing -= h->table[i].file == number && h->table[i].index - first < count;
     if (missing && (missing > free_pages() || __atomic_load_n(&h->stale, __ATOMIC_RELAXED)))
-        huge_collect();
+        collect(number);
     if (missing > free_pages())
         return -ENOMEM;
     if (missing)
         fill(number, first, count, missing);
     return 0;
-}
-
-/* --- who uses what --- */
-
-enum { OPEN = 1, HAS_PAGES = 2 };
-
-struct marks {
-    u8 file[HUGE_FILES];
-};
-
-static bool mark_file(void *context, u32 pid, u32 fd, u64 dev, u64 ino)
-{
-    struct marks *m = context;
-    u32 number = huge_by_identity(dev, ino);
-
-    (void)pid;
-    (void)fd;
-    if (number)
-        m->file[number - 1] = OPEN;
-    return true;
-}
-
-/* Everything but RAM at its own address, and the devices' mapping of it all (dma.c), which is larger than the pool. */
-static void mark_ram(void *context, const struct kernel_mapping *map)
-{
-    struct range pool = {h->base, (u64)h->pages << HUGE_SHIFT};
-    u64 addr;
-
-    (void)context;
-    if (!users_address(machine->desc, map->offset, &addr) || addr == map->range.base ||
-        !range_contains(pool, addr, map->range.size))
-        return;
-    for (u64 i = (addr - h->base) >> HUGE_SHIFT; i <= (addr - h->base + (map->range.size - 1)) >> HUGE_SHIFT; i++)
-        h->table[i].mapped = 1;
-}
-
-/* Pages of files that nobody can open or map any more, and that nobody has mapped. */
-static void free_unused(struct marks *m)
-{
-    for (u32 i = 0; i < h->pages; i++) {
-        const struct huge_file *f = huge_file(h->table[i].file);
-        u8 *mark = f ? &m->file[f - h->files] : NULL;
-
-        if (!f || f->linked || (*mark & OPEN))
-            continue;
-        if (h->table[i].mapped)
-            *mark |= HAS_PAGES;
-        else
-            h->table[i] = (struct huge_page){0};
-    }
-}
-
-void huge_collect(void)
-{
-    struct marks marks = {{0}};
-    struct users users = {&marks, mark_file, mark_ram};
-    bool any = false;
-
-    __atomic_store_n(&h->stale, 0, __ATOMIC_RELAXED);
-    for (u32 i = 1; i <= used_files() && !any; i++)
-        any = huge_file(i) && !h->files[i - 1].linked;
-    for (u32 i = 0; i < h->pages && any; i++)
-        h->table[i].mapped = 0;
-    /* A child that was just made is no member yet: what it has from a parent that is gone would be taken from it. */
-    if (!any || __atomic_load_n(&machine->arena->pending, __ATOMIC_RELAXED) || !users_walk(machine->arena, &users))
-        return;
-    free_unused(&marks);
-    for (u32 i = 1; i <= used_files(); i++)
-        if (huge_file(i) && !h->files[i - 1].linked && !marks.file[i - 1])
-            h->files[i - 1] = (struct huge_file){.kind = HUGE_FREE};
 }
 
 /* --- counts --- */

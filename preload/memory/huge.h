@@ -88,6 +88,8 @@ void huge_punch(u32 number, u64 first, u64 count);
 void huge_drop(u32 number);
 /* Machine address of a page. 0: it has none. */
 u64 huge_page_at(u32 number, u64 index);
+/* Whose page a machine address is in, and which of it. 0: nobody's. */
+u32 huge_owner(u64 addr, u64 *index);
 /* Gives every page of [first, first + count) a place, zeroed, one behind the other where that can be. 0, or -ENOMEM and nothing has changed. */
 long huge_fill(u32 number, u64 first, u64 count);
 u64 huge_pages_of(u32 number);

@@ -40,6 +40,21 @@ static bool list_files(const struct tree_node *dir, u32 index, struct tree_entry
     return f;
 }
 
+/* Others may remove files meanwhile, and a list has another order then. */
+static bool find_file(const struct tree_node *dir, const char *name, struct tree_node *child)
+{
+    const struct huge_file *f;
+    u32 number;
+
+    huge_hold(tree_self());
+    number = huge_find(dir->a, name);
+    f = huge_file(number);
+    if (f)
+        *child = (struct tree_node){f->kind == HUGE_DIR ? &hugetlb_dir : &hugetlb_file, number, 0};
+    huge_let_go(tree_self());
+    return f;
+}
+
 static long make_file(const struct tree_node *dir, const char *name, bool directory, u32 mode)
 {
     long number;
@@ -104,6 +119,7 @@ const struct tree_class hugetlb_dir = {
     .kind = TREE_DIR,
     .mode = 0755,
     .list = list_files,
+    .find = find_file,
     .make = make_file,
     .remove = remove_file,
     .stat = describe,
@@ -112,7 +128,7 @@ const struct tree_class hugetlb_dir = {
 
 /* --- descriptors --- */
 
-static void path_of(u32 number, struct fmt *path)
+void hugetlb_path(u32 number, struct fmt *path)
 {
     const struct huge_file *f = huge_file(number);
     u32 above[8];
@@ -165,7 +181,7 @@ static long first(struct huge_file *f, u32 number, int flags)
     struct stat st = {0};
     long fd;
 
-    path_of(number, &p);
+    hugetlb_path(number, &p);
     fd = tree_file(path, MFD_CLOEXEC);
     if (fd < 0)
         return fd;

@@ -1,8 +1,10 @@
 /*
  * /proc/PID/pagemap: a word for each page of 4096 bytes. Of pages that reach the machine it tells the machine's address,
  * which is what devices call it wherever dma-ranges say nothing else; as Linux tells the physical address, not that of a
- * bus. Of all others it tells what the host's kernel does, less the number of the host's page, as to a user without
- * privileges. Source: Linux, Documentation/admin-guide/mm/pagemap.rst.
+ * bus. Of all others it tells what the host's kernel does, but for the number of the page: that is of an address where
+ * no machine has anything, above 2^51, made of the virtual address. Zero would be what a user without privileges gets,
+ * and is what drivers take for it (DPDK asks for the address of a variable, and gives up): DMA there is refused,
+ * and the transcript says so. Source: Linux, Documentation/admin-guide/mm/pagemap.rst.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +20,7 @@
 #define FILE_   ((u64)1 << 61)
 #define SWAPPED ((u64)1 << 62)
 #define PRESENT ((u64)1 << 63)
+#define NOWHERE ((u64)1 << 51) /* machines end at 2^47 (config/machine.h) */
 #define LAST    ((u64)1 << 47) /* TASK_SIZE: nothing is told from here on */
 
 #define WORDS 512
@@ -87,7 +90,7 @@ static long fill(u32 pid, struct part *p)
         return n;
     p->count = (u64)n / 8;
     for (u64 i = 0; i < p->count; i++)
-        p->words[i] &= ~NUMBER;
+        p->words[i] = (p->words[i] & ~NUMBER) | (p->words[i] & PRESENT ? NOWHERE >> PAGE_SHIFT | (p->first + i) : 0);
     if (pid == (u32)sys_getpid())
         own_part(p);
     else

@@ -14,6 +14,10 @@ extern const struct tree_class hugetlb_dir; /* a: number of the directory (memor
 extern const struct tree_class hugetlb_file;
 /* Is a descriptor, that was opened at `path`, one of a huge-page file? Also of one whose name is gone, or that has none. */
 bool hugetlb_fd(int fd, const char *path, struct tree_node *node);
+/* The path that a file has, or had. memory/huge.h is held. */
+void hugetlb_path(u32 number, struct fmt *path);
+/* numa.c */
+extern const struct tree_class numa_maps;
 /* hugesys.c */
 extern const struct tree_class hugesys_sizes; /* /sys/kernel/mm/hugepages */
 extern const struct tree_class hugesys_nodes; /* /sys/devices/system/node */
@@ -26,7 +30,10 @@ extern const struct tree_class pagemap_file; /* a: pid */
 /* resources.c */
 extern const struct tree_class resources_iomem;
 extern const struct tree_class resources_ioports;
-extern const struct tree_class resources_interrupts;
+/* The length of the node's name, without what its windows are told apart by. */
+size_t resources_node_name(const struct machine_window *w);
+/* interrupts.c */
+extern const struct tree_class interrupts_file;
 /* port.c */
 extern const struct tree_class port_device;
 /* udmabuf.c */

@@ -146,6 +146,7 @@ static const struct tree_class mountinfo = {.kind = TREE_FILE, .mode = 0444, .sh
 static const struct tree_fixed process_fixed[] = {
     {"mountinfo", &mountinfo},
     {"mounts", &mounts},
+    {"numa_maps", &numa_maps},
     {"pagemap", &pagemap_file},
     {NULL, NULL},
 };

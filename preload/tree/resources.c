@@ -1,11 +1,12 @@
 /*
- * /proc/iomem, /proc/ioports and /proc/interrupts: the machine's map and its interrupt lines, in the words of Linux.
- * Addresses are shown to everybody: who runs under us is root of the machine. Sources: Linux, kernel/resource.c, r_show;
- * kernel/irq/proc.c, show_interrupts; drivers/of/platform.c, of_device_make_bus_id.
+ * /proc/iomem and /proc/ioports: the machine's map in the words of Linux. Addresses are shown to everybody: who runs under
+ * us is root of the machine. Sources: Linux, kernel/resource.c, r_show; drivers/of/platform.c, of_device_make_bus_id;
+ * drivers/pci/setup-res.c, drivers/pci/probe.c.
  */
 #include "base/mem.h"
-#include "config/interrupts.h"
 #include "config/pools.h"
+#include "pci/pci.h"
+#include "tree/own.h"
 #include "tree/parts.h"
 
 static const struct machine_desc *desc(void)
@@ -24,7 +25,7 @@ static void range_line(struct fmt *text, unsigned depth, unsigned digits, struct
 }
 
 /* "uart@10000000": the node's name, without what windows of one node are told apart by. */
-static size_t node_name(const struct machine_window *w)
+size_t resources_node_name(const struct machine_window *w)
 {
     const char *end = strchr(w->name, ':');
 
@@ -43,7 +44,7 @@ static u64 first_address(const struct machine_window *w)
 /* "10000000.uart uart@10000000": device and resource, as a driver has them that asked for the range. */
 static void device_name(struct fmt *text, const struct machine_window *w)
 {
-    size_t n = node_name(w), plain = 0;
+    size_t n = resources_node_name(w), plain = 0;
 
     while (plain < n && w->name[plain] != '@')
         plain++;
@@ -77,6 +78,104 @@ static void reserved_lines(struct fmt *text, const struct machine_pools *pools, 
     } while (range_has(ram, from));
 }
 
+/* --- PCI --- */
+
+#define DEPTH 8 /* bridges below each other */
+
+/* What a function, or a bridge for those below it, has of an address space. */
+struct piece {
+    struct range range;
+    u32 function;
+    bool bridge;
+};
+
+static bool as_piece(const struct pci_resource *r, u32 function, bool bridge, bool ports, struct range within, struct piece *out)
+{
+    bool io = r->flags & PCI_RESOURCE_IO;
+
+    *out = (struct piece){{r->machine, r->size}, function, bridge};
+    return r->size && r->machine != PCI_NOWHERE && io == ports && range_contains(within, r->machine, r->size);
+}
+
+/* The lowest piece of the functions below `parent` that begins at or behind an address. False: there is none. */
+static bool next_piece(int parent, bool ports, struct range within, u64 from, struct piece *best)
+{
+    struct pci_info info;
+    struct piece p;
+    bool found = false;
+
+    for (u32 f = 0; f < pci_functions(); f++) {
+        pci_info(f, &info);
+        for (unsigned i = 0; info.there && info.parent == parent && i < 10; i++) {
+            struct pci_resource r = {0};
+
+            if (i < 7)
+                pci_resource(f, i, &r);
+            else if (info.bridge)
+                pci_forwards(f, i - 7, &r);
+            if (as_piece(&r, f, i >= 7, ports, within, &p) && p.range.base >= from && (!found || p.range.base < best->range.base)) {
+                *best = p;
+                found = true;
+            }
+        }
+    }
+    return found;
+}
+
+/* The bus behind a bridge: register 0x19 of its configuration space (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.4). */
+static u8 bus_behind(u32 bridge)
+{
+    u8 number = 0;
+
+    pci_config_read(bridge, 0x19, &number, 1, tree_self());
+    return number;
+}
+
+static void pci_lines(struct fmt *text, int parent, bool ports, struct range within, unsigned depth)
+{
+    struct pci_info info;
+    struct piece p;
+
+    for (u64 from = within.base; next_piece(parent, ports, within, from, &p); from = range_last(p.range) + 1) {
+        range_line(text, depth, ports ? 4 : 8, p.range);
+        pci_info(p.function, &info);
+        fmt_str(text, p.bridge ? "PCI Bus 0000:" : "0000:");
+        fmt_hexpad(text, p.bridge ? bus_behind(p.function) : info.bus, 2);
+        if (!p.bridge) {
+            fmt_char(text, ':');
+            fmt_hexpad(text, info.devfn >> 3, 2);
+            fmt_printf(text, ".%u", info.devfn & 7u);
+        }
+        fmt_char(text, '\n');
+        if (p.bridge && depth < DEPTH)
+            pci_lines(text, (int)p.function, ports, p.range, depth + 1);
+        if (range_last(p.range) == UINT64_MAX)
+            return;
+    }
+}
+
+/* A range of a host bridge, as its driver names it. False: it is another device's. */
+static bool host_line(struct fmt *text, const struct machine_window *w, bool ports)
+{
+    struct pci_info info;
+
+    if (!pci_functions() || !machine_compatible(desc(), w, "pci-host-ecam-generic"))
+        return false;
+    pci_info(0, &info);
+    if (ports && w->range.base == 0xcf8)
+        fmt_str(text, "PCI conf1");
+    else if (!ports && range_has(w->range, info.config))
+        fmt_str(text, "PCI ECAM");
+    else
+        fmt_mem(text, w->name, resources_node_name(w));
+    fmt_char(text, '\n');
+    if (!ports)
+        pci_lines(text, -1, false, w->range, 1);
+    return true;
+}
+
+/* --- the files --- */
+
 static void show_iomem(const struct tree_node *node, struct fmt *text)
 {
     char why[128];
@@ -91,7 +190,7 @@ static void show_iomem(const struct tree_node *node, struct fmt *text)
         if (s->kind == VIEW_RAM) {
             fmt_str(text, "System RAM\n");
             reserved_lines(text, pools, s->range);
-        } else {
+        } else if (!host_line(text, &desc()->windows[s->index], false)) {
             device_name(text, &desc()->windows[s->index]);
         }
     }
@@ -104,144 +203,12 @@ static void show_ioports(const struct tree_node *node, struct fmt *text)
         const struct machine_window *w = &desc()->windows[tree_ports->spans[i].index];
 
         range_line(text, 0, 4, tree_ports->spans[i].range);
-        fmt_mem(text, w->name, node_name(w));
+        if (host_line(text, w, true))
+            continue;
+        fmt_mem(text, w->name, resources_node_name(w));
         fmt_char(text, '\n');
     }
-}
-
-/* --- interrupts --- */
-
-#define MOST_LINES 64
-#define PRECISION  3 /* of up to 999 interrupts */
-
-struct source {
-    u32 window, line, number;
-    int controller;
-};
-
-static void pad(struct fmt *text, u64 value, unsigned width)
-{
-    char digits[24];
-    struct fmt d = FMT_INIT(digits);
-
-    fmt_dec(&d, value);
-    for (size_t i = d.len; i < width; i++)
-        fmt_char(text, ' ');
-    fmt_mem(text, digits, d.len);
-}
-
-static void pad_right(struct fmt *text, const char *word, size_t length, unsigned width)
-{
-    fmt_mem(text, word, length);
-    for (size_t i = length; i < width; i++)
-        fmt_char(text, ' ');
-}
-
-static const struct arena_wire *wire_of(const struct source *s)
-{
-    return &arena_wires(tree_machine->arena, s->window)[s->line];
-}
-
-/* What Linux calls it; others by the node's own name. */
-static void chip_name(struct fmt *text, int controller)
-{
-    struct mmioshim_node node = {desc(), controller};
-    static const struct { const char *compatible, *name; } chips[] = {
-        {"sifive,plic-1.0.0", "SiFive PLIC"}, {"riscv,plic0", "SiFive PLIC"},
-        {"arm,gic-400", "GICv2"}, {"arm,cortex-a15-gic", "GICv2"}, {"arm,gic-v3", "GICv3"},
-    };
-    u32 length = 0;
-    const char *have = node_property(&node, "compatible", &length);
-
-    for (unsigned i = 0; have && i < ARRAY_SIZE(chips); i++)
-        if (length > strlen(chips[i].compatible) && strcmp(have, chips[i].compatible) == 0) {
-            fmt_str(text, chips[i].name);
-            return;
-        }
-    fmt_str(text, have && length && !have[length - 1] ? have : "-");
-}
-
-/* The sources of one number; returns the next higher one, or UINT32_MAX. */
-static u32 gather(u32 number, struct source *out, u32 *count)
-{
-    struct machine_interrupt list[MOST_LINES];
-    u32 next = UINT32_MAX;
-    int cpu;
-
-    *count = 0;
-    for (u32 i = 0; i < machine_devices(desc()); i++) {
-        const struct arena_device *d = &arena_devices(tree_machine->arena)[i];
-        u32 n = d->nwires ? machine_interrupts(desc(), desc()->windows[i].node, list, MOST_LINES) : 0;
-
-        for (u32 line = 0; line < MIN(n, MIN(d->nwires, MOST_LINES)); line++) {
-            if (list[line].controller < 0 || machine_is_hart(desc(), list[line].controller, &cpu))
-                continue;
-            if (list[line].number == number && *count < MOST_LINES)
-                out[(*count)++] = (struct source){i, line, number, list[line].controller};
-            else if (list[line].number > number)
-                next = MIN(next, list[line].number);
-        }
-    }
-    return next;
-}
-
-static void interrupt_line(struct fmt *text, const struct source *s, u32 n, u32 cpus)
-{
-    const char *kind = wire_of(s)->edge ? "Edge" : "Level";
-    char chip[MACHINE_NAME];
-    struct fmt c = FMT_INIT(chip);
-    u64 count = 0;
-
-    for (u32 i = 0; i < n; i++)
-        count += __atomic_load_n(&wire_of(&s[i])->count, __ATOMIC_RELAXED);
-    pad(text, s->number, PRECISION);
-    fmt_char(text, ':');
-    for (u32 cpu = 0; cpu < cpus; cpu++) {
-        fmt_char(text, ' ');
-        pad(text, cpu ? 0 : count, 10);
-    }
-    fmt_char(text, ' ');
-    chip_name(&c, s->controller);
-    for (size_t i = c.len; i < 8; i++)
-        fmt_char(text, ' ');
-    fmt_mem(text, chip, c.len);
-    fmt_char(text, ' ');
-    pad(text, s->number, PRECISION);
-    fmt_char(text, ' ');
-    pad_right(text, kind, strlen(kind), 8);
-    for (u32 i = 0; i < n; i++) {
-        const struct machine_window *w = &desc()->windows[s[i].window];
-
-        fmt_str(text, i ? ", " : "  ");
-        fmt_mem(text, w->name, node_name(w));
-    }
-    fmt_char(text, '\n');
-}
-
-static void show_interrupts(const struct tree_node *node, struct fmt *text)
-{
-    struct source sources[MOST_LINES];
-    u32 cpus = MAX(1u, tree_machine->arena->irqs.nharts), number = 0, n;
-
-    (void)node;
-    for (unsigned i = 0; i < PRECISION + 8; i++)
-        fmt_char(text, ' ');
-    for (u32 cpu = 0; cpu < cpus; cpu++) {
-        char digits[12];
-        struct fmt d = FMT_INIT(digits);
-
-        fmt_dec(&d, cpu);
-        fmt_str(text, "CPU");
-        pad_right(text, digits, d.len, 8);
-    }
-    fmt_char(text, '\n');
-    while (number != UINT32_MAX) {
-        u32 next = gather(number, sources, &n);
-
-        if (n)
-            interrupt_line(text, sources, n, cpus);
-        number = next;
-    }
+    pci_lines(text, -1, true, (struct range){0, MACHINE_PORTS}, 0);
 }
 
 static u64 no_size(const struct tree_node *node)
@@ -252,4 +219,3 @@ static u64 no_size(const struct tree_node *node)
 
 const struct tree_class resources_iomem = {.kind = TREE_FILE, .mode = 0400, .show = show_iomem, .size = no_size};
 const struct tree_class resources_ioports = {.kind = TREE_FILE, .mode = 0400, .show = show_ioports, .size = no_size};
-const struct tree_class resources_interrupts = {.kind = TREE_FILE, .mode = 0444, .show = show_interrupts, .size = no_size};

@@ -66,15 +66,16 @@ static void devtree_target(const struct tree_node *link, struct fmt *text)
 
 static const struct tree_class devtree_link = {.kind = TREE_LINK, .show = devtree_target};
 
-static const struct tree_fixed proc_bus_fixed[] = {{"pci", &pci_proc_dir}, {NULL, NULL}};
-static const struct tree_class proc_bus = {.kind = TREE_DIR, .mode = 0555, .merged = true, .fixed = proc_bus_fixed};
 static const struct tree_fixed sysctl_fixed[] = {{"vm", &hugesys_vm}, {NULL, NULL}};
 static const struct tree_class sysctl = {.kind = TREE_DIR, .mode = 0555, .merged = true, .fixed = sysctl_fixed};
+
+static const struct tree_fixed proc_bus_fixed[] = {{"pci", &pci_proc_dir}, {NULL, NULL}};
+static const struct tree_class proc_bus = {.kind = TREE_DIR, .mode = 0555, .merged = true, .fixed = proc_bus_fixed};
 
 static const struct tree_fixed proc_fixed[] = {
     {"bus", &proc_bus},
     {"device-tree", &devtree_link},
-    {"interrupts", &resources_interrupts},
+    {"interrupts", &interrupts_file},
     {"iomem", &resources_iomem},
     {"ioports", &resources_ioports},
     {"meminfo", &hugesys_meminfo},
@@ -109,7 +110,12 @@ static bool devices_hides(const char *name)
     return begins(name, "pci0");
 }
 
-static const struct tree_fixed devices_fixed[] = {{"pci0000:00", &pci_root_dir}, {"platform", &uio_platform}, {"system", &system_dir}, {NULL, NULL}};
+static const struct tree_fixed devices_fixed[] = {
+    {"pci0000:00", &pci_root_dir},
+    {"platform", &uio_platform},
+    {"system", &system_dir},
+    {NULL, NULL},
+};
 static const struct tree_class devices = {
     .kind = TREE_DIR,
     .mode = 0755,

@@ -64,7 +64,7 @@ bool tree_child_listed(const struct tree_node *dir, const char *name, struct tre
 
 bool tree_child(const struct tree_node *dir, const char *name, struct tree_node *child)
 {
-    return tree_child_listed(dir, name, child) || (dir->class->find && dir->class->find(dir, name, child));
+    return (dir->class->find && dir->class->find(dir, name, child)) || tree_child_listed(dir, name, child);
 }
 
 u64 tree_size(const struct tree_node *node)

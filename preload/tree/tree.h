@@ -61,7 +61,10 @@ struct tree_class {
     const struct tree_fixed *fixed;
     /* Further children, 0 to n - 1; false: there are no more. */
     bool (*list)(const struct tree_node *dir, u32 index, struct tree_entry *entry);
-    /* Children that are found by their names alone: what the host lists in their place stays listed. */
+    /*
+     * Children that are found by their names: those that nobody lists (what the host lists in their place stays listed),
+     * and those of a list that others change meanwhile.
+     */
     bool (*find)(const struct tree_node *dir, const char *name, struct tree_node *child);
     /* Names of the host that do not show through where it is merged. NULL: none. */
     bool (*hides)(const char *name);

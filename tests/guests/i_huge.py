@@ -1,5 +1,5 @@
 # Huge pages as programs use them: `python3 i_huge.py PART`, each prints what it finds.
-import ctypes, errno, fcntl, mmap, os, signal, socket, struct, sys, time
+import ctypes, errno, fcntl, mmap, os, random, signal, socket, struct, sys
 
 M = 2 << 20
 HUGETLB = 0x40000
@@ -34,6 +34,9 @@ def create(name, pages=1):
     fd = os.open('/dev/hugepages/' + name, os.O_RDWR | os.O_CREAT, 0o640)
     os.ftruncate(fd, pages * M)
     return fd
+
+
+NOWHERE = 1 << 51  # where devices reach nothing
 
 
 def frames(addr, pages=1, pid='self'):
@@ -117,7 +120,7 @@ def private():
     m[:6] = b'parent'
     if not os.fork():
         m[:5] = b'child'
-        print(m[:6], frames(address(m))[0][1], flush=True)
+        print(m[:6], int(frames(address(m))[0][1], 16) == NOWHERE | address(m), flush=True)
         os._exit(0)
     os.wait()
     print(m[:6], frames(address(m))[0][0], frames(address(m))[0][1] != '0x0')
@@ -218,19 +221,94 @@ def pagemap():
     ordinary = mmap.mmap(-1, 4096)
     ordinary[0] = 1
     libc.mlock(ctypes.c_void_p(address(ordinary)), 4096)
-    print(frames(address(ordinary)))
+    print(frames(address(ordinary)) == [(1, hex(NOWHERE | address(ordinary)))])
     dev = os.open('/dev/mem', os.O_RDWR)
     alias = mmap.mmap(dev, 8192, offset=0x80123000)
     copy = mmap.mmap(dev, 8192, flags=mmap.MAP_PRIVATE, offset=0x80123000)
     before = frames(address(copy), 2)
     copy[0] = 1
-    print(frames(address(alias), 2), before, frames(address(copy), 2))
+    after = frames(address(copy), 2)
+    print(frames(address(alias), 2), before, after[0] == (1, hex(NOWHERE | address(copy))), after[1])
     fd = os.open('/proc/self/pagemap', os.O_RDONLY)
     print(attempt(os.pread, fd, 8, 4), attempt(os.pread, fd, 7, 8), os.pread(fd, 8, 1 << 40), len(os.pread(fd, 8 * 3000, a // 512)), os.stat('/proc/self/pagemap').st_size)
     if not os.fork():
-        print(frames(a, 1, os.getppid()) == f[:1], frames(address(ordinary), 1, os.getppid()), frames(a) == f[:1], flush=True)
+        print(frames(a, 1, os.getppid()) == f[:1], int(frames(address(ordinary), 1, os.getppid())[0][1], 16) > NOWHERE, frames(a) == f[:1], flush=True)
         os._exit(0)
     os.wait()
+
+
+def numa():
+    a, b = mmap.mmap(create('a', 2), 2 * M), mmap.mmap(create('b'), M)
+    os.unlink('/dev/hugepages/b')
+    c = mmap.mmap(-1, M, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | HUGETLB)
+    lines = [l.split(' ', 1) for l in open('/proc/self/numa_maps') if ' huge ' in l] if os.path.exists('/proc/self/numa_maps') else []
+    for m, what in (a, 'file=/dev/hugepages/a huge dirty=2 N0=2'), (b, 'file=/dev/hugepages/b\\040(deleted) huge dirty=1 N0=1'), (c, 'file=/anon_hugepage\\040(deleted) huge dirty=1 N0=1'):
+        print(not lines or [int(l[0], 16) for l in lines if l[1] == 'default %s kernelpagesize_kB=2048\n' % what] == [address(m)])
+
+
+class Held:
+    def __init__(self, tag, pages, name=None):
+        self.tag, self.pages, self.name = tag.encode(), pages, name and '/dev/hugepages/' + name
+        if name:
+            fd = create(name, pages)
+            try:
+                self.memory = mmap.mmap(fd, pages * M)
+            except OSError:
+                self.unlink()
+                raise
+            finally:
+                os.close(fd)
+        else:
+            self.memory = mmap.mmap(-1, pages * M, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | HUGETLB)
+        for p in range(pages):
+            assert self.memory[p * M:p * M + 200] == bytes(200), 'not zero'
+            self.memory[p * M + 100:p * M + 100 + len(tag)] = self.tag
+
+    def unlink(self):
+        if self.name:
+            os.unlink(self.name)
+        self.name = None
+
+    def end(self):
+        for p in range(self.pages):
+            got = self.memory[p * M + 100:p * M + 100 + len(self.tag)]
+            assert got == self.tag, (self.tag, got)
+        self.unlink()
+        self.memory.close()
+
+
+def worker(seed):
+    r, held = random.Random(seed), []
+    for i in range(60):
+        tag, kind = '%d.%d' % (seed, i), r.randrange(4)
+        try:
+            if kind == 0 or not held:
+                held.append(Held(tag, r.randrange(1, 4)))
+            elif kind == 1:
+                held.append(Held(tag, 1, tag))
+                if r.randrange(2):
+                    held[-1].unlink()
+            else:
+                held.pop(r.randrange(len(held))).end()
+        except OSError as e:
+            assert e.errno == errno.ENOMEM, e
+            if held:
+                held.pop(0).end()
+    for h in held:
+        h.unlink()
+    if seed % 3 == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def many():
+    open('/proc/sys/vm/nr_hugepages', 'w').write('24')
+    children = []
+    for seed in range(1, 7):
+        children.append(os.fork())
+        if not children[-1]:
+            worker(seed)
+            os._exit(0)
+    print([os.waitpid(child, 0)[1] for child in children], free(), len(os.listdir('/dev/hugepages')))
 
 
 globals()[sys.argv[1]]()
