@@ -91,7 +91,7 @@ bool tree_fd(int fd, char *path)
 {
     bool is;
 
-    if (fd < 0 || !tree_used() || recall(fd, 0) == NO)
+    if (fd < 0 || !tree_used() || recall(fd, 0) == NO || (!tree_asks_host() && recall(fd, 0) == UNKNOWN))
         return false;
     is = ask(fd, path);
     note(fd, 0, is ? YES : NO);
@@ -159,6 +159,8 @@ bool tree_fd_near(int fd)
 {
     u8 what = recall(fd, NEAR_SHIFT);
 
+    if (what == UNKNOWN && !tree_asks_host())
+        return false;
     if (what == UNKNOWN) {
         what = near(fd) ? YES : NO;
         note(fd, NEAR_SHIFT, what);

@@ -87,6 +87,8 @@ static size_t host_directory(int dir, char *path)
     struct fmt f = FMT_INIT(link);
     long n;
 
+    if (!tree_asks_host())
+        return 0;
     if (dir == AT_FDCWD)
         fmt_str(&f, "/proc/self/cwd");
     else
@@ -239,7 +241,7 @@ static bool go_host(struct steps *s, bool more)
     long n;
 
     s->host++;
-    if (!more && !s->follow)
+    if ((!more && !s->follow) || !tree_asks_host())
         return true;
     n = sys_readlink(s->w->path, target, sizeof(target) - 1);
     if (n <= 0)
@@ -266,7 +268,7 @@ static bool go_tree_link(struct steps *s, const struct tree_node *link)
 /* A merged directory that the host lacks is the tree's alone. */
 static bool on_host(const char *path)
 {
-    return sys(SYS_faccessat, AT_FDCWD, *path ? path : "/", F_OK) == 0;
+    return !tree_asks_host() || sys(SYS_faccessat, AT_FDCWD, *path ? path : "/", F_OK) == 0;
 }
 
 /*

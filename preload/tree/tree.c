@@ -15,6 +15,18 @@ void tree_start(struct bus *bus, const struct view *view, const struct view *por
     tree_cwd_start();
 }
 
+static bool sandboxed;
+
+void tree_sandboxed(void)
+{
+    __atomic_store_n(&sandboxed, true, __ATOMIC_RELAXED);
+}
+
+bool tree_asks_host(void)
+{
+    return !__atomic_load_n(&sandboxed, __ATOMIC_RELAXED);
+}
+
 static bool is_there(const struct tree_node *node)
 {
     return !node->class->there || node->class->there(node);

@@ -125,6 +125,13 @@ extern const struct view *tree_view, *tree_ports;
 extern struct bus *tree_bus;
 void tree_start(struct bus *bus, const struct view *view, const struct view *ports);
 
+/*
+ * The program has restricted its system calls: one that it does not make itself may kill it. From now on nothing of the host is
+ * asked about: its links lead where the kernel says, and relative paths into the tree only from where they are known to.
+ */
+void tree_sandboxed(void);
+bool tree_asks_host(void);
+
 /* The child of that name; false: there is none. listed: not one that is only found. */
 bool tree_child_listed(const struct tree_node *dir, const char *name, struct tree_node *child);
 bool tree_child(const struct tree_node *dir, const char *name, struct tree_node *child);
