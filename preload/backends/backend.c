@@ -65,6 +65,7 @@ int backend_open(struct backend *b, const char *spec, struct fmt *error)
     b->in = b->out = -1;
     b->ended = b->owns = false;
     b->mark = 0;
+    b->map = NULL;
     b->name[0] = b->link[0] = 0;
     if (!b->ops)
         return unknown_kind(spec, length, error);

@@ -87,6 +87,7 @@ struct backend {
     bool owns;    /* close() closes the descriptors */
     bool mute;    /* its output is for other processes to make */
     u64 mark;     /* private */
+    u8 *map;      /* private: all of a disk, NULL: it is not mapped */
     char name[BACKEND_NAME]; /* what the user must know: "/dev/pts/5"; "" when there is nothing to say */
     char link[BACKEND_LINK]; /* private: path of the link that was asked for */
 };

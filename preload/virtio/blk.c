@@ -34,7 +34,8 @@ enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
 struct blk {
     u8 readonly;
     u8 writeback; /* as the driver configured it */
-    u16 reserved;
+    u8 mapped;
+    u8 reserved;
     u32 block; /* bytes of a logical block */
     char id[ID_BYTES];
 };
@@ -265,6 +266,10 @@ static int set_option(struct blk *blk, const char *option, const char **why)
         blk->readonly = 1;
         return 0;
     }
+    if (strcmp(option, "mmap") == 0) {
+        blk->mapped = 1;
+        return 0;
+    }
     if (id && strlen(id) <= ID_BYTES) {
         memset(blk->id, 0, sizeof(blk->id));
         memcpy(blk->id, id, strlen(id));
@@ -278,7 +283,7 @@ static int set_option(struct blk *blk, const char *option, const char **why)
     return -1;
 }
 
-/* "FILE[,readonly][,serial=TEXT][,block-size=N]" */
+/* "FILE[,readonly][,mmap][,serial=TEXT][,block-size=N]" */
 static int blk_plug(struct mmioshim_device *dev, const char *options, const char **why)
 {
     struct virtio *v = virtio_of(dev);
@@ -303,6 +308,8 @@ static int blk_plug(struct mmioshim_device *dev, const char *options, const char
     }
     if (blk->readonly)
         fmt_str(&end, ",readonly");
+    if (blk->mapped)
+        fmt_str(&end, ",mmap");
     fmt_end(&end);
     return n && !end.full ? 0 : -1;
 }

@@ -26,7 +26,7 @@ static const struct virtio_type *const types[] = {
 /* --- what is plugged in --- */
 
 const struct mmioshim_property virtio_parts[] = {
-    {"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
+    {"blk:FILE[,readonly][,mmap][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
     {"console:stdio|pty[,link=PATH]|file:PATH[,append][,in=PATH]|null", "a terminal port with a host end of a UART"},
     {"net:loopback[,mac=MAC]", "a network card whose frames come back to it"},
     {"net:pcap[,out=FILE][,in=FILE][,mac=MAC]", "one that sends into a capture file and receives from another"},
