@@ -10,8 +10,6 @@ static void log_dma(const struct bus_dma *dma)
 {
     struct trace_record rec = {.type = TRACE_DMA, .device = (u16)dma->device, .reg = TRACE_NONE};
 
-    if (!log_wanted())
-        return;
     rec.op = dma->write ? TRACE_WRITE : TRACE_READ;
     rec.addr = dma->addr;
     rec.width = (u32)dma->length;
@@ -52,5 +50,6 @@ void trap_serve(struct trap *t, struct bus *bus, const struct bus_requests *r)
 
 void trap_serve_start(void)
 {
-    bus_dma_watch(log_dma);
+    if (log_wanted())
+        bus_dma_watch(log_dma);
 }
