@@ -167,6 +167,7 @@ const struct mmioshim_host bus_host = {
     .dma_write = bus_dma_write,
     .dma_fetch = bus_dma_fetch,
     .dma_store = bus_dma_store,
+    .dma_direct = bus_dma_direct,
     .disk_size = bus_disk_size,
     .disk_read = bus_disk_read,
     .disk_write = bus_disk_write,

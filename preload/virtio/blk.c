@@ -103,7 +103,7 @@ static u8 move(struct mmioshim_device *dev, struct virtio_cursor *data, u64 byte
 
     if (bytes % SECTOR || !inside(dev, sector, bytes) || (write && blk_of(dev)->readonly))
         return S_IOERR;
-    for (; (piece = virtio_next(data, bytes)).length; position += piece.length, bytes -= piece.length)
+    for (; bytes && (piece = virtio_next(data, bytes)).length; position += piece.length, bytes -= piece.length)
         if (write ? dev->host->disk_write(dev, position, piece.addr, piece.length)
                   : dev->host->disk_read(dev, position, piece.addr, piece.length))
             return S_IOERR;
@@ -175,7 +175,6 @@ static u8 perform(struct mmioshim_device *dev, const struct virtio_chain *chain,
 /* The status is the last byte that can be written, however the driver cuts its buffers (2.7.4.1). */
 static void answer(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain)
 {
-    struct virtio_cursor end = virtio_in(chain);
     u8 status;
 
     if (!chain->in_length) {
@@ -183,8 +182,7 @@ static void answer(struct mmioshim_device *dev, unsigned queue, const struct vir
         return;
     }
     status = perform(dev, chain, chain->in_length - 1);
-    virtio_skip(&end, chain->in_length - 1);
-    if (virtio_put(dev, &end, &status, 1))
+    if (dev->host->dma_write(dev, virtio_in_last(chain), &status, 1))
         virtio_push(dev, queue, chain, (u32)MIN(chain->in_length, UINT32_MAX));
     else
         virtio_push(dev, queue, chain, 0);

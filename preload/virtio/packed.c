@@ -30,20 +30,15 @@ static bool packed_enable(struct mmioshim_device *dev, struct virtio_queue *q)
     return true;
 }
 
-static bool fetch(struct mmioshim_device *dev, u64 addr, void *buf, size_t n)
+static bool lost(struct mmioshim_device *dev)
 {
-    if (dev->host->dma_fetch(dev, addr, buf, n))
-        return true;
     virtio_break(dev, "a descriptor ring is not in RAM");
     return false;
 }
 
 static bool store(struct mmioshim_device *dev, u64 addr, const void *buf, size_t n)
 {
-    if (dev->host->dma_store(dev, addr, buf, n))
-        return true;
-    virtio_break(dev, "a descriptor ring is not in RAM");
-    return false;
+    return dev->host->dma_store(dev, addr, buf, n) || lost(dev);
 }
 
 /* Goes on by n places of the ring, around its end. */
@@ -68,6 +63,7 @@ static bool available(u16 flags, u16 wrap)
 static bool walk_table(struct mmioshim_device *dev, const struct virtio_queue *q, const struct descriptor *of,
                        struct virtio_chain *chain)
 {
+    struct virtio_area table = virtio_area(dev, of->addr, of->length);
     struct descriptor d;
 
     if (!virtio_accepted(virtio_of(dev), VIRTIO_F_INDIRECT_DESC) || (of->flags & VIRTIO_DESC_NEXT) || !of->length ||
@@ -76,8 +72,8 @@ static bool walk_table(struct mmioshim_device *dev, const struct virtio_queue *q
         return false;
     }
     for (u32 i = 0; i < of->length / 16; i++) {
-        if (!fetch(dev, of->addr + 16ull * i, &d, sizeof(d)))
-            return false;
+        if (!virtio_fetch(dev, &table, 16ull * i, &d, sizeof(d)))
+            return lost(dev);
         if (d.flags & VIRTIO_DESC_INDIRECT) {
             virtio_break(dev, "an indirect table inside another");
             return false;
@@ -104,10 +100,13 @@ static bool add(struct mmioshim_device *dev, struct virtio_queue *q, const struc
  */
 static bool packed_pop(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_chain *chain)
 {
+    struct virtio_area ring = virtio_area(dev, q->desc, 16ull * q->size);
     struct descriptor d;
     u16 flags;
 
-    if (!fetch(dev, q->desc + 16ull * q->ahead + FLAGS_AT, &flags, sizeof(flags)) || !available(flags, q->ahead_wrap))
+    if (!virtio_fetch(dev, &ring, 16ull * q->ahead + FLAGS_AT, &flags, sizeof(flags)))
+        return lost(dev);
+    if (!available(flags, q->ahead_wrap))
         return false;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     do {
@@ -115,7 +114,9 @@ static bool packed_pop(struct mmioshim_device *dev, struct virtio_queue *q, stru
             virtio_break(dev, "a chain that has no end");
             return false;
         }
-        if (!fetch(dev, q->desc + 16ull * q->ahead, &d, sizeof(d)) || !add(dev, q, &d, chain))
+        if (!virtio_fetch(dev, &ring, 16ull * q->ahead, &d, sizeof(d)))
+            return lost(dev);
+        if (!add(dev, q, &d, chain))
             return false;
     } while (d.flags & VIRTIO_DESC_NEXT);
     return true;
@@ -158,8 +159,8 @@ static bool packed_wants(struct mmioshim_device *dev, struct virtio_queue *q)
 
     if (before == q->used && before_wrap == q->used_wrap)
         return false;
-    if (!fetch(dev, q->driver, &s, sizeof(s)))
-        return false;
+    if (!dev->host->dma_fetch(dev, q->driver, &s, sizeof(s)))
+        return lost(dev);
     switch (s.flags & 3) {
     case EVENTS_DISABLE:
         return false;

@@ -83,34 +83,7 @@ void virtio_signal(struct mmioshim_device *dev, unsigned queue)
     q->told_wrap = q->used_wrap;
 }
 
-/* --- chains --- */
-
-bool virtio_add(struct mmioshim_device *dev, const struct virtio_queue *q, struct virtio_chain *chain, u64 addr, u32 length,
-                bool write)
-{
-    unsigned n = chain->out + chain->in;
-    u64 *total = write ? &chain->in_length : &chain->out_length;
-
-    /* "A driver MUST NOT create a descriptor chain longer than the Queue Size of the device", 2.7.5.3.1, 2.8.19 */
-    if (n >= q->size || n >= VIRTIO_QUEUE_MAX) {
-        virtio_break(dev, "a chain is longer than the queue");
-        return false;
-    }
-    /* "... place any device-writable descriptor elements after any device-readable", 2.7.4.2, 2.8.4 */
-    if (!write && chain->in) {
-        virtio_break(dev, "a readable descriptor behind a writable one");
-        return false;
-    }
-    *total += length;
-    /* "A driver MUST NOT add a descriptor chain longer than 2^32 bytes in total", 2.7.5.1 */
-    if (chain->out_length + chain->in_length > (u64)1 << 32) {
-        virtio_break(dev, "a chain of more than 2^32 bytes");
-        return false;
-    }
-    chain->segments[n] = (struct virtio_segment){addr, length};
-    ++*(write ? &chain->in : &chain->out);
-    return true;
-}
+/* --- the bytes of a chain --- */
 
 struct virtio_cursor virtio_out(const struct virtio_chain *chain)
 {
@@ -137,6 +110,15 @@ struct virtio_segment virtio_next(struct virtio_cursor *c, u64 most)
     piece.length = (u32)MIN(c->segment->length - c->offset, most);
     c->offset += piece.length;
     return piece;
+}
+
+u64 virtio_in_last(const struct virtio_chain *chain)
+{
+    const struct virtio_segment *s = &chain->segments[chain->out + chain->in - 1];
+
+    while (!s->length)
+        s--;
+    return s->addr + (s->length - 1);
 }
 
 void virtio_skip(struct virtio_cursor *c, u64 n)

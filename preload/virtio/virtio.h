@@ -194,6 +194,8 @@ struct virtio_cursor virtio_out(const struct virtio_chain *chain);
 struct virtio_cursor virtio_in(const struct virtio_chain *chain);
 /* The next piece of at most `most` bytes that lies in one segment, passed over; length 0: the end. */
 struct virtio_segment virtio_next(struct virtio_cursor *cursor, u64 most);
+/* Address of the last byte of the `in` segments; there is one. */
+u64 virtio_in_last(const struct virtio_chain *chain);
 /* Passes over n bytes. */
 void virtio_skip(struct virtio_cursor *cursor, u64 n);
 /* Copies bytes. False: refused DMA, or the end. */
@@ -201,6 +203,28 @@ bool virtio_take(struct mmioshim_device *dev, struct virtio_cursor *cursor, void
 bool virtio_put(struct mmioshim_device *dev, struct virtio_cursor *cursor, const void *buf, size_t n);
 
 /* --- the two kinds of ring, for queue.c --- */
+
+/* What the device reads of a queue, each piece once: the driver may change it at any time. */
+struct virtio_area {
+    u64 addr;
+    const u8 *at; /* NULL: only DMA leads there */
+};
+
+static inline struct virtio_area virtio_area(struct mmioshim_device *dev, u64 addr, u64 length)
+{
+    return (struct virtio_area){addr, dev->host->dma_direct(dev, addr, length)};
+}
+
+/* n is a constant, for a single load. */
+static inline __attribute__((always_inline)) bool virtio_fetch(struct mmioshim_device *dev, const struct virtio_area *area,
+                                                               u64 offset, void *buf, size_t n)
+{
+    if (unlikely(!area->at))
+        return dev->host->dma_fetch(dev, area->addr + offset, buf, n);
+    __builtin_memcpy(buf, area->at + offset, n);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* what was read is not read again */
+    return true;
+}
 
 /* What is said of a request that is done. */
 struct virtio_end {
@@ -230,8 +254,42 @@ static inline void virtio_done(struct virtio_queue *q, u16 next, u16 next_wrap, 
 enum { END_IN = 1 << 15, END_PLACES = END_IN - 1 }; /* of virtio_end.places */
 enum { VIRTIO_DESC_NEXT = 1, VIRTIO_DESC_WRITE = 2, VIRTIO_DESC_INDIRECT = 4 };
 
+/* What is wrong with one more descriptor of a chain; NULL: nothing. */
+static inline const char *virtio_wrong(const struct virtio_queue *q, const struct virtio_chain *chain, u32 length, bool write)
+{
+    u32 n = (u32)chain->out + chain->in;
+
+    /* "A driver MUST NOT create a descriptor chain longer than the Queue Size of the device", 2.7.5.3.1, 2.8.19 */
+    if (unlikely(n >= q->size || n >= VIRTIO_QUEUE_MAX))
+        return "a chain is longer than the queue";
+    /* "... place any device-writable descriptor elements after any device-readable", 2.7.4.2, 2.8.4 */
+    if (unlikely(!write && chain->in))
+        return "a readable descriptor behind a writable one";
+    /* "A driver MUST NOT add a descriptor chain longer than 2^32 bytes in total", 2.7.5.1 */
+    if (unlikely(chain->out_length + chain->in_length + length > (u64)1 << 32))
+        return "a chain of more than 2^32 bytes";
+    return NULL;
+}
+
 /* Adds a descriptor. False: the chain breaks a rule, and the device is broken. */
-bool virtio_add(struct mmioshim_device *dev, const struct virtio_queue *q, struct virtio_chain *chain, u64 addr, u32 length,
-                bool write);
+static inline bool virtio_add(struct mmioshim_device *dev, const struct virtio_queue *q, struct virtio_chain *chain, u64 addr,
+                              u32 length, bool write)
+{
+    const char *wrong = virtio_wrong(q, chain, length, write);
+
+    if (unlikely(wrong)) {
+        virtio_break(dev, wrong);
+        return false;
+    }
+    chain->segments[chain->out + chain->in] = (struct virtio_segment){addr, length};
+    if (write) {
+        chain->in_length += length;
+        chain->in++;
+    } else {
+        chain->out_length += length;
+        chain->out++;
+    }
+    return true;
+}
 
 #endif

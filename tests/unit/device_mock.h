@@ -9,6 +9,7 @@
 
 #include <setjmp.h>
 
+#include "base/range.h"
 #include "base/types.h"
 #include "devices/classes.h"
 
@@ -154,6 +155,16 @@ static bool mock_dma_fetch(struct mmioshim_device *dev, u64 addr, void *buf, siz
         memcpy(m->ram + (addr - MOCK_RAM), &value, 2);
     }
     return mock_move(dev, addr, buf, len, false);
+}
+
+/* Only where a test says so, since nobody sees what a device does there. */
+static bool mock_direct;
+
+static const void *mock_dma_direct(struct mmioshim_device *dev, u64 addr, size_t len)
+{
+    const struct mock *m = mock_of(dev);
+
+    return mock_direct && !m->feed && range_contains((struct range){MOCK_RAM, m->ram_size}, addr, len) ? m->ram + (addr - MOCK_RAM) : NULL;
 }
 
 static bool mock_dma_store(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
@@ -334,6 +345,7 @@ static const struct mmioshim_host mock_host = {
     .dma_write = mock_dma_write,
     .dma_fetch = mock_dma_fetch,
     .dma_store = mock_dma_store,
+    .dma_direct = mock_dma_direct,
     .disk_size = mock_disk_size,
     .disk_read = mock_disk_read,
     .disk_write = mock_disk_write,
