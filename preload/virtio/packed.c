@@ -123,20 +123,31 @@ static bool packed_pop(struct mmioshim_device *dev, struct virtio_queue *q, stru
 }
 
 /* 2.8.1, 2.8.6: one used descriptor for the whole chain; both bits are the wrap counter. Flags are written last. */
-static void packed_push(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_end end)
+static bool put_used(struct mmioshim_device *dev, const struct virtio_queue *q, u16 place, u16 wrap,
+                     const struct virtio_end *end)
 {
-    u64 at = q->desc + 16ull * q->used;
-    u16 flags = (u16)((q->used_wrap ? AVAIL | USED : 0) | (end.places & END_IN ? VIRTIO_DESC_WRITE : 0));
+    u64 at = q->desc + 16ull * place;
+    u16 flags = (u16)((wrap ? AVAIL | USED : 0) | (end->places & END_IN ? VIRTIO_DESC_WRITE : 0));
+
+    if (!store(dev, at + 8, &end->written, 4) || !store(dev, at + 12, &end->id, 2))
+        return false;
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    return store(dev, at + FLAGS_AT, &flags, sizeof(flags));
+}
+
+/* The first of several is written last: a driver that has not seen it looks at no other. */
+static void packed_push(struct mmioshim_device *dev, struct virtio_queue *q, const struct virtio_end *ends, unsigned n)
+{
     u16 used = q->used, wrap = q->used_wrap, next = q->next, next_wrap = q->next_wrap;
 
-    if (!store(dev, at + 8, &end.written, 4) || !store(dev, at + 12, &end.id, 2))
-        return;
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    if (!store(dev, at + FLAGS_AT, &flags, sizeof(flags)))
-        return;
-    advance(q, &used, &wrap, end.places & END_PLACES);
-    advance(q, &next, &next_wrap, end.places & END_PLACES);
-    virtio_done(q, next, next_wrap, used, wrap);
+    for (unsigned i = 0; i < n; i++) {
+        if (i && !put_used(dev, q, used, wrap, &ends[i]))
+            return;
+        advance(q, &used, &wrap, ends[i].places & END_PLACES);
+        advance(q, &next, &next_wrap, ends[i].places & END_PLACES);
+    }
+    if (put_used(dev, q, q->used, q->used_wrap, &ends[0]))
+        virtio_done(q, next, next_wrap, used, wrap);
 }
 
 /* Places are numbers that run on, so that before, place and now can be compared: those of the other wrap lie behind. */

@@ -36,18 +36,46 @@ bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain
     return ring_of(v)->pop(dev, q, chain);
 }
 
+struct virtio_end virtio_end_of(const struct virtio_chain *chain, u32 written)
+{
+    return (struct virtio_end){written, chain->id, (u16)(chain->places | (chain->in ? END_IN : 0))};
+}
+
 void virtio_push(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, u32 written)
 {
     struct virtio *v = virtio_of(dev);
     struct virtio_queue *q = &v->queues[queue];
-    struct virtio_end end = {written, chain->id, (u16)(chain->places | (chain->in ? END_IN : 0))};
+    struct virtio_end end = virtio_end_of(chain, written);
 
     if (!virtio_live(v))
         return;
     memcpy(&q->ending, &end, sizeof(end));
     __atomic_store_n(&q->ending_for, ~q->done, __ATOMIC_RELEASE);
-    ring_of(v)->push(dev, q, end);
+    ring_of(v)->push(dev, q, &end, 1);
     __atomic_store_n(&q->ending_for, 0, __ATOMIC_RELEASE);
+}
+
+void virtio_push_together(struct mmioshim_device *dev, unsigned queue, const struct virtio_end *ends, unsigned n)
+{
+    struct virtio *v = virtio_of(dev);
+    struct virtio_queue *q = &v->queues[queue];
+
+    if (!virtio_live(v))
+        return;
+    memcpy(v->together, ends, n * sizeof(*ends));
+    q->together = n;
+    __atomic_store_n(&q->ending_for, ~q->done, __ATOMIC_RELEASE);
+    ring_of(v)->push(dev, q, ends, n);
+    __atomic_store_n(&q->ending_for, 0, __ATOMIC_RELEASE);
+    q->together = 0;
+}
+
+void virtio_put_back(struct mmioshim_device *dev, unsigned queue)
+{
+    struct virtio_queue *q = &virtio_of(dev)->queues[queue];
+
+    q->ahead = q->next;
+    q->ahead_wrap = q->next_wrap;
 }
 
 void virtio_recover(struct mmioshim_device *dev)
@@ -60,11 +88,11 @@ void virtio_recover(struct mmioshim_device *dev)
 
         if (unlikely(q->ready && q->ending_for == ~q->done)) {
             memcpy(&end, &q->ending, sizeof(end));
-            ring_of(v)->push(dev, q, end);
+            ring_of(v)->push(dev, q, q->together ? v->together : &end, q->together ? q->together : 1);
         }
         q->ending_for = 0;
-        q->ahead = q->next;
-        q->ahead_wrap = q->next_wrap;
+        q->together = 0;
+        virtio_put_back(dev, i);
     }
 }
 

@@ -126,25 +126,32 @@ static bool split_pop(struct mmioshim_device *dev, struct virtio_queue *q, struc
         virtio_break(dev, "more is available than fits the queue");
         return false;
     }
-    if (!virtio_fetch(dev, &ring, RING_ENTRIES + 2ull * (place(q, q->ahead)), &head, sizeof(head)))
+    if (!virtio_fetch(dev, &ring, RING_ENTRIES + 2ull * place(q, q->ahead), &head, sizeof(head)))
         return lost(dev);
     chain->id = head;
     q->ahead++;
     return walk(dev, q, q->desc, q->size, head, false, chain);
 }
 
-static void split_push(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_end end)
+static bool put_used(struct mmioshim_device *dev, const struct virtio_queue *q, u16 index, const struct virtio_end *end)
 {
     struct {
         u32 id, length;
-    } entry = {end.id, end.written}; /* 2.7.8 */
-    u16 index = (u16)(q->used + 1);
+    } entry = {end->id, end->written}; /* 2.7.8 */
 
-    if (!store(dev, q->device + RING_ENTRIES + 8ull * (place(q, q->used)), &entry, sizeof(entry)))
-        return;
+    return store(dev, q->device + RING_ENTRIES + 8ull * place(q, index), &entry, sizeof(entry));
+}
+
+static void split_push(struct mmioshim_device *dev, struct virtio_queue *q, const struct virtio_end *ends, unsigned n)
+{
+    u16 index = (u16)(q->used + n);
+
+    for (unsigned i = 0; i < n; i++)
+        if (!put_used(dev, q, (u16)(q->used + i), &ends[i]))
+            return;
     __atomic_thread_fence(__ATOMIC_RELEASE);
     if (store(dev, q->device + RING_INDEX, &index, sizeof(index)))
-        virtio_done(q, (u16)(q->next + 1), 0, index, 0);
+        virtio_done(q, (u16)(q->next + n), 0, index, 0);
 }
 
 static bool split_wants(struct mmioshim_device *dev, struct virtio_queue *q)

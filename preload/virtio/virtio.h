@@ -20,6 +20,7 @@
 #define VIRTIO_QUEUES    16u  /* most of a device */
 #define VIRTIO_QUEUE_MAX 256u /* most entries of a queue */
 #define VIRTIO_AT_ONCE   65536u /* requests that a device answers before it lets the driver go on */
+#define VIRTIO_TOGETHER  64u /* most requests that are given back as one */
 #define VIRTIO_PRIVATE   1024u /* bytes of a type's own state */
 #define VIRTIO_END       512u  /* bytes of the host end's specification, terminator included */
 
@@ -31,6 +32,13 @@ enum {
     VIRTIO_FEATURES_OK = 8,
     VIRTIO_NEEDS_RESET = 64,
     VIRTIO_FAILED = 128,
+};
+
+/* What is said of a request that is done. */
+struct virtio_end {
+    u32 written;
+    u16 id;
+    u16 places; /* bit 15: it had buffers to be written */
 };
 
 /* Why an interrupt was raised: ISR of all transports */
@@ -65,7 +73,7 @@ struct virtio_queue {
         u64 done;
     };
     u16 ahead, ahead_wrap; /* as next: how far requests are taken, one more than done at most */
-    u32 reserved;
+    u32 together; /* so many of virtio.together are given back as one; 0: `ending` alone */
     u64 ending; /* struct virtio_end of the request that is given back */
     u64 ending_for;
 };
@@ -79,6 +87,7 @@ struct virtio {
     u32 left;       /* of VIRTIO_AT_ONCE, while queues are served */
     u32 again;      /* queues that are to stay notified, bit each */
     struct virtio_queue queues[VIRTIO_QUEUES];
+    struct virtio_end together[VIRTIO_TOGETHER]; /* of the queue whose `together` is not 0 */
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
     char end[VIRTIO_END];        /* host end, "" for none */
 };
@@ -91,7 +100,8 @@ static inline struct virtio *virtio_of(const struct mmioshim_device *dev)
 /* A device type. All callbacks: the device's lock held; trap or worker unless said otherwise. */
 struct virtio_type {
     u16 id; /* 5 */
-    u16 nqueues;
+    u16 nqueues; /* most of them: */
+    unsigned (*queues)(const struct mmioshim_device *dev); /* those that there are, with these features. NULL: nqueues */
     u16 config_size; /* bytes of configuration space, all of them readable at any width */
     const char *name;
     /*
@@ -177,6 +187,12 @@ void virtio_recover(struct mmioshim_device *dev);
 bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain *chain);
 /* Gives it back, with so many bytes written from the start of the `in` segments on. */
 void virtio_push(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, u32 written);
+/* What virtio_push() says of a request. */
+struct virtio_end virtio_end_of(const struct virtio_chain *chain, u32 written);
+/* Gives back n requests, VIRTIO_TOGETHER at most, of which the driver sees all or none. */
+void virtio_push_together(struct mmioshim_device *dev, unsigned queue, const struct virtio_end *ends, unsigned n);
+/* Requests that were taken and not given back are there again. */
+void virtio_put_back(struct mmioshim_device *dev, unsigned queue);
 /* Requests were given back: interrupts if the driver wants that. */
 void virtio_signal(struct mmioshim_device *dev, unsigned queue);
 /* Not done with it: it is to be served again. */
@@ -226,17 +242,11 @@ static inline __attribute__((always_inline)) bool virtio_fetch(struct mmioshim_d
     return true;
 }
 
-/* What is said of a request that is done. */
-struct virtio_end {
-    u32 written;
-    u16 id;
-    u16 places; /* bit 15: it had buffers to be written */
-};
-
 struct virtio_ring {
     bool (*enable)(struct mmioshim_device *dev, struct virtio_queue *q); /* False: what was written makes no sense. */
     bool (*pop)(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_chain *chain);
-    void (*push)(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_end end);
+    /* One or more, of which the driver sees none before the last. */
+    void (*push)(struct mmioshim_device *dev, struct virtio_queue *q, const struct virtio_end *ends, unsigned n);
     bool (*wants)(struct mmioshim_device *dev, struct virtio_queue *q); /* Does the driver want an interrupt now? */
 };
 
