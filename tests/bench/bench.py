@@ -49,6 +49,10 @@ def under(name, *arguments, patch='on', log='none', **own):
                    MMIOSHIM_PATCH=patch, MMIOSHIM_LOG=log, **own)
 
 
+def virtio_disk(name, options=''):
+    return under(name, 'disk', DISK, 'virtio', MMIOSHIM_ATTACH='virtio_mmio@10001000=blk:%s%s' % (DISK, options))
+
+
 def log_programs():
     for patch in 'off', 'on':
         for form in FORMATS:
@@ -81,8 +85,8 @@ def programs(before):
     yield Program('resident-plain', ['start', 'resident'])
     yield under('resident', 'start', 'resident')
     yield Program('disk-plain', ['disk', DISK, 'plain'])
-    for name, option in ('disk', ''), ('disk-mmap', ',mmap'):
-        yield under(name, 'disk', DISK, 'virtio', MMIOSHIM_ATTACH='virtio_mmio@10001000=blk:%s%s' % (DISK, option))
+    yield virtio_disk('disk')
+    yield virtio_disk('disk-mmap', ',mmap')
     yield Program('calls-plain', ['calls'])
     yield under('calls', 'calls')
     if before:
