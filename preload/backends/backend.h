@@ -22,6 +22,8 @@ struct backend_disk {
     u64 (*size)(struct backend *b);
     long (*read)(struct backend *b, void *buf, size_t n, u64 position);
     long (*write)(struct backend *b, const void *buf, size_t n, u64 position);
+    /* A hint: these bytes are wanted soon. Asked of disks that have a map only. */
+    void (*soon)(struct backend *b, u64 position, size_t n);
     int (*flush)(struct backend *b);
     int (*discard)(struct backend *b, u64 position, u64 n);
     int (*zero)(struct backend *b, u64 position, u64 n, bool unmap);

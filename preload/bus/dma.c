@@ -169,6 +169,14 @@ int bus_disk_write(struct mmioshim_device *dev, u64 position, u64 addr, size_t l
     return move(dev, position, addr, len, false);
 }
 
+void bus_disk_soon(struct mmioshim_device *dev, u64 position, size_t len)
+{
+    struct backend *b = &bus_device_of(dev)->backend;
+
+    if (b->map)
+        b->ops->disk->soon(b, position, len);
+}
+
 int bus_disk_control(struct mmioshim_device *dev, enum mmioshim_disk what, u64 position, u64 len)
 {
     struct backend *b;

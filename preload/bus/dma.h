@@ -29,6 +29,7 @@ const void *bus_dma_direct(struct mmioshim_device *dev, u64 addr, size_t len);
 u64 bus_disk_size(struct mmioshim_device *dev);
 int bus_disk_read(struct mmioshim_device *dev, u64 position, u64 addr, size_t len);
 int bus_disk_write(struct mmioshim_device *dev, u64 position, u64 addr, size_t len);
+void bus_disk_soon(struct mmioshim_device *dev, u64 position, size_t len);
 int bus_disk_control(struct mmioshim_device *dev, enum mmioshim_disk what, u64 position, u64 len);
 
 #endif

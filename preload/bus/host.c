@@ -172,6 +172,7 @@ const struct mmioshim_host bus_host = {
     .disk_read = bus_disk_read,
     .disk_write = bus_disk_write,
     .disk_control = bus_disk_control,
+    .disk_soon = bus_disk_soon,
     .packet_send = host_packet_send,
     .packet_receive = host_packet_receive,
     .random = host_random,

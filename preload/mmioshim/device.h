@@ -134,6 +134,8 @@ struct mmioshim_host {
     int (*disk_read)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_write)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_control)(struct mmioshim_device *dev, enum mmioshim_disk what, uint64_t position, uint64_t len);
+    /* A hint: these bytes are read or written next, behind what is done now. */
+    void (*disk_soon)(struct mmioshim_device *dev, uint64_t position, size_t len);
     /*
      * A host end with frames. send: false = it failed, or there is none. receive: the length of the next frame behind
      * *position, at most `room` bytes, or 0: there is none.

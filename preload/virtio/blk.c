@@ -217,8 +217,11 @@ static void end_transfers(struct mmioshim_device *dev, unsigned queue, struct tr
     all->n = 0;
     if (!n || !virtio_live(virtio_of(dev)))
         return;
-    for (u32 i = 0; i < n; i++)
+    for (u32 i = 0; i < n; i++) {
+        if (i + 1 < n)
+            dev->host->disk_soon(dev, all->each[i + 1].position, all->each[i + 1].length);
         status[i] = do_transfer(dev, &all->each[i]);
+    }
     for (u32 i = 0; i < n; i++) {
         ends[i] = all->each[i].end;
         ends[i].written = tell_status(dev, all->each[i].status_at, status[i], ends[i].written);

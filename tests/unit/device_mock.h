@@ -188,6 +188,13 @@ static int mock_disk_move(struct mmioshim_device *dev, u64 position, u64 addr, s
     return mock_move(dev, addr, m->disk + position, len, to_ram) ? 0 : -14 /* EFAULT */;
 }
 
+static void mock_disk_soon(struct mmioshim_device *dev, u64 position, size_t len)
+{
+    struct mock *m = mock_of(dev);
+
+    CHECK(position <= m->disk_size && len <= m->disk_size - position);
+}
+
 static int mock_disk_read(struct mmioshim_device *dev, u64 position, u64 addr, size_t len)
 {
     return mock_disk_move(dev, position, addr, len, true);
@@ -350,6 +357,7 @@ static const struct mmioshim_host mock_host = {
     .disk_read = mock_disk_read,
     .disk_write = mock_disk_write,
     .disk_control = mock_disk_control,
+    .disk_soon = mock_disk_soon,
     .packet_send = mock_packet_send,
     .packet_receive = mock_packet_receive,
     .random = mock_random,
