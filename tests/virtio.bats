@@ -106,6 +106,39 @@ END
     [[ $output == "sector 00000003"*"sector 00000004"* ]]
 }
 
+@test "a mapped disk is the file as well" {
+    image 3000
+    attach blk:disk.img,mmap
+    for way in MMIOSHIM_LOG=none MMIOSHIM_PATCH=off; do
+        shim MMIOSHIM_LOG=none $way "$DRIVER" read 0 3000 | cmp - disk.img
+    done
+    cp disk.img before
+    head -c $((390 * 512)) /dev/urandom > new
+    driver write 17 < new
+    cmp disk.img <(head -c $((17 * 512)) before; cat new; tail -c +$((407 * 512 + 1)) before)
+    attach blk:disk.img,readonly,mmap
+    driver read 0 3000 | cmp - disk.img
+    truncate -s 1T huge
+    attach blk:huge,mmap
+    run --separate-stderr bash -c "ulimit -v 50000000; LD_PRELOAD=$LIB exec true"
+    assert_refused '^mmioshim: MMIOSHIM_ATTACH=virtio_mmio@10001000=disk:.*/huge,mmap: cannot map .*/huge: ENOMEM'
+}
+
+@test "a file that is cut under its disk: requests fail, and nobody meets SIGBUS" {
+    for option in "" ,mmap; do
+        for patch in on off; do
+            for bus in default ignored blocked handled; do
+                rm -f disk.img
+                truncate -s 1M disk.img
+                attach blk:disk.img$option
+                run --separate-stderr shim MMIOSHIM_LOG=none MMIOSHIM_PATCH=$patch "$GUESTS/g_disk_cut" disk.img $bus
+                [ "$status" = 0 ] || fail "$option $patch $bus: exit status $status: $stderr"
+                assert_equal "$option $patch $bus: $output" "$option $patch $bus: 0 0, 255, 0; 0" # one read is of the block that is left
+            done
+        done
+    done
+}
+
 @test "readonly: offered as such, and a write changes nothing" {
     image 64
     cp "$DISK" before
@@ -286,7 +319,7 @@ END
 @test "mmioshim devices: what can be plugged in, from the same table" {
     run --separate-stderr "$CMD" devices virtio_mmio
     assert_success
-    [[ $output == *"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]"* ]]
+    [[ $output == *"blk:FILE[,readonly][,mmap][,serial=TEXT][,block-size=BYTES]"* ]]
     [[ $output == *"  rng "* ]]
     [[ $output == *capacity* ]]
     run --separate-stderr "$CMD" devices --json

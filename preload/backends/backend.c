@@ -66,6 +66,7 @@ int backend_open(struct backend *b, const char *spec, struct fmt *error)
     b->ended = b->owns = b->moved = false;
     b->use[0] = b->use[1] = 0;
     b->mark = 0;
+    b->map = NULL;
     b->name[0] = b->link[0] = 0;
     if (!b->ops)
         return unknown_kind(spec, length, error);

@@ -22,6 +22,8 @@ struct backend_disk {
     u64 (*size)(struct backend *b);
     long (*read)(struct backend *b, void *buf, size_t n, u64 position);
     long (*write)(struct backend *b, const void *buf, size_t n, u64 position);
+    /* A hint: these bytes are wanted soon. Asked of disks that have a map only. */
+    void (*soon)(struct backend *b, u64 position, size_t n);
     int (*flush)(struct backend *b);
     int (*discard)(struct backend *b, u64 position, u64 n);
     int (*zero)(struct backend *b, u64 position, u64 n, bool unmap);
@@ -99,6 +101,7 @@ struct backend {
     u16 use[2];   /* under which use (base/fds.h) in and out are kept; 0: not kept */
     u32 *epoch;   /* counts changes of the end, for all processes of the machine; NULL: there is one process */
     u64 mark;     /* private */
+    u8 *map;      /* private: all of a disk, NULL: it is not mapped */
     char name[BACKEND_NAME]; /* what the user must know: "/dev/pts/5"; "" when there is nothing to say */
     char link[BACKEND_LINK]; /* private: path of the link that was asked for */
     struct {                 /* private */

@@ -71,6 +71,14 @@ bool bus_dma_store(struct mmioshim_device *dev, u64 addr, const void *buf, size_
     return false;
 }
 
+const void *bus_dma_direct(struct mmioshim_device *dev, u64 addr, size_t len)
+{
+    size_t n = len;
+    const void *at = translate(dev, addr, len, &addr) ? dma_get(addr, &n, false) : NULL;
+
+    return n == len ? at : NULL;
+}
+
 bool bus_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 {
     bool ok = from_ram(dev, addr, buf, len);
@@ -97,8 +105,8 @@ static const struct backend_disk *disk_of(struct mmioshim_device *dev, struct ba
 
 u64 bus_disk_size(struct mmioshim_device *dev)
 {
-    struct backend *b;
-    const struct backend_disk *disk = disk_of(dev, &b);
+    struct backend *b = &bus_device_of(dev)->backend; /* its descriptors say nothing of it */
+    const struct backend_disk *disk = b->ops ? b->ops->disk : NULL;
 
     return disk ? disk->size(b) : 0;
 }
@@ -163,6 +171,14 @@ int bus_disk_read(struct mmioshim_device *dev, u64 position, u64 addr, size_t le
 int bus_disk_write(struct mmioshim_device *dev, u64 position, u64 addr, size_t len)
 {
     return move(dev, position, addr, len, false);
+}
+
+void bus_disk_soon(struct mmioshim_device *dev, u64 position, size_t len)
+{
+    struct backend *b = &bus_device_of(dev)->backend;
+
+    if (b->map)
+        b->ops->disk->soon(b, position, len);
 }
 
 int bus_disk_control(struct mmioshim_device *dev, enum mmioshim_disk what, u64 position, u64 len)

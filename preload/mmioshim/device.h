@@ -128,6 +128,11 @@ struct mmioshim_host {
     bool (*dma_fetch)(struct mmioshim_device *dev, uint64_t addr, void *buf, size_t len);
     bool (*dma_store)(struct mmioshim_device *dev, uint64_t addr, const void *buf, size_t len);
     /*
+     * For the same use: the memory itself, to be read until the callback returns at most. The driver may change it at any
+     * time. NULL: it is not all there in one piece, and dma_fetch is to be asked piece by piece.
+     */
+    const void *(*dma_direct)(struct mmioshim_device *dev, uint64_t addr, size_t len);
+    /*
      * A host end with positions (a disk). Bytes it has, 0 when there is none. Transfers go between a position and bus
      * addresses: 0, -EFAULT: the DMA was refused, other -errno: the host end failed. Part of it may have been done.
      */
@@ -135,6 +140,8 @@ struct mmioshim_host {
     int (*disk_read)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_write)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_control)(struct mmioshim_device *dev, enum mmioshim_disk what, uint64_t position, uint64_t len);
+    /* A hint: these bytes are read or written next, behind what is done now. */
+    void (*disk_soon)(struct mmioshim_device *dev, uint64_t position, size_t len);
     /*
      * A host end with frames. send: false = it failed, or there is none. receive: the length of the next frame behind
      * *position, at most `room` bytes, or 0: there is none.

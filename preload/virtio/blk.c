@@ -34,7 +34,8 @@ enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
 struct blk {
     u8 readonly;
     u8 writeback; /* as the driver configured it */
-    u16 reserved;
+    u8 mapped;
+    u8 reserved;
     u32 block; /* bytes of a logical block */
     char id[ID_BYTES];
 };
@@ -102,7 +103,7 @@ static u8 move(struct mmioshim_device *dev, struct virtio_cursor *data, u64 byte
 
     if (bytes % SECTOR || !inside(dev, sector, bytes) || (write && blk_of(dev)->readonly))
         return S_IOERR;
-    for (; (piece = virtio_next(data, bytes)).length; position += piece.length, bytes -= piece.length)
+    for (; bytes && (piece = virtio_next(data, bytes)).length; position += piece.length, bytes -= piece.length)
         if (write ? dev->host->disk_write(dev, position, piece.addr, piece.length)
                   : dev->host->disk_read(dev, position, piece.addr, piece.length))
             return S_IOERR;
@@ -145,56 +146,145 @@ static u8 get_id(struct mmioshim_device *dev, struct virtio_cursor *data, u64 by
     return virtio_put(dev, data, blk_of(dev)->id, MIN(bytes, ID_BYTES)) ? S_OK : S_IOERR;
 }
 
-/* in: without the byte of the status. */
-static u8 perform(struct mmioshim_device *dev, const struct virtio_chain *chain, u64 in_bytes)
+/* data: what is behind the header, and before the byte of the status. */
+static u8 perform(struct mmioshim_device *dev, const struct virtio_chain *chain, const struct request *r, struct virtio_cursor *out)
 {
-    struct virtio_cursor out = virtio_out(chain), in = virtio_in(chain);
-    u64 out_bytes = chain->out_length - sizeof(struct request);
-    struct request r;
+    u64 out_bytes = chain->out_length - sizeof(*r), in_bytes = chain->in_length - 1;
+    struct virtio_cursor in = virtio_in(chain);
 
-    if (chain->out_length < sizeof(r) || !virtio_take(dev, &out, &r, sizeof(r)))
-        return S_IOERR;
-    switch (r.type) {
+    switch (r->type) {
     case T_IN:
-        return move(dev, &in, in_bytes, r.sector, false);
+        return move(dev, &in, in_bytes, r->sector, false);
     case T_OUT:
-        return move(dev, &out, out_bytes, r.sector, true);
+        return move(dev, out, out_bytes, r->sector, true);
     case T_FLUSH:
         return dev->host->disk_control(dev, MMIOSHIM_DISK_FLUSH, 0, 0) ? S_IOERR : S_OK;
     case T_GET_ID:
         return get_id(dev, &in, in_bytes);
     case T_DISCARD:
     case T_WRITE_ZEROES:
-        return clear(dev, &out, out_bytes, r.type == T_WRITE_ZEROES);
+        return clear(dev, out, out_bytes, r->type == T_WRITE_ZEROES);
     default:
         return S_UNSUPP;
     }
 }
 
-/* The status is the last byte that can be written, however the driver cuts its buffers (2.7.4.1). */
-static void answer(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain)
+/* The status is the last byte that can be written, however the driver cuts its buffers (2.7.4.1). What was written is known by it. */
+static u32 tell_status(struct mmioshim_device *dev, u64 at, u8 status, u64 in_length)
 {
-    struct virtio_cursor end = virtio_in(chain);
-    u8 status;
+    return dev->host->dma_write(dev, at, &status, 1) ? (u32)MIN(in_length, UINT32_MAX) : 0;
+}
+
+static void answer(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, const struct request *r,
+                   struct virtio_cursor *out)
+{
+    u8 status = r ? perform(dev, chain, r, out) : S_IOERR;
+
+    virtio_push(dev, queue, chain, tell_status(dev, virtio_in_last(chain), status, chain->in_length));
+}
+
+/* --- transfers: several are done one right behind the other, and given back as one --- */
+
+#define AT_ONCE 32u
+
+/* A transfer of one piece, that may be done. */
+struct transfer {
+    u64 position, addr, status_at;
+    u32 length;
+    bool write;
+    struct virtio_end end;
+};
+
+struct transfers {
+    u32 n;
+    struct transfer each[AT_ONCE];
+};
+
+static u8 do_transfer(struct mmioshim_device *dev, const struct transfer *t)
+{
+    int ret = t->write ? dev->host->disk_write(dev, t->position, t->addr, t->length)
+                       : dev->host->disk_read(dev, t->position, t->addr, t->length);
+
+    return ret ? S_IOERR : S_OK;
+}
+
+static void end_transfers(struct mmioshim_device *dev, unsigned queue, struct transfers *all)
+{
+    struct virtio_end ends[AT_ONCE];
+    u8 status[AT_ONCE];
+    u32 n = all->n;
+
+    all->n = 0;
+    if (!n || !virtio_live(virtio_of(dev)))
+        return;
+    for (u32 i = 0; i < n; i++) {
+        if (i + 1 < n)
+            dev->host->disk_soon(dev, all->each[i + 1].position, all->each[i + 1].length);
+        status[i] = do_transfer(dev, &all->each[i]);
+    }
+    for (u32 i = 0; i < n; i++) {
+        ends[i] = all->each[i].end;
+        ends[i].written = tell_status(dev, all->each[i].status_at, status[i], ends[i].written);
+    }
+    virtio_push_together(dev, queue, ends, n);
+}
+
+/* Header, data and status each in a buffer of their own; not what has to be safe before it ends. */
+static bool is_transfer(struct mmioshim_device *dev, const struct virtio_chain *chain, const struct request *r)
+{
+    const struct virtio_segment *s = chain->segments;
+    bool write = r->type == T_OUT;
+
+    if (chain->out + chain->in != 3 || chain->in != (write ? 1 : 2) || s[0].length != sizeof(*r) || !s[1].length || s[2].length != 1)
+        return false;
+    return r->type <= T_OUT && s[1].length % SECTOR == 0 && inside(dev, r->sector, s[1].length) &&
+           !(write && (blk_of(dev)->readonly || !writeback(dev)));
+}
+
+static void add_transfer(struct transfers *all, const struct virtio_chain *chain, const struct request *r)
+{
+    const struct virtio_segment *s = chain->segments;
+
+    all->each[all->n++] = (struct transfer){
+        .position = r->sector * SECTOR,
+        .addr = s[1].addr,
+        .length = s[1].length,
+        .write = r->type == T_OUT,
+        .status_at = s[2].addr,
+        .end = virtio_end_of(chain, (u32)MIN(chain->in_length, UINT32_MAX)),
+    };
+}
+
+static void take_request(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, struct transfers *all)
+{
+    struct virtio_cursor out = virtio_out(chain);
+    struct request r;
+    bool whole;
 
     if (!chain->in_length) {
         virtio_break(dev, "a request with no room for its status");
         return;
     }
-    status = perform(dev, chain, chain->in_length - 1);
-    virtio_skip(&end, chain->in_length - 1);
-    if (virtio_put(dev, &end, &status, 1))
-        virtio_push(dev, queue, chain, (u32)MIN(chain->in_length, UINT32_MAX));
-    else
-        virtio_push(dev, queue, chain, 0);
+    whole = chain->out_length >= sizeof(r) && virtio_take(dev, &out, &r, sizeof(r));
+    if (whole && is_transfer(dev, chain, &r)) {
+        add_transfer(all, chain, &r);
+        if (all->n == AT_ONCE)
+            end_transfers(dev, queue, all);
+        return;
+    }
+    end_transfers(dev, queue, all);
+    answer(dev, queue, chain, whole ? &r : NULL, &out);
 }
 
 static void blk_notify(struct mmioshim_device *dev, unsigned queue)
 {
     struct virtio_chain chain;
+    struct transfers all;
 
+    all.n = 0;
     while (virtio_pop(dev, queue, &chain))
-        answer(dev, queue, &chain);
+        take_request(dev, queue, &chain, &all);
+    end_transfers(dev, queue, &all);
     virtio_signal(dev, queue);
 }
 
@@ -265,6 +355,10 @@ static int set_option(struct blk *blk, const char *option, const char **why)
         blk->readonly = 1;
         return 0;
     }
+    if (strcmp(option, "mmap") == 0) {
+        blk->mapped = 1;
+        return 0;
+    }
     if (id && strlen(id) <= ID_BYTES) {
         memset(blk->id, 0, sizeof(blk->id));
         memcpy(blk->id, id, strlen(id));
@@ -278,7 +372,7 @@ static int set_option(struct blk *blk, const char *option, const char **why)
     return -1;
 }
 
-/* "FILE[,readonly][,serial=TEXT][,block-size=N]" */
+/* "FILE[,readonly][,mmap][,serial=TEXT][,block-size=N]" */
 static int blk_plug(struct mmioshim_device *dev, const char *options, const char **why)
 {
     struct virtio *v = virtio_of(dev);
@@ -303,6 +397,8 @@ static int blk_plug(struct mmioshim_device *dev, const char *options, const char
     }
     if (blk->readonly)
         fmt_str(&end, ",readonly");
+    if (blk->mapped)
+        fmt_str(&end, ",mmap");
     fmt_end(&end);
     return n && !end.full ? 0 : -1;
 }

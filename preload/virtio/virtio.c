@@ -26,7 +26,7 @@ static const struct virtio_type *const types[] = {
 /* --- what is plugged in --- */
 
 const struct mmioshim_property virtio_parts[] = {
-    {"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
+    {"blk:FILE[,readonly][,mmap][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
     {"console:END[+console:END...][+port:NAME=END...]", "terminals, and serial ports with names, each with a host end of a UART"},
     {"net:loopback[,mac=MAC]", "a network card whose frames come back to it"},
     {"net:pcap[,out=FILE][,in=FILE][,mac=MAC]", "one that sends into a capture file and receives from another"},
@@ -231,7 +231,7 @@ static bool queue_valid(const struct virtio *v, const struct virtio_queue *q)
 {
     bool packed = virtio_accepted(v, VIRTIO_F_RING_PACKED);
 
-    if (q->ready > 1 || q->next_wrap > 1 || q->used_wrap > 1 || q->told_wrap > 1 || q->ahead_wrap > 1 || q->reserved)
+    if (q->ready > 1 || q->next_wrap > 1 || q->used_wrap > 1 || q->told_wrap > 1 || q->ahead_wrap > 1 || q->together)
         return false;
     if (!q->ready)
         return true;

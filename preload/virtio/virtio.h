@@ -20,6 +20,7 @@
 #define VIRTIO_QUEUES    16u  /* most of a device */
 #define VIRTIO_QUEUE_MAX 256u /* most entries of a queue */
 #define VIRTIO_AT_ONCE   65536u /* requests that a device answers before it lets the driver go on */
+#define VIRTIO_TOGETHER  64u /* most requests that are given back as one */
 #define VIRTIO_PRIVATE   1024u /* bytes of a type's own state */
 #define VIRTIO_END       512u  /* bytes of the host end's specification, terminator included */
 
@@ -31,6 +32,13 @@ enum {
     VIRTIO_FEATURES_OK = 8,
     VIRTIO_NEEDS_RESET = 64,
     VIRTIO_FAILED = 128,
+};
+
+/* What is said of a request that is done. */
+struct virtio_end {
+    u32 written;
+    u16 id;
+    u16 places; /* bit 15: it had buffers to be written */
 };
 
 /* Why an interrupt was raised: ISR of all transports */
@@ -65,7 +73,7 @@ struct virtio_queue {
         u64 done;
     };
     u16 ahead, ahead_wrap; /* as next: how far requests are taken, one more than done at most */
-    u32 reserved;
+    u32 together; /* so many of virtio.together are given back as one; 0: `ending` alone */
     u64 ending; /* struct virtio_end of the request that is given back */
     u64 ending_for;
 };
@@ -81,6 +89,7 @@ struct virtio {
     u32 signals;    /* queues whose driver is to be interrupted, bit each: for transports that tell them apart */
     u32 reserved;
     struct virtio_queue queues[VIRTIO_QUEUES];
+    struct virtio_end together[VIRTIO_TOGETHER]; /* of the queue whose `together` is not 0 */
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
     char end[VIRTIO_END];        /* host ends, one a line, "" for none */
 };
@@ -183,6 +192,12 @@ void virtio_recover(struct mmioshim_device *dev);
 bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain *chain);
 /* Gives it back, with so many bytes written from the start of the `in` segments on. */
 void virtio_push(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, u32 written);
+/* What virtio_push() says of a request. */
+struct virtio_end virtio_end_of(const struct virtio_chain *chain, u32 written);
+/* Gives back n requests, VIRTIO_TOGETHER at most, of which the driver sees all or none. */
+void virtio_push_together(struct mmioshim_device *dev, unsigned queue, const struct virtio_end *ends, unsigned n);
+/* Requests that were taken and not given back are there again. */
+void virtio_put_back(struct mmioshim_device *dev, unsigned queue);
 /* Requests were given back: interrupts if the driver wants that. */
 void virtio_signal(struct mmioshim_device *dev, unsigned queue);
 /* Not done with it: it is to be served again. */
@@ -200,6 +215,8 @@ struct virtio_cursor virtio_out(const struct virtio_chain *chain);
 struct virtio_cursor virtio_in(const struct virtio_chain *chain);
 /* The next piece of at most `most` bytes that lies in one segment, passed over; length 0: the end. */
 struct virtio_segment virtio_next(struct virtio_cursor *cursor, u64 most);
+/* Address of the last byte of the `in` segments; there is one. */
+u64 virtio_in_last(const struct virtio_chain *chain);
 /* Passes over n bytes. */
 void virtio_skip(struct virtio_cursor *cursor, u64 n);
 /* Copies bytes. False: refused DMA, or the end. */
@@ -208,17 +225,33 @@ bool virtio_put(struct mmioshim_device *dev, struct virtio_cursor *cursor, const
 
 /* --- the two kinds of ring, for queue.c --- */
 
-/* What is said of a request that is done. */
-struct virtio_end {
-    u32 written;
-    u16 id;
-    u16 places; /* bit 15: it had buffers to be written */
+/* What the device reads of a queue, each piece once: the driver may change it at any time. */
+struct virtio_area {
+    u64 addr;
+    const u8 *at; /* NULL: only DMA leads there */
 };
+
+static inline struct virtio_area virtio_area(struct mmioshim_device *dev, u64 addr, u64 length)
+{
+    return (struct virtio_area){addr, dev->host->dma_direct(dev, addr, length)};
+}
+
+/* n is a constant, for a single load. */
+static inline __attribute__((always_inline)) bool virtio_fetch(struct mmioshim_device *dev, const struct virtio_area *area,
+                                                               u64 offset, void *buf, size_t n)
+{
+    if (unlikely(!area->at))
+        return dev->host->dma_fetch(dev, area->addr + offset, buf, n);
+    __builtin_memcpy(buf, area->at + offset, n);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* what was read is not read again */
+    return true;
+}
 
 struct virtio_ring {
     bool (*enable)(struct mmioshim_device *dev, struct virtio_queue *q); /* False: what was written makes no sense. */
     bool (*pop)(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_chain *chain);
-    void (*push)(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_end end);
+    /* One or more, of which the driver sees none before the last. */
+    void (*push)(struct mmioshim_device *dev, struct virtio_queue *q, const struct virtio_end *ends, unsigned n);
     bool (*wants)(struct mmioshim_device *dev, struct virtio_queue *q); /* Does the driver want an interrupt now? */
 };
 
@@ -236,8 +269,42 @@ static inline void virtio_done(struct virtio_queue *q, u16 next, u16 next_wrap, 
 enum { END_IN = 1 << 15, END_PLACES = END_IN - 1 }; /* of virtio_end.places */
 enum { VIRTIO_DESC_NEXT = 1, VIRTIO_DESC_WRITE = 2, VIRTIO_DESC_INDIRECT = 4 };
 
+/* What is wrong with one more descriptor of a chain; NULL: nothing. */
+static inline const char *virtio_wrong(const struct virtio_queue *q, const struct virtio_chain *chain, u32 length, bool write)
+{
+    u32 n = (u32)chain->out + chain->in;
+
+    /* "A driver MUST NOT create a descriptor chain longer than the Queue Size of the device", 2.7.5.3.1, 2.8.19 */
+    if (unlikely(n >= q->size || n >= VIRTIO_QUEUE_MAX))
+        return "a chain is longer than the queue";
+    /* "... place any device-writable descriptor elements after any device-readable", 2.7.4.2, 2.8.4 */
+    if (unlikely(!write && chain->in))
+        return "a readable descriptor behind a writable one";
+    /* "A driver MUST NOT add a descriptor chain longer than 2^32 bytes in total", 2.7.5.1 */
+    if (unlikely(chain->out_length + chain->in_length + length > (u64)1 << 32))
+        return "a chain of more than 2^32 bytes";
+    return NULL;
+}
+
 /* Adds a descriptor. False: the chain breaks a rule, and the device is broken. */
-bool virtio_add(struct mmioshim_device *dev, const struct virtio_queue *q, struct virtio_chain *chain, u64 addr, u32 length,
-                bool write);
+static inline bool virtio_add(struct mmioshim_device *dev, const struct virtio_queue *q, struct virtio_chain *chain, u64 addr,
+                              u32 length, bool write)
+{
+    const char *wrong = virtio_wrong(q, chain, length, write);
+
+    if (unlikely(wrong)) {
+        virtio_break(dev, wrong);
+        return false;
+    }
+    chain->segments[chain->out + chain->in] = (struct virtio_segment){addr, length};
+    if (write) {
+        chain->in_length += length;
+        chain->in++;
+    } else {
+        chain->out_length += length;
+        chain->out++;
+    }
+    return true;
+}
 
 #endif

@@ -60,6 +60,14 @@ static bool host_write(struct mmioshim_device *dev, u64 addr, const void *buf, s
     return true;
 }
 
+static bool direct; /* may the device look at memory itself? */
+
+static const void *host_direct(struct mmioshim_device *dev, u64 addr, size_t n)
+{
+    (void)dev;
+    return direct && reach(addr, n) ? ram + (addr - BASE) : NULL;
+}
+
 static size_t host_random(struct mmioshim_device *dev, void *buf, size_t n)
 {
     (void)dev;
@@ -86,6 +94,7 @@ static void host_soon(struct mmioshim_device *dev)
 static const struct mmioshim_host host = {
     .irq = host_irq, .soon = host_soon, .random = host_random,
     .dma_read = host_read, .dma_fetch = host_read, .dma_write = host_write, .dma_store = host_write,
+    .dma_direct = host_direct,
 };
 
 static struct mmioshim_device device;
@@ -529,6 +538,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .class = &class_virtio_mmio, .host = &host, .state = calloc(1, class_virtio_mmio.state_size), .size = 0x200, .name = "v",
     };
     ram = calloc(1, RAM);
+    direct = size & 1;
     memset(m.ram, 0, RAM);
     require(class_virtio_mmio.plug(&device, "rng", &why) == 0, "no rng");
     class_virtio_mmio.reset(&device, MMIOSHIM_RESET_COLD);

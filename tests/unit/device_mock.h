@@ -9,6 +9,7 @@
 
 #include <setjmp.h>
 
+#include "base/range.h"
 #include "base/types.h"
 #include "devices/classes.h"
 
@@ -166,6 +167,16 @@ static bool mock_dma_fetch(struct mmioshim_device *dev, u64 addr, void *buf, siz
     return mock_move(dev, addr, buf, len, false);
 }
 
+/* Only where a test says so, since nobody sees what a device does there. */
+static bool mock_direct;
+
+static const void *mock_dma_direct(struct mmioshim_device *dev, u64 addr, size_t len)
+{
+    const struct mock *m = mock_of(dev);
+
+    return mock_direct && !m->feed && range_contains((struct range){MOCK_RAM, m->ram_size}, addr, len) ? m->ram + (addr - MOCK_RAM) : NULL;
+}
+
 static bool mock_dma_store(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
 {
     return mock_move(dev, addr, (void *)(uintptr_t)buf, len, true);
@@ -185,6 +196,13 @@ static int mock_disk_move(struct mmioshim_device *dev, u64 position, u64 addr, s
     if (m->disk_error)
         return m->disk_error;
     return mock_move(dev, addr, m->disk + position, len, to_ram) ? 0 : -14 /* EFAULT */;
+}
+
+static void mock_disk_soon(struct mmioshim_device *dev, u64 position, size_t len)
+{
+    struct mock *m = mock_of(dev);
+
+    CHECK(position <= m->disk_size && len <= m->disk_size - position);
 }
 
 static int mock_disk_read(struct mmioshim_device *dev, u64 position, u64 addr, size_t len)
@@ -371,10 +389,12 @@ static const struct mmioshim_host mock_host = {
     .dma_write = mock_dma_write,
     .dma_fetch = mock_dma_fetch,
     .dma_store = mock_dma_store,
+    .dma_direct = mock_dma_direct,
     .disk_size = mock_disk_size,
     .disk_read = mock_disk_read,
     .disk_write = mock_disk_write,
     .disk_control = mock_disk_control,
+    .disk_soon = mock_disk_soon,
     .packet_send = mock_packet_send,
     .packet_receive = mock_packet_receive,
     .random = mock_random,
