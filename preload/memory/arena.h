@@ -13,10 +13,11 @@
 #include "base/fmt.h"
 #include "base/lock.h"
 #include "config/machine.h"
+#include "memory/iommu.h"
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 7u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused */
+#define ARENA_VERSION 8u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: iommu */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 #define ARENA_HARTS   64u
@@ -135,6 +136,7 @@ struct arena {
     u32 members_used; /* entries of the table from here on never held anybody: to read all would bring 48 pages to life */
     u64 members; /* offsets of the tables */
     u64 lanes;
+    u64 iommu;
     u64 devices;
     u64 dirty; /* bitmap, bit per page of RAM; each bank begins at a multiple of 64 bits */
     u64 dirty_bits;
@@ -170,6 +172,11 @@ static inline struct arena_wire *arena_wires(struct arena *arena, u32 device)
 static inline struct lock_lanes *arena_lanes(struct arena *arena)
 {
     return arena_at(arena, arena->lanes);
+}
+
+static inline struct iommu *arena_iommu(struct arena *arena)
+{
+    return arena_at(arena, arena->iommu);
 }
 
 static inline u64 *arena_dirty(struct arena *arena)
