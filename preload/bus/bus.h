@@ -26,6 +26,7 @@ struct bus_device {
     u16 end_use[2];         /* under which use (base/fds.h) its descriptors in and out are kept; 0: not kept */
     const struct irq_route *routes; /* where its interrupt lines go, shared->nwires of them (bus/irq.h) */
     struct machine_dma dma; /* what it reaches, from the device tree */
+    struct iommu_endpoint *endpoint; /* what it is to the IOMMU in front of it; NULL: there is none */
 };
 
 struct bus {

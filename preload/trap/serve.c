@@ -1,6 +1,7 @@
 #include "trap/serve.h"
 
 #include "bus/dma.h"
+#include "bus/iommu.h"
 #include "trap/log.h"
 #include "trap/signals.h"
 #include "base/trapsafe.h"
@@ -34,7 +35,13 @@ void trap_serve(struct trap *t, struct bus *bus, const struct bus_requests *r)
         signals_restore(&saved);
 }
 
+static const struct lock_self *who(void)
+{
+    return &thread_self()->self;
+}
+
 void trap_serve_start(void)
 {
     bus_dma_watch(log_dma);
+    bus_iommu_who(who);
 }
