@@ -41,6 +41,7 @@ static const struct mmioshim_field reset_fields[] = {{"RESET", 0, 1}};
      .doc = (text), __VA_ARGS__}
 #define BLK(...) CONFIG(VIRTIO_ID_BLOCK, __VA_ARGS__)
 #define NET(...) CONFIG(VIRTIO_ID_NET, __VA_ARGS__)
+#define IOMMU(...) CONFIG(VIRTIO_ID_IOMMU, __VA_ARGS__)
 
 static const struct mmioshim_register registers[] = {
     REGISTER(VIRTIO_MAGIC_VALUE, "MagicValue", RO, "0x74726976, \"virt\""),
@@ -75,21 +76,28 @@ static const struct mmioshim_register registers[] = {
     REGISTER(VIRTIO_SHM_BASE_HIGH, "SHMBaseHigh", RO, "its high half"),
     REGISTER(VIRTIO_QUEUE_RESET, "QueueReset", RW, "1: resets the queue", MMIOSHIM_FIELDS(reset_fields)),
     REGISTER(VIRTIO_CONFIG_GENERATION, "ConfigGeneration", RO, "changes when the configuration space does", VOLATILE),
-    /* Configuration of a network card, 5.1.4, and of a disk, 5.2.4: there while one is plugged in. */
+    /* Configuration of a network card, 5.1.4, of a disk, 5.2.4, and others: there while one is plugged in. */
     NET(0x00, 1, "mac", RO, "address of the card, byte by byte", .count = 6, .stride = 1),
+    IOMMU(0x00, 8, "page_size_mask", RO, "sizes of pages that can be mapped, a bit each"),
     BLK(0x00, 8, "capacity", RO, "sectors of 512 bytes"),
     NET(0x06, 2, "status", RO, "1: the link is up"),
     CONFIG(VIRTIO_ID_CONSOLE, 0x08, 4, "emerg_wr", WO, "writes a character at once", .flags = MMIOSHIM_REG_DATA),
+    IOMMU(0x08, 8, "input_range_start", RO, "first address that can be mapped"),
     BLK(0x08, 4, "size_max", RO, "not offered: 0"),
     BLK(0x0c, 4, "seg_max", RO, "most segments of data in a request"),
+    IOMMU(0x10, 8, "input_range_end", RO, "last address that can be mapped"),
     BLK(0x10, 4, "geometry", RO, "not offered: 0"),
     BLK(0x14, 4, "blk_size", RO, "bytes of a block, to which requests should be aligned"),
+    IOMMU(0x18, 4, "domain_range_start", RO, "first number of a domain"),
     BLK(0x18, 1, "physical_block_exp", RO, "log2 of logical blocks in a physical one"),
     BLK(0x19, 1, "alignment_offset", RO, "of the first aligned logical block"),
     BLK(0x1a, 2, "min_io_size", RO, "suggested minimum in blocks"),
+    IOMMU(0x1c, 4, "domain_range_end", RO, "last number of a domain"),
     BLK(0x1c, 4, "opt_io_size", RO, "suggested optimum in blocks, 0: none"),
+    IOMMU(0x20, 4, "probe_size", RO, "bytes of properties in a PROBE request"),
     BLK(0x20, 1, "writeback", RW, "1: data is safe after a flush; 0: after each write"),
     BLK(0x22, 2, "num_queues", RO, "not offered: 0"),
+    IOMMU(0x24, 1, "bypass", RW, "1: devices that are attached to no domain reach RAM by its addresses"),
     BLK(0x24, 4, "max_discard_sectors", RO, "of one range"),
     BLK(0x28, 4, "max_discard_seg", RO, "ranges of one request"),
     BLK(0x2c, 4, "discard_sector_alignment", RO, "in sectors"),
@@ -414,7 +422,7 @@ static void virtio_mmio_reset(struct mmioshim_device *dev, enum mmioshim_reset k
 
     (void)kind;
     t->device_features = t->driver_features = t->queue = 0;
-    virtio_reset(dev);
+    virtio_power_on(dev);
     update_line(dev);
 }
 
@@ -456,6 +464,7 @@ const struct mmioshim_class class_virtio_mmio = {
     .state_size = sizeof(struct transport),
     .plug = virtio_plug,
     .end = virtio_mmio_end,
+    .translates = virtio_translates,
     .reset = virtio_mmio_reset,
     .read = virtio_mmio_read,
     .write = virtio_mmio_write,

@@ -47,6 +47,7 @@ enum {
     VIRTIO_ID_BLOCK = 2,
     VIRTIO_ID_CONSOLE = 3,
     VIRTIO_ID_RNG = 4,
+    VIRTIO_ID_IOMMU = 23,
 };
 
 #endif

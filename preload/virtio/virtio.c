@@ -28,6 +28,8 @@ static const struct virtio_type *const types[] = {
 const struct mmioshim_property virtio_parts[] = {
     {"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
     {"console:stdio|pty[,link=PATH]|file:PATH[,append][,in=PATH]|null", "a terminal port with a host end of a UART"},
+    {"iommu", "an IOMMU; devices that its driver has not attached reach RAM as if it were not there"},
+    {"iommu:bypass=off", "an IOMMU; they reach nothing"},
     {"net:loopback[,mac=MAC]", "a network card whose frames come back to it"},
     {"net:pcap[,out=FILE][,in=FILE][,mac=MAC]", "one that sends into a capture file and receives from another"},
     {"rng", "random bytes of the host"},
@@ -69,11 +71,21 @@ int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char 
 
 /* --- status and features --- */
 
+/*
+ * "A device SHOULD offer VIRTIO_F_ACCESS_PLATFORM if its access to memory is through bus addresses distinct from and
+ * translated by the platform to physical addresses" (6.1). It fails to go on without, as it may: the addresses would be
+ * others than the driver means.
+ */
+static u64 platform(const struct mmioshim_device *dev)
+{
+    return dev->host->translated && dev->host->translated(dev) ? VIRTIO_F_ACCESS_PLATFORM : 0;
+}
+
 u64 virtio_features(const struct mmioshim_device *dev)
 {
     const struct virtio_type *type = virtio_type(virtio_of(dev));
 
-    return type ? FEATURES | (type->features ? type->features(dev) : 0) : 0;
+    return type ? FEATURES | platform(dev) | (type->features ? type->features(dev) : 0) : 0;
 }
 
 static bool agrees(const struct mmioshim_device *dev)
@@ -82,6 +94,7 @@ static bool agrees(const struct mmioshim_device *dev)
     const struct virtio_type *type = virtio_type(v);
 
     return !(v->accepted & ~virtio_features(dev)) && virtio_accepted(v, VIRTIO_F_VERSION_1) &&
+           !(platform(dev) & ~v->accepted) &&
            (!type->agrees || type->agrees(dev, v->accepted));
 }
 
@@ -95,6 +108,22 @@ void virtio_reset(struct mmioshim_device *dev)
     memset(v->queues, 0, sizeof(v->queues));
     if (type && type->reset)
         type->reset(dev);
+}
+
+void virtio_power_on(struct mmioshim_device *dev)
+{
+    const struct virtio_type *type = virtio_type(virtio_of(dev));
+
+    if (type && type->power_on)
+        type->power_on(dev);
+    virtio_reset(dev);
+}
+
+int virtio_translates(const struct mmioshim_device *dev)
+{
+    const struct virtio_type *type = virtio_type(virtio_of(dev));
+
+    return type && type->translates ? type->translates(dev) : -1;
 }
 
 bool virtio_set_status(struct mmioshim_device *dev, u8 status)

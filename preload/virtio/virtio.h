@@ -40,6 +40,7 @@ enum { VIRTIO_ISR_USED = 1, VIRTIO_ISR_CONFIG = 2 };
 #define VIRTIO_F_INDIRECT_DESC     ((u64)1 << 28)
 #define VIRTIO_F_EVENT_IDX         ((u64)1 << 29)
 #define VIRTIO_F_VERSION_1         ((u64)1 << 32)
+#define VIRTIO_F_ACCESS_PLATFORM   ((u64)1 << 33)
 #define VIRTIO_F_RING_PACKED       ((u64)1 << 34)
 #define VIRTIO_F_IN_ORDER          ((u64)1 << 35)
 #define VIRTIO_F_NOTIFICATION_DATA ((u64)1 << 38)
@@ -106,6 +107,10 @@ struct virtio_type {
     bool (*valid)(const struct mmioshim_device *dev, const void *own);
     /* What a reset forgets of `own`. NULL: nothing. */
     void (*reset)(struct mmioshim_device *dev);
+    /* What power-on (a reset of the machine) forgets beside, before. NULL: nothing. */
+    void (*power_on)(struct mmioshim_device *dev);
+    /* As in struct mmioshim_class. NULL: no IOMMU. */
+    int (*translates)(const struct mmioshim_device *dev);
     /* The configuration space as a driver sees it now; zeroed before. */
     void (*config)(struct mmioshim_device *dev, u8 *space);
     /* A write of 1, 2 or 4 bytes inside it. False: it is read only there. NULL: all of it is. */
@@ -124,8 +129,11 @@ const struct virtio_type *virtio_type(const struct virtio *v); /* NULL: none */
 int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why);
 extern const struct mmioshim_property virtio_parts[];
 
-/* Back to the state after power-on, 2.4; what is plugged in stays. */
+/* Reset by the driver, 2.4; what is plugged in stays. */
 void virtio_reset(struct mmioshim_device *dev);
+/* Back to the state after power-on. */
+void virtio_power_on(struct mmioshim_device *dev);
+int virtio_translates(const struct mmioshim_device *dev);
 u64 virtio_features(const struct mmioshim_device *dev);
 /* Device status as the driver writes it. False: against the rules of 2.1 and 3.1.1, and obeyed only as far as they go. */
 bool virtio_set_status(struct mmioshim_device *dev, u8 status);
