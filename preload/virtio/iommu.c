@@ -394,6 +394,7 @@ static bool iommu_valid(const struct mmioshim_device *dev, const void *own)
 const struct virtio_type virtio_iommu = {
     .id = VIRTIO_ID_IOMMU,
     .nqueues = 2,
+    .modern = true,
     .config_size = sizeof(struct config),
     .name = "iommu",
     .plug = iommu_plug,

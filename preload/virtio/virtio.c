@@ -20,6 +20,9 @@ static const struct virtio_type *const types[] = {
     (VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_IN_ORDER | \
      VIRTIO_F_NOTIFICATION_DATA | VIRTIO_F_RING_RESET)
 
+/* Those that a legacy interface has, 6.3. Of the types only the low half is seen there. */
+#define LEGACY (VIRTIO_F_ANY_LAYOUT | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
+
 #define STATUS_BITS \
     (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK | VIRTIO_NEEDS_RESET | VIRTIO_FAILED)
 
@@ -85,7 +88,11 @@ u64 virtio_features(const struct mmioshim_device *dev)
 {
     const struct virtio_type *type = virtio_type(virtio_of(dev));
 
-    return type ? FEATURES | platform(dev) | (type->features ? type->features(dev) : 0) : 0;
+    u64 own = type && type->features ? type->features(dev) : 0;
+
+    if (!type)
+        return 0;
+    return virtio_of(dev)->legacy ? LEGACY | (u32)own : FEATURES | platform(dev) | own;
 }
 
 static bool agrees(const struct mmioshim_device *dev)
@@ -129,9 +136,9 @@ int virtio_translates(const struct mmioshim_device *dev)
 bool virtio_set_status(struct mmioshim_device *dev, u8 status)
 {
     struct virtio *v = virtio_of(dev);
-    u8 before = v->status, set = status & STATUS_BITS & ~before;
+    u8 bits = STATUS_BITS & ~(v->legacy ? VIRTIO_FEATURES_OK : 0), before = v->status, set = status & bits & ~before;
     /* "The driver MUST NOT clear a device status bit", 2.1.1; NEEDS_RESET is the device's */
-    bool good = !(before & ~status & ~VIRTIO_NEEDS_RESET) && !(status & ~STATUS_BITS) && !(set & VIRTIO_NEEDS_RESET);
+    bool good = !(before & ~status & ~VIRTIO_NEEDS_RESET) && !(status & ~bits) && !(set & VIRTIO_NEEDS_RESET);
 
     if (!status) {
         virtio_reset(dev);
@@ -140,7 +147,7 @@ bool virtio_set_status(struct mmioshim_device *dev, u8 status)
     set &= (u8)~VIRTIO_NEEDS_RESET;
     if ((set & VIRTIO_FEATURES_OK) && ((before & VIRTIO_DRIVER_OK) || !agrees(dev)))
         set &= (u8)~VIRTIO_FEATURES_OK; /* 2.2.2: how a device says no. That is no fault of the driver. */
-    if ((set & VIRTIO_DRIVER_OK) && !((before | set) & VIRTIO_FEATURES_OK)) {
+    if ((set & VIRTIO_DRIVER_OK) && !((before | set) & VIRTIO_FEATURES_OK) && !v->legacy) {
         set &= (u8)~VIRTIO_DRIVER_OK; /* 3.1.1: step 8 comes behind step 5 */
         good = false;
     }
@@ -158,7 +165,7 @@ void virtio_break(struct mmioshim_device *dev, const char *why)
         return;
     /* "... MUST send a device configuration change notification" to a driver that is there, 2.1.2 */
     v->status |= VIRTIO_NEEDS_RESET;
-    if (v->status & VIRTIO_DRIVER_OK)
+    if (v->status & VIRTIO_DRIVER_OK && !v->legacy)
         v->isr |= VIRTIO_ISR_CONFIG;
 }
 
@@ -235,7 +242,7 @@ void virtio_config_changed(struct mmioshim_device *dev)
     struct virtio *v = virtio_of(dev);
 
     v->generation++;
-    if (virtio_live(v))
+    if (virtio_live(v) && v->status & VIRTIO_DRIVER_OK)
         v->isr |= VIRTIO_ISR_CONFIG;
 }
 
@@ -245,11 +252,12 @@ static bool queue_valid(const struct virtio *v, const struct virtio_queue *q)
 {
     bool packed = virtio_accepted(v, VIRTIO_F_RING_PACKED);
 
-    if (q->ready > 1 || q->next_wrap > 1 || q->used_wrap > 1 || q->told_wrap > 1 || q->ahead_wrap > 1 || q->reserved)
+    if (q->ready > 1 || q->next_wrap > 1 || q->used_wrap > 1 || q->told_wrap > 1 || q->ahead_wrap > 1 ||
+        (q->align && !v->legacy))
         return false;
     if (!q->ready)
         return true;
-    if (!q->size || q->size > VIRTIO_QUEUE_MAX || !(v->status & VIRTIO_FEATURES_OK))
+    if (!q->size || q->size > VIRTIO_QUEUE_MAX || !(v->status & VIRTIO_FEATURES_OK || v->legacy))
         return false;
     return packed ? q->next < q->size && q->used < q->size && q->told < q->size && q->ahead < q->size : !(q->size & (q->size - 1));
 }
@@ -260,7 +268,7 @@ static bool same_parts(const struct mmioshim_device *dev, const struct virtio *v
     const struct virtio *now = virtio_of(dev);
     const struct virtio_type *type = virtio_type(now);
 
-    if (v->type != now->type || memcmp(v->end, now->end, sizeof(v->end)) != 0)
+    if (v->type != now->type || v->legacy != now->legacy || v->reserved || memcmp(v->end, now->end, sizeof(v->end)) != 0)
         return false;
     return type && type->valid ? type->valid(dev, v->own) : memcmp(v->own, now->own, sizeof(v->own)) == 0;
 }
@@ -269,7 +277,7 @@ bool virtio_valid(const struct mmioshim_device *dev, const struct virtio *v)
 {
     if (!same_parts(dev, v) || (v->status & ~STATUS_BITS) || v->isr > (VIRTIO_ISR_USED | VIRTIO_ISR_CONFIG))
         return false;
-    if (v->status & VIRTIO_FEATURES_OK && v->accepted & ~virtio_features(dev))
+    if ((v->status & VIRTIO_FEATURES_OK || v->legacy) && v->accepted & ~virtio_features(dev))
         return false;
     for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
         if (!queue_valid(v, &v->queues[i]) || (v->queues[i].ready && !virtio_has_queue(dev, i)))

@@ -37,6 +37,7 @@ enum {
 enum { VIRTIO_ISR_USED = 1, VIRTIO_ISR_CONFIG = 2 };
 
 /* Reserved feature bits, 6 */
+#define VIRTIO_F_ANY_LAYOUT        ((u64)1 << 27) /* 6.3: of the legacy interface */
 #define VIRTIO_F_INDIRECT_DESC     ((u64)1 << 28)
 #define VIRTIO_F_EVENT_IDX         ((u64)1 << 29)
 #define VIRTIO_F_VERSION_1         ((u64)1 << 32)
@@ -66,7 +67,7 @@ struct virtio_queue {
         u64 done;
     };
     u16 ahead, ahead_wrap; /* as next: how far requests are taken, one more than done at most */
-    u32 reserved;
+    u32 align; /* of the used ring: legacy; else 0 */
     u64 ending; /* struct virtio_end of the request that is given back */
     u64 ending_for;
 };
@@ -79,6 +80,8 @@ struct virtio {
     u64 notified;   /* queues that the driver spoke of, and that may hold more, bit each */
     u32 left;       /* of VIRTIO_AT_ONCE, while queues are served */
     u32 again;      /* queues that are to stay notified, bit each */
+    u32 legacy;     /* 1: the interface is that before VIRTIO 1.0, 1.3.1 */
+    u32 reserved;
     struct virtio_queue queues[VIRTIO_QUEUES];
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
     char end[VIRTIO_END];        /* host end, "" for none */
@@ -93,6 +96,7 @@ static inline struct virtio *virtio_of(const struct mmioshim_device *dev)
 struct virtio_type {
     u16 id; /* 5 */
     u16 nqueues;
+    bool modern;     /* there is no legacy interface to it */
     u16 config_size; /* bytes of configuration space, all of them readable at any width */
     const char *name;
     /*
@@ -139,6 +143,8 @@ u64 virtio_features(const struct mmioshim_device *dev);
 bool virtio_set_status(struct mmioshim_device *dev, u8 status);
 /* A queue is to be used with what was written of it. False: it cannot be. */
 bool virtio_enable(struct mmioshim_device *dev, unsigned queue);
+/* The same by the address of its page, for legacy drivers: the rest follows from size and alignment, 2.7.2. */
+bool virtio_enable_legacy(struct mmioshim_device *dev, unsigned queue, u64 page);
 void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue);
 /* Is the queue there at all? */
 bool virtio_has_queue(const struct mmioshim_device *dev, u32 queue);
@@ -150,9 +156,10 @@ void virtio_serve(struct mmioshim_device *dev);
 /* Is this a state that the device with what is plugged into it could have? For load(). */
 bool virtio_valid(const struct mmioshim_device *dev, const struct virtio *v);
 
+/* "The transitional device MUST support the driver using the device before the step 8", DRIVER_OK, 3.1.2 */
 static inline bool virtio_live(const struct virtio *v)
 {
-    return (v->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) == VIRTIO_DRIVER_OK;
+    return (v->status & VIRTIO_DRIVER_OK || v->legacy) && !(v->status & VIRTIO_NEEDS_RESET);
 }
 
 static inline bool virtio_accepted(const struct virtio *v, u64 feature)
