@@ -132,6 +132,18 @@ probe:8: 6
 attach:1:8: 6'
 }
 
+@test "nothing is written behind an unmap, whoever reads meanwhile" {
+    export MMIOSHIM_MAP
+    MMIOSHIM_MAP=$(tree 'iommus = <&viommu 7>;')
+    export MMIOSHIM_ATTACH="virtio_mmio@10001000=blk:disk.img;virtio_mmio@10002000=iommu:bypass=off"
+    for patch in on off; do
+        run --separate-stderr shim MMIOSHIM_LOG=none MMIOSHIM_PATCH=$patch "$GUESTS/g_iommu" attach:1:7 \
+            map:1:0x100000:0x100fff:0x80100000:3 offset:0xffffffff80000000 disk race:200
+        assert_success
+        assert_line 'race:200: 0 bytes too late, reads some, refusals some'
+    done
+}
+
 @test "another process finds the tables as they were left" {
     export MMIOSHIM_MAP
     MMIOSHIM_MAP=$(tree 'iommus = <&viommu 7>;')

@@ -487,6 +487,7 @@ static void request(struct input *in)
         n = take(in, 1) % 100;
         room = take(in, 1) % 100;
         put(0, take(in, 1), 1);
+        put(4, word(4) % DOMAINS, 4);
         if (ram[REQUEST] == 3) /* as it is it might map what the model has no pages for */
             put(0, 2, 1);
     }

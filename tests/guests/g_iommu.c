@@ -1,3 +1,4 @@
+/* flags: -lpthread */
 /*
  * A driver of a virtio IOMMU (VIRTIO 1.2, 5.13), in the second slot, and of a disk behind it, in the first. Arguments are
  * what it does, one after another; each says how it ended.
@@ -8,9 +9,13 @@
  *   disk          brings it up
  *   read:SECTOR   reads it to RAM + 0x101000 and tells how it begins
  *   straddle:SECTOR  reads it to 16 bytes before RAM + 0x102000 in bus addresses; tells what is at RAM + 0x1230ff0, +0x1000000
+ *   race:N        a thread reads sectors to RAM + 0x101000 all the time, which is mapped and unmapped N times meanwhile; what is
+ *                 written there behind an unmap must stay
  *
  * With "-keep" first the IOMMU stays as somebody left it.
  */
+#include <pthread.h>
+
 static unsigned long bus_offset;
 #define BUS_OFFSET bus_offset
 #define main example_main
@@ -135,6 +140,53 @@ static int straddle(uint64_t sector)
     return 0;
 }
 
+static volatile int racing;
+static volatile unsigned long hits, misses;
+
+static void *reader(void *unused)
+{
+    while (racing) {
+        int status = submit(&disk, REQUEST_IN, 1, SECTOR);
+
+        if (status == 0)
+            hits++;
+        else
+            misses++;
+    }
+    return unused;
+}
+
+/* The page is at 0x101000 of the bus. */
+static void race(unsigned long n)
+{
+    uint32_t words[8] = {1};
+    uint64_t range[3] = {0x101000, 0x101fff, (uintptr_t)ram->data};
+    unsigned long stale = 0, seen;
+    pthread_t thread;
+
+    racing = 1;
+    pthread_create(&thread, NULL, reader, NULL);
+    for (unsigned long i = 0; i < n; i++) {
+        memcpy(words + 1, range, 24);
+        words[7] = 3;
+        if (command(MAP, words, 32, 4))
+            stale += 1000000;
+        for (seen = hits; i % 4 == 0 && hits == seen;)
+            ;
+        words[5] = 0;
+        if (command(UNMAP, words, 24, 4))
+            stale += 1000000;
+        memset((void *)(uintptr_t)ram->data, '!', SECTOR);
+        for (seen = misses; i % 4 == 0 && misses == seen;)
+            ;
+        for (unsigned k = 0; k < SECTOR; k++)
+            stale += ram->data[k] != '!';
+    }
+    racing = 0;
+    pthread_join(thread, NULL);
+    printf("race:%lu: %lu bytes too late, reads %s, refusals %s\n", n, stale, hits ? "some" : "none", misses ? "some" : "none");
+}
+
 static void faults(void)
 {
     for (; reported != shared->queue[1].used.idx; reported++) {
@@ -177,6 +229,9 @@ static void run(const char *what, const uint64_t *n)
         return;
     } else if (strncmp(what, "straddle", 8) == 0) {
         straddle(n[0]);
+        return;
+    } else if (strncmp(what, "race", 4) == 0) {
+        race(n[0]);
         return;
     } else if (strncmp(what, "disk", 4) == 0) {
         status = bring_up(&disk);
