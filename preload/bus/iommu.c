@@ -41,7 +41,7 @@ bool bus_translated(const struct mmioshim_device *dev)
 /* --- transfers --- */
 
 /* The tables say where; whether RAM is there, and no window, is asked each time. */
-static bool passable(const struct bus_passage *p, struct iommu_fault *fault)
+static bool passable(struct bus_passage *p, struct iommu_fault *fault)
 {
     u64 addr = p->addr, n;
 
@@ -52,6 +52,10 @@ static bool passable(const struct bus_passage *p, struct iommu_fault *fault)
         if (!iommu_translate(table_of(p->device), p->device->endpoint, addr, &n, p->write, &machine, fault) ||
             !dma_reaches(machine, n))
             return false;
+        if (!p->first) {
+            p->machine = machine;
+            p->first = n;
+        }
     }
     return true;
 }
@@ -80,6 +84,7 @@ bool bus_passage_begin(struct bus_passage *p, struct bus_device *d, u64 addr, si
     p->write = write;
     if (!range_valid((struct range){addr, len}))
         p->left = 0;
+    p->first = 0;
     if (!d->endpoint)
         return p->left == len && dma_reaches(addr, len);
     p->self = myself(&p->room);
@@ -98,9 +103,14 @@ size_t bus_passage_next(struct bus_passage *p, u64 *machine)
     *machine = p->addr;
     if (!n)
         return 0;
-    if (p->device->endpoint &&
-        !iommu_translate(table_of(p->device), p->device->endpoint, p->addr, &n, p->write, machine, &fault))
+    if (p->first) {
+        *machine = p->machine;
+        n = p->first;
+        p->first = 0;
+    } else if (p->device->endpoint &&
+               !iommu_translate(table_of(p->device), p->device->endpoint, p->addr, &n, p->write, machine, &fault)) {
         return 0; /* it was looked at before, under the same lock */
+    }
     p->addr += n;
     p->left -= n;
     return n;

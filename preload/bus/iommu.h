@@ -20,6 +20,7 @@ struct bus_passage {
     struct bus_device *device; /* NULL: it did not begin */
     u64 addr;
     size_t left;
+    u64 machine, first; /* of its first piece: where, and how long */
     bool write; /* to RAM */
     struct lock_self room;
     const struct lock_self *self;

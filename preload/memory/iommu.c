@@ -68,7 +68,21 @@ static const struct iommu_mapping *mapped(const struct iommu *t, u16 domain, u64
     return m && m->first <= addr ? m : NULL;
 }
 
-bool iommu_translate(const struct iommu *t, const struct iommu_endpoint *ep, u64 addr, u64 *len, bool write, u64 *machine,
+/* Most transfers go where others went before. */
+static const struct iommu_mapping *mapped_recently(const struct iommu *t, struct iommu_endpoint *ep, u16 domain, u64 addr)
+{
+    u32 *recent = &ep->recent[addr / PAGE_SIZE % IOMMU_RECENT];
+    const struct iommu_mapping *m = &t->mappings[*recent % IOMMU_MAPPINGS];
+
+    if (likely(m->domain == domain && m->first <= addr && addr <= m->last))
+        return m;
+    m = mapped(t, domain, addr);
+    if (m)
+        *recent = (u32)(m - t->mappings);
+    return m;
+}
+
+bool iommu_translate(const struct iommu *t, struct iommu_endpoint *ep, u64 addr, u64 *len, bool write, u64 *machine,
                      struct iommu_fault *fault)
 {
     u16 domain = MIN(ep->domain, IOMMU_DOMAINS);
@@ -77,7 +91,7 @@ bool iommu_translate(const struct iommu *t, const struct iommu_endpoint *ep, u64
     *machine = addr;
     if (domain ? t->domains[domain - 1].bypass : ep->bypass)
         return true;
-    m = domain ? mapped(t, domain, addr) : NULL;
+    m = domain ? mapped_recently(t, ep, domain, addr) : NULL;
     if (!m || !(m->flags & (write ? IOMMU_WRITE : IOMMU_READ))) {
         *fault = (struct iommu_fault){.owner = ep->owner, .endpoint = ep->id, .addr = addr, .write = write,
                                       .unattached = !domain};

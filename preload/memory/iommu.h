@@ -27,6 +27,7 @@
 #define IOMMU_ENDPOINTS 4096u
 #define IOMMU_DOMAINS   256u   /* at a time */
 #define IOMMU_MAPPINGS  32768u /* of all domains, a power of 2 */
+#define IOMMU_RECENT    16u    /* that an endpoint finds without a search, a power of 2 */
 #define IOMMU_FAULTS    64u    /* that nobody has taken yet */
 
 enum { IOMMU_READ = 1, IOMMU_WRITE = 2 };
@@ -46,6 +47,7 @@ struct iommu_endpoint {
     u16 domain;  /* slot and 1; 0: not attached */
     u8 bypass;   /* what it does while it is not: addresses go through as they are, or nowhere */
     u8 boot;     /* the same after power-on */
+    u32 recent[IOMMU_RECENT]; /* mappings where it was lately, by page; a mapping itself says whether it still is one of this domain */
 } __attribute__((aligned(64)));
 
 struct iommu_domain {
@@ -94,7 +96,7 @@ void iommu_leave(struct iommu_endpoint *ep, const struct lock_self *self);
  * Between the two: where a byte of the endpoint's addresses lies, and how many behind it, *len at most, lie there in one
  * piece and may be read, or written. False: it lies nowhere, with *fault filled.
  */
-bool iommu_translate(const struct iommu *t, const struct iommu_endpoint *ep, u64 addr, u64 *len, bool write, u64 *machine,
+bool iommu_translate(const struct iommu *t, struct iommu_endpoint *ep, u64 addr, u64 *len, bool write, u64 *machine,
                      struct iommu_fault *fault);
 
 /*
