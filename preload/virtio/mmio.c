@@ -245,21 +245,22 @@ static enum mmioshim_status rule(bool kept)
 
 /*
  * 2.2.1, 3.1.1: features are settled with FEATURES_OK, or in a legacy interface, which has no way to say no, by DRIVER_OK
- * (2.2.3): there what is not offered is left out at once.
+ * (2.2.3).
  */
 static enum mmioshim_status accept_features(struct mmioshim_device *dev, u32 value)
 {
     struct transport *t = dev->state;
     u32 shift = 32 * (t->driver_features & 1);
     u64 accepted = (t->virtio.accepted & ~((u64)UINT32_MAX << shift)) | (u64)value << shift;
-    u64 allowed = t->virtio.legacy ? virtio_features(dev) : UINT64_MAX;
 
     if (t->virtio.status & (t->virtio.legacy ? VIRTIO_DRIVER_OK : VIRTIO_FEATURES_OK))
         return MMIOSHIM_GUEST_BUG;
     if (t->driver_features > 1)
         return rule(!value);
-    t->virtio.accepted = accepted & allowed;
-    return rule(!(accepted & ~allowed));
+    if (t->virtio.legacy)
+        return rule(virtio_accept_legacy(dev, accepted));
+    t->virtio.accepted = accepted;
+    return MMIOSHIM_OK;
 }
 
 /* "The driver MUST NOT access QueueNum, ... QueueDescLow, ... when QueueReady is not zero" (4.2.2.2). */

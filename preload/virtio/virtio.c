@@ -105,6 +105,17 @@ static bool agrees(const struct mmioshim_device *dev)
            (!type->agrees || type->agrees(dev, v->accepted));
 }
 
+bool virtio_accept_legacy(struct mmioshim_device *dev, u64 features)
+{
+    struct virtio *v = virtio_of(dev);
+    const struct virtio_type *type = virtio_type(v);
+
+    v->accepted = features & virtio_features(dev);
+    if (type->agrees && !type->agrees(dev, v->accepted))
+        v->accepted &= LEGACY;
+    return v->accepted == features;
+}
+
 void virtio_reset(struct mmioshim_device *dev)
 {
     struct virtio *v = virtio_of(dev);

@@ -139,6 +139,8 @@ void virtio_reset(struct mmioshim_device *dev);
 void virtio_power_on(struct mmioshim_device *dev);
 int virtio_translates(const struct mmioshim_device *dev);
 u64 virtio_features(const struct mmioshim_device *dev);
+/* Features that a legacy driver accepts, of which some may be left out at once: false. */
+bool virtio_accept_legacy(struct mmioshim_device *dev, u64 features);
 /* Device status as the driver writes it. False: against the rules of 2.1 and 3.1.1, and obeyed only as far as they go. */
 bool virtio_set_status(struct mmioshim_device *dev, u8 status);
 /* A queue is to be used with what was written of it. False: it cannot be. */
