@@ -56,6 +56,14 @@ static const char *options_of(const struct virtio_type *type, const char *attach
     return attachment[n] == ':' ? attachment + n + 1 : NULL;
 }
 
+const struct virtio_type *virtio_type_named(const char *attachment)
+{
+    for (u16 i = 0; i < ARRAY_SIZE(types); i++)
+        if (options_of(types[i], attachment))
+            return types[i];
+    return NULL;
+}
+
 int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why)
 {
     struct virtio *v = virtio_of(dev);
@@ -123,6 +131,7 @@ void virtio_reset(struct mmioshim_device *dev)
 
     v->status = v->isr = 0;
     v->accepted = v->notified = 0;
+    v->signals = 0;
     memset(v->queues, 0, sizeof(v->queues));
     if (type && type->reset)
         type->reset(dev);
@@ -279,7 +288,7 @@ static bool same_parts(const struct mmioshim_device *dev, const struct virtio *v
     const struct virtio *now = virtio_of(dev);
     const struct virtio_type *type = virtio_type(now);
 
-    if (v->type != now->type || v->legacy != now->legacy || v->reserved || memcmp(v->end, now->end, sizeof(v->end)) != 0)
+    if (v->type != now->type || v->legacy != now->legacy || memcmp(v->end, now->end, sizeof(v->end)) != 0)
         return false;
     return type && type->valid ? type->valid(dev, v->own) : memcmp(v->own, now->own, sizeof(v->own)) == 0;
 }

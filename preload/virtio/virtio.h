@@ -81,7 +81,7 @@ struct virtio {
     u32 left;       /* of VIRTIO_AT_ONCE, while queues are served */
     u32 again;      /* queues that are to stay notified, bit each */
     u32 legacy;     /* 1: the interface is that before VIRTIO 1.0, 1.3.1 */
-    u32 reserved;
+    u32 signals;    /* queues whose driver is to be interrupted, bit each: for transports that tell them apart */
     struct virtio_queue queues[VIRTIO_QUEUES];
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
     char end[VIRTIO_END];        /* host end, "" for none */
@@ -130,6 +130,8 @@ struct virtio_type {
 /* --- for transports --- */
 
 const struct virtio_type *virtio_type(const struct virtio *v); /* NULL: none */
+/* Of "blk:FILE"; NULL: there is none of this name. */
+const struct virtio_type *virtio_type_named(const char *attachment);
 int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why);
 extern const struct mmioshim_property virtio_parts[];
 
