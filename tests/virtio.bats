@@ -303,6 +303,36 @@ END
     assert_equal "$(frames more.pcap)" "60 ffffffffffff 525400123456 88b5 aaaa"
 }
 
+@test "version 1 of the registers, by attachment and by the node's property" {
+    image 64
+    attach blk:disk.img,readonly,legacy
+    logged "$GUESTS/g_legacy" 7 9
+    assert_success
+    assert_count 1 'virtio_mmio@10001000 Version read4 0x1 #'
+    assert_count 2 'virtio_mmio@10001000 QueuePFN write4 0x(80200|0) #'
+    assert_count 9 'virtio_mmio@10001000 QueueNotify write4 0x0 #'
+    assert_count 1 '^\[EXIT\] .* 0 lint, 0 lost$'
+    shim MMIOSHIM_LOG=none "$GUESTS/g_legacy" 7 9 | cmp - <(tail -c +$((7 * 512 + 1)) disk.img | head -c $((9 * 512)))
+    # A driver of version 2 sees that it is none of its; one of version 1 the same of version 2.
+    run --separate-stderr driver
+    assert_equal "$stderr" "virtio-blk: no disk"
+    attach blk:disk.img
+    run --separate-stderr shim MMIOSHIM_LOG=none "$GUESTS/g_legacy" 0 1
+    assert_equal "$stderr" "virtio-blk: no legacy disk"
+    dtb legacy <<'END'
+/dts-v1/;
+/ {
+	#address-cells = <1>;
+	#size-cells = <1>;
+	memory@80000000 { device_type = "memory"; reg = <0x80000000 0x2000000>; };
+	virtio_mmio@10001000 { compatible = "virtio,mmio"; reg = <0x10001000 0x1000>; mmioshim,legacy; };
+};
+END
+    shim MMIOSHIM_LOG=none MMIOSHIM_MAP=legacy.dtb "$GUESTS/g_legacy" 0 64 | cmp - disk.img
+    run --separate-stderr shim MMIOSHIM_MAP=legacy.dtb MMIOSHIM_ATTACH=virtio_mmio@10001000=iommu true
+    assert_refused 'virtio_mmio@10001000=iommu: it has no legacy interface; allowed: '
+}
+
 @test "attachments that cannot be: one line, and what is allowed" {
     printf x > odd
     for wrong in blk teapot blk:missing.img blk:odd blk:/dev/null blk:odd,fast blk:odd,block-size=3 rng:x \
@@ -326,7 +356,7 @@ END
     python3 - "$output" <<'END'
 import json, sys
 models = {l['name']: l for l in map(json.loads, sys.argv[1].splitlines()) if l['type'] == 'model'}
-assert [p['name'].split(':')[0] for p in models['virtio_mmio']['parts']] == ['blk', 'console', 'net', 'net', 'rng']
+assert sorted({p['name'].split(':')[0] for p in models['virtio_mmio']['parts']}) == ['blk', 'console', 'iommu', 'net', 'rng']
 assert models['ns16550a']['parts'] == []
 END
 }

@@ -5,6 +5,7 @@
 #include "base/debug.h"
 #include "base/mem.h"
 #include "bus/host.h"
+#include "bus/iommu.h"
 #include "memory/dma.h"
 #include "base/trapsafe.h"
 
@@ -45,14 +46,37 @@ static bool translate(struct mmioshim_device *dev, u64 addr, size_t len, u64 *ma
     return false;
 }
 
+static bool copy_piece(u64 addr, u8 *buf, size_t len, bool write)
+{
+    return write ? dma_write(addr, buf, len) : dma_read(addr, buf, len);
+}
+
+/* Behind an IOMMU: all of it, or nothing. */
+static bool copy_translated(struct mmioshim_device *dev, u64 addr, u8 *buf, size_t len, bool write)
+{
+    struct bus_passage p;
+    bool ok = bus_passage_begin(&p, bus_device_of(dev), addr, len, write);
+    u64 machine;
+
+    for (size_t n; ok && (n = bus_passage_next(&p, &machine)); buf += n)
+        ok = copy_piece(machine, buf, n, write);
+    bus_passage_end(&p);
+    return ok;
+}
+
 static bool from_ram(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 {
-    return translate(dev, addr, len, &addr) && dma_read(addr, buf, len);
+    if (!translate(dev, addr, len, &addr))
+        return false;
+    return likely(!bus_device_of(dev)->endpoint) ? dma_read(addr, buf, len) : copy_translated(dev, addr, buf, len, false);
 }
 
 static bool to_ram(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
 {
-    return translate(dev, addr, len, &addr) && dma_write(addr, buf, len);
+    if (!translate(dev, addr, len, &addr))
+        return false;
+    return likely(!bus_device_of(dev)->endpoint) ? dma_write(addr, buf, len)
+                                                 : copy_translated(dev, addr, (u8 *)(uintptr_t)buf, len, true);
 }
 
 bool bus_dma_fetch(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
@@ -74,8 +98,11 @@ bool bus_dma_store(struct mmioshim_device *dev, u64 addr, const void *buf, size_
 const void *bus_dma_direct(struct mmioshim_device *dev, u64 addr, size_t len)
 {
     size_t n = len;
-    const void *at = translate(dev, addr, len, &addr) ? dma_get(addr, &n, false) : NULL;
+    const void *at;
 
+    if (bus_device_of(dev)->endpoint) /* what is mapped now may be unmapped while it is read: memory/iommu.h */
+        return NULL;
+    at = translate(dev, addr, len, &addr) ? dma_get(addr, &n, false) : NULL;
     return n == len ? at : NULL;
 }
 
@@ -138,17 +165,9 @@ static long move_some(struct backend *b, u64 position, u64 addr, size_t len, boo
     return inwards ? disk->read(b, ram, n, position) : disk->write(b, ram, n, position);
 }
 
-static int move(struct mmioshim_device *dev, u64 position, u64 bus, size_t len, bool inwards)
+/* Machine addresses, all of them RAM. */
+static int move_piece(struct backend *b, u64 position, u64 addr, size_t len, bool inwards)
 {
-    struct backend *b;
-    u64 addr;
-    bool ok = translate(dev, bus, len, &addr) && dma_reaches(addr, len);
-
-    tell(dev, bus, len, inwards, ok);
-    if (!ok)
-        return -EFAULT;
-    if (!disk_of(dev, &b))
-        return -ENXIO;
     while (len) {
         long done = move_some(b, position, addr, len, inwards);
 
@@ -161,6 +180,21 @@ static int move(struct mmioshim_device *dev, u64 position, u64 bus, size_t len, 
         len -= (size_t)done;
     }
     return 0;
+}
+
+static int move(struct mmioshim_device *dev, u64 position, u64 bus, size_t len, bool inwards)
+{
+    struct bus_passage p = {.device = NULL};
+    struct backend *b;
+    u64 addr;
+    bool ok = translate(dev, bus, len, &addr) && bus_passage_begin(&p, bus_device_of(dev), addr, len, inwards);
+    int ret = !ok ? -EFAULT : disk_of(dev, &b) ? 0 : -ENXIO;
+
+    tell(dev, bus, len, inwards, ok);
+    for (size_t n; ret == 0 && (n = bus_passage_next(&p, &addr)); position += n)
+        ret = move_piece(b, position, addr, n, inwards);
+    bus_passage_end(&p);
+    return ret;
 }
 
 int bus_disk_read(struct mmioshim_device *dev, u64 position, u64 addr, size_t len)

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "bus/dma.h"
+#include "bus/iommu.h"
 #include "bus/irq.h"
 #include "config/machine.h"
 #include "base/trapsafe.h"
@@ -264,6 +265,8 @@ const struct mmioshim_host bus_host = {
     .packet_send = host_packet_send,
     .packet_receive = host_packet_receive,
     .random = host_random,
+    .translated = bus_translated,
+    .iommu = &bus_iommu_ops,
     .char_send = host_char_send,
     .char_write = host_char_write,
     .char_wait = host_char_wait,

@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "bus/ends.h"
 #include "bus/host.h"
+#include "bus/iommu.h"
 #include "bus/irq.h"
 #include "config/options.h"
 #include "devices/classes.h"
@@ -149,6 +150,8 @@ static int create(void *context, struct machine *machine, struct fmt *error)
     for (u32 i = 0; i < machine->arena->ndevices; i++)
         if (create_one(&made, i, error) < 0)
             return -1;
+    if (bus_iommu_create(machine, error) < 0)
+        return -1;
     bus_take_requests(&(struct bus_requests){0});
     return 0;
 }
@@ -345,7 +348,7 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
         d->shared = &arena_devices(machine->arena)[i];
         d->backend.in = d->backend.out = -1;
         d->bus = bus;
-        if (machine_dma(machine->desc, w, &d->dma, error) < 0)
+        if (machine_dma(machine->desc, w, &d->dma, error) < 0 || bus_iommu_bind(d, error) < 0)
             return -1;
         bus->names[i] = (struct trace_device){
             .name = w->name,

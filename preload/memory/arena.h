@@ -13,6 +13,7 @@
 #include "base/fmt.h"
 #include "base/lock.h"
 #include "config/machine.h"
+#include "memory/iommu.h"
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
@@ -155,6 +156,7 @@ struct arena {
     u32 members_used; /* entries of the table from here on never held anybody: to read all would bring 48 pages to life */
     u64 members; /* offsets of the tables */
     u64 lanes;
+    u64 iommu;
     u64 devices;
     u64 dirty; /* bitmap, bit per page of RAM; each bank begins at a multiple of 64 bits */
     u64 dirty_bits;
@@ -190,6 +192,11 @@ static inline struct arena_wire *arena_wires(struct arena *arena, u32 device)
 static inline struct lock_lanes *arena_lanes(struct arena *arena)
 {
     return arena_at(arena, arena->lanes);
+}
+
+static inline struct iommu *arena_iommu(struct arena *arena)
+{
+    return arena_at(arena, arena->iommu);
 }
 
 static inline u64 *arena_dirty(struct arena *arena)

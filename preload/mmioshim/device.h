@@ -94,6 +94,36 @@ struct mmioshim_device {
     uint32_t index;                   /* number of the device in its machine */
 };
 
+/* What an IOMMU lets a device do in a range of its addresses. */
+enum { MMIOSHIM_DMA_READ = 1, MMIOSHIM_DMA_WRITE = 2 };
+
+/* A transfer that the IOMMU refused. */
+struct mmioshim_dma_fault {
+    uint32_t endpoint;
+    uint64_t addr;   /* the first byte that the endpoint cannot reach */
+    bool write;      /* to memory */
+    bool unattached; /* the endpoint had no domain; else the address was not mapped, or not for this */
+};
+
+/*
+ * The IOMMU tables, for a class with translates(). Endpoints are the devices whose nodes name this one in `iommus`, by the
+ * number there; domains have numbers of the IOMMU's choice, exist while an endpoint is attached, and map ranges of
+ * bus addresses, both ends included. When one of these has returned no transfer is under way that does not heed it.
+ * 0 or -errno: ENOENT no such endpoint (attach, detach) or domain (map, unmap); EINVAL the domain is one of bypass, or
+ * is none; ENOMEM; ENOTCONN not attached there; EEXIST a part of the range is mapped; ERANGE a mapping would be cut.
+ */
+struct mmioshim_iommu {
+    bool (*endpoint)(struct mmioshim_device *dev, uint32_t endpoint); /* Is there one? */
+    int (*attach)(struct mmioshim_device *dev, uint32_t domain, uint32_t endpoint, bool bypass);
+    int (*detach)(struct mmioshim_device *dev, uint32_t domain, uint32_t endpoint);
+    int (*map)(struct mmioshim_device *dev, uint32_t domain, uint64_t first, uint64_t last, uint64_t target, unsigned flags);
+    int (*unmap)(struct mmioshim_device *dev, uint32_t domain, uint64_t first, uint64_t last);
+    void (*detach_all)(struct mmioshim_device *dev);
+    void (*bypass)(struct mmioshim_device *dev, bool bypass); /* Do addresses of endpoints with no domain pass unchanged? */
+    /* Takes a fault; service() is asked for when there is one. False: there is none. */
+    bool (*fault)(struct mmioshim_device *dev, struct mmioshim_dma_fault *fault);
+};
+
 /* What the core does for a device. Context: trap or worker unless said otherwise. */
 struct mmioshim_host {
     /* Interrupt line of the device: entry of interrupts or interrupts-extended, from 0; level 0 or 1. Idempotent. */
@@ -165,6 +195,9 @@ struct mmioshim_host {
     bool (*char_connected)(struct mmioshim_device *dev, unsigned end); /* is anybody there on the other side? */
     /* Columns and rows of the terminal that the end is; false: it is none, or that is not known. */
     bool (*char_size)(struct mmioshim_device *dev, unsigned end, uint16_t *columns, uint16_t *rows);
+    /* Is the DMA of this device translated by an IOMMU that is there? */
+    bool (*translated)(const struct mmioshim_device *dev);
+    const struct mmioshim_iommu *iommu;
     /* Ends the program that made the access with this status, once the access is logged. */
     void (*end_program)(struct mmioshim_device *dev, int status);
     /* Resets every device of the machine once the access is complete. */
@@ -206,6 +239,11 @@ struct mmioshim_class {
      */
     int (*plug)(struct mmioshim_device *dev, const char *attachment, const char **why);
     const char *(*end)(const struct mmioshim_device *dev);
+    /*
+     * For a class that can be an IOMMU: -1: what is plugged in is none; else what endpoints with no domain do after
+     * power-on, 1: their addresses pass unchanged, 0: they reach nothing. ordinary. May be NULL: never one.
+     */
+    int (*translates)(const struct mmioshim_device *dev);
     void (*reset)(struct mmioshim_device *dev, enum mmioshim_reset kind); /* any context, lock held */
 
     /* One access of `width` bytes; value is little-endian in the low bytes. trap. */

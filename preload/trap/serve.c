@@ -2,6 +2,7 @@
 
 #include "base/sys.h"
 #include "bus/dma.h"
+#include "bus/iommu.h"
 #include "trap/log.h"
 #include "trap/signals.h"
 #include "base/trapsafe.h"
@@ -48,8 +49,14 @@ void trap_serve(struct trap *t, struct bus *bus, const struct bus_requests *r)
         signals_restore(&saved);
 }
 
+static const struct lock_self *who(void)
+{
+    return &thread_self()->self;
+}
+
 void trap_serve_start(void)
 {
     if (log_wanted())
         bus_dma_watch(log_dma);
+    bus_iommu_who(who);
 }

@@ -36,7 +36,7 @@ struct config { /* 5.1.4 */
     u16 status;
 };
 
-struct header { /* 5.1.6: with VERSION_1 it has num_buffers always */
+struct header { /* 5.1.6: "num_buffers" is not there in a legacy interface without MRG_RXBUF, which is not offered */
     u8 flags, gso_type;
     u16 hdr_len, gso_size, csum_start, csum_offset, num_buffers;
 };
@@ -46,6 +46,11 @@ _Static_assert(sizeof(struct header) == 12, "5.1.6");
 static struct net *net_of(const struct mmioshim_device *dev)
 {
     return (struct net *)virtio_of(dev)->own;
+}
+
+static u32 header_size(const struct mmioshim_device *dev)
+{
+    return virtio_of(dev)->legacy ? offsetof(struct header, num_buffers) : sizeof(struct header);
 }
 
 /* --- receive --- */
@@ -59,12 +64,12 @@ static bool deliver(struct mmioshim_device *dev, const u8 *frame, size_t n)
     struct header h = {.num_buffers = 1};
     struct virtio_chain chain;
     struct virtio_cursor in;
-    u32 length = (u32)(sizeof(h) + n);
+    u32 header = header_size(dev), length = (u32)(header + n);
 
     if (!virtio_pop(dev, RX, &chain))
         return false;
     in = virtio_in(&chain);
-    if (chain.in_length < length || !virtio_put(dev, &in, &h, sizeof(h)) || !virtio_put(dev, &in, frame, n)) {
+    if (chain.in_length < length || !virtio_put(dev, &in, &h, header) || !virtio_put(dev, &in, frame, n)) {
         net_of(dev)->lost++;
         length = 0;
     }
@@ -98,11 +103,12 @@ static bool send(struct mmioshim_device *dev, const u8 *frame, size_t n)
 static void transmit(struct mmioshim_device *dev, const struct virtio_chain *chain)
 {
     struct virtio_cursor out = virtio_out(chain);
-    u64 n = chain->out_length - sizeof(struct header);
+    u32 header = header_size(dev);
+    u64 n = chain->out_length - header;
     u8 frame[FRAME_MAX];
 
-    virtio_skip(&out, sizeof(struct header)); /* no offload was offered, so it says nothing */
-    if (chain->out_length < sizeof(struct header) + FRAME_MIN || n > FRAME_MAX || !virtio_take(dev, &out, frame, n) ||
+    virtio_skip(&out, header); /* no offload was offered, so it says nothing */
+    if (chain->out_length < header + FRAME_MIN || n > FRAME_MAX || !virtio_take(dev, &out, frame, n) ||
         !send(dev, frame, n))
         net_of(dev)->lost++;
 }

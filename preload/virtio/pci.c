@@ -478,7 +478,7 @@ static const char *virtio_pci_end(const struct mmioshim_device *dev)
 static void virtio_pci_reset(struct mmioshim_device *dev, enum mmioshim_reset kind)
 {
     (void)kind;
-    virtio_reset(dev);
+    virtio_power_on(dev);
     forget(dev->state);
     virtio_of(dev)->signals = 0;
     dev->host->irq(dev, 0, false);
@@ -527,6 +527,7 @@ const struct mmioshim_class class_virtio_pci = {
     .state_size = sizeof(struct transport),
     .plug = virtio_pci_plug,
     .end = virtio_pci_end,
+    .translates = virtio_translates,
     .reset = virtio_pci_reset,
     .read = virtio_pci_read,
     .write = virtio_pci_write,

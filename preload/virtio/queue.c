@@ -17,10 +17,24 @@ bool virtio_enable(struct mmioshim_device *dev, unsigned queue)
     struct virtio *v = virtio_of(dev);
     struct virtio_queue *q = &v->queues[queue];
 
-    if (!(v->status & VIRTIO_FEATURES_OK) || !q->size || q->size > VIRTIO_QUEUE_MAX || !ring_of(v)->enable(dev, q))
+    if (!(v->status & VIRTIO_FEATURES_OK || v->legacy) || !q->size || q->size > VIRTIO_QUEUE_MAX || !ring_of(v)->enable(dev, q))
         return false;
     q->ready = 1;
     return true;
+}
+
+/* 2.7.2: descriptors, the available ring with used_event, and at the next multiple of the alignment the used ring */
+bool virtio_enable_legacy(struct mmioshim_device *dev, unsigned queue, u64 page)
+{
+    struct virtio_queue *q = &virtio_of(dev)->queues[queue];
+    u64 end = page + 16ull * q->size + 2ull * (3 + q->size);
+
+    if (!q->align || (q->align & (q->align - 1)))
+        return false;
+    q->desc = page;
+    q->driver = page + 16ull * q->size;
+    q->device = (end + q->align - 1) & ~(u64)(q->align - 1);
+    return virtio_enable(dev, queue);
 }
 
 bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain *chain)

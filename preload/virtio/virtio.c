@@ -20,6 +20,9 @@ static const struct virtio_type *const types[] = {
     (VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_IN_ORDER | \
      VIRTIO_F_NOTIFICATION_DATA | VIRTIO_F_RING_RESET)
 
+/* Those that a legacy interface has, 6.3. Of the types only the low half is seen there. */
+#define LEGACY (VIRTIO_F_ANY_LAYOUT | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
+
 #define STATUS_BITS \
     (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK | VIRTIO_NEEDS_RESET | VIRTIO_FAILED)
 
@@ -28,6 +31,8 @@ static const struct virtio_type *const types[] = {
 const struct mmioshim_property virtio_parts[] = {
     {"blk:FILE[,readonly][,mmap][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
     {"console:END[+console:END...][+port:NAME=END...]", "terminals, and serial ports with names, each with a host end of a UART"},
+    {"iommu", "an IOMMU; devices that its driver has not attached reach RAM as if it were not there"},
+    {"iommu:bypass=off", "an IOMMU; they reach nothing"},
     {"net:loopback[,mac=MAC]", "a network card whose frames come back to it"},
     {"net:pcap[,out=FILE][,in=FILE][,mac=MAC]", "one that sends into a capture file and receives from another"},
     {"rng", "random bytes of the host"},
@@ -77,11 +82,25 @@ int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char 
 
 /* --- status and features --- */
 
+/*
+ * "A device SHOULD offer VIRTIO_F_ACCESS_PLATFORM if its access to memory is through bus addresses distinct from and
+ * translated by the platform to physical addresses" (6.1). It fails to go on without, as it may: the addresses would be
+ * others than the driver means.
+ */
+static u64 platform(const struct mmioshim_device *dev)
+{
+    return dev->host->translated && dev->host->translated(dev) ? VIRTIO_F_ACCESS_PLATFORM : 0;
+}
+
 u64 virtio_features(const struct mmioshim_device *dev)
 {
     const struct virtio_type *type = virtio_type(virtio_of(dev));
 
-    return type ? FEATURES | (type->features ? type->features(dev) : 0) : 0;
+    u64 own = type && type->features ? type->features(dev) : 0;
+
+    if (!type)
+        return 0;
+    return virtio_of(dev)->legacy ? LEGACY | (u32)own : FEATURES | platform(dev) | own;
 }
 
 static bool agrees(const struct mmioshim_device *dev)
@@ -90,7 +109,19 @@ static bool agrees(const struct mmioshim_device *dev)
     const struct virtio_type *type = virtio_type(v);
 
     return !(v->accepted & ~virtio_features(dev)) && virtio_accepted(v, VIRTIO_F_VERSION_1) &&
+           !(platform(dev) & ~v->accepted) &&
            (!type->agrees || type->agrees(dev, v->accepted));
+}
+
+bool virtio_accept_legacy(struct mmioshim_device *dev, u64 features)
+{
+    struct virtio *v = virtio_of(dev);
+    const struct virtio_type *type = virtio_type(v);
+
+    v->accepted = features & virtio_features(dev);
+    if (type->agrees && !type->agrees(dev, v->accepted))
+        v->accepted &= LEGACY;
+    return v->accepted == features;
 }
 
 void virtio_reset(struct mmioshim_device *dev)
@@ -106,12 +137,28 @@ void virtio_reset(struct mmioshim_device *dev)
         type->reset(dev);
 }
 
+void virtio_power_on(struct mmioshim_device *dev)
+{
+    const struct virtio_type *type = virtio_type(virtio_of(dev));
+
+    if (type && type->power_on)
+        type->power_on(dev);
+    virtio_reset(dev);
+}
+
+int virtio_translates(const struct mmioshim_device *dev)
+{
+    const struct virtio_type *type = virtio_type(virtio_of(dev));
+
+    return type && type->translates ? type->translates(dev) : -1;
+}
+
 bool virtio_set_status(struct mmioshim_device *dev, u8 status)
 {
     struct virtio *v = virtio_of(dev);
-    u8 before = v->status, set = status & STATUS_BITS & ~before;
+    u8 bits = STATUS_BITS & ~(v->legacy ? VIRTIO_FEATURES_OK : 0), before = v->status, set = status & bits & ~before;
     /* "The driver MUST NOT clear a device status bit", 2.1.1; NEEDS_RESET is the device's */
-    bool good = !(before & ~status & ~VIRTIO_NEEDS_RESET) && !(status & ~STATUS_BITS) && !(set & VIRTIO_NEEDS_RESET);
+    bool good = !(before & ~status & ~VIRTIO_NEEDS_RESET) && !(status & ~bits) && !(set & VIRTIO_NEEDS_RESET);
 
     if (!status) {
         virtio_reset(dev);
@@ -120,7 +167,7 @@ bool virtio_set_status(struct mmioshim_device *dev, u8 status)
     set &= (u8)~VIRTIO_NEEDS_RESET;
     if ((set & VIRTIO_FEATURES_OK) && ((before & VIRTIO_DRIVER_OK) || !agrees(dev)))
         set &= (u8)~VIRTIO_FEATURES_OK; /* 2.2.2: how a device says no. That is no fault of the driver. */
-    if ((set & VIRTIO_DRIVER_OK) && !((before | set) & VIRTIO_FEATURES_OK)) {
+    if ((set & VIRTIO_DRIVER_OK) && !((before | set) & VIRTIO_FEATURES_OK) && !v->legacy) {
         set &= (u8)~VIRTIO_DRIVER_OK; /* 3.1.1: step 8 comes behind step 5 */
         good = false;
     }
@@ -138,7 +185,7 @@ void virtio_break(struct mmioshim_device *dev, const char *why)
         return;
     /* "... MUST send a device configuration change notification" to a driver that is there, 2.1.2 */
     v->status |= VIRTIO_NEEDS_RESET;
-    if (v->status & VIRTIO_DRIVER_OK)
+    if (v->status & VIRTIO_DRIVER_OK && !v->legacy)
         v->isr |= VIRTIO_ISR_CONFIG;
 }
 
@@ -221,7 +268,7 @@ void virtio_config_changed(struct mmioshim_device *dev)
     struct virtio *v = virtio_of(dev);
 
     v->generation++;
-    if (virtio_live(v))
+    if (virtio_live(v) && v->status & VIRTIO_DRIVER_OK)
         v->isr |= VIRTIO_ISR_CONFIG;
 }
 
@@ -231,11 +278,12 @@ static bool queue_valid(const struct virtio *v, const struct virtio_queue *q)
 {
     bool packed = virtio_accepted(v, VIRTIO_F_RING_PACKED);
 
-    if (q->ready > 1 || q->next_wrap > 1 || q->used_wrap > 1 || q->told_wrap > 1 || q->ahead_wrap > 1 || q->together)
+    if (q->ready > 1 || q->next_wrap > 1 || q->used_wrap > 1 || q->told_wrap > 1 || q->ahead_wrap > 1 || q->together ||
+        (q->align && !v->legacy))
         return false;
     if (!q->ready)
         return true;
-    if (!q->size || q->size > VIRTIO_QUEUE_MAX || !(v->status & VIRTIO_FEATURES_OK))
+    if (!q->size || q->size > VIRTIO_QUEUE_MAX || !(v->status & VIRTIO_FEATURES_OK || v->legacy))
         return false;
     return packed ? q->next < q->size && q->used < q->size && q->told < q->size && q->ahead < q->size : !(q->size & (q->size - 1));
 }
@@ -246,7 +294,7 @@ static bool same_parts(const struct mmioshim_device *dev, const struct virtio *v
     const struct virtio *now = virtio_of(dev);
     const struct virtio_type *type = virtio_type(now);
 
-    if (v->type != now->type || memcmp(v->end, now->end, sizeof(v->end)) != 0)
+    if (v->type != now->type || v->legacy != now->legacy || memcmp(v->end, now->end, sizeof(v->end)) != 0)
         return false;
     return type && type->valid ? type->valid(dev, v->own) : memcmp(v->own, now->own, sizeof(v->own)) == 0;
 }
@@ -255,7 +303,7 @@ bool virtio_valid(const struct mmioshim_device *dev, const struct virtio *v)
 {
     if (!same_parts(dev, v) || (v->status & ~STATUS_BITS) || v->isr > (VIRTIO_ISR_USED | VIRTIO_ISR_CONFIG))
         return false;
-    if (v->status & VIRTIO_FEATURES_OK && v->accepted & ~virtio_features(dev))
+    if ((v->status & VIRTIO_FEATURES_OK || v->legacy) && v->accepted & ~virtio_features(dev))
         return false;
     for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
         if (!queue_valid(v, &v->queues[i]) || (v->queues[i].ready && !virtio_has_queue(dev, i)))

@@ -45,9 +45,11 @@ struct virtio_end {
 enum { VIRTIO_ISR_USED = 1, VIRTIO_ISR_CONFIG = 2 };
 
 /* Reserved feature bits, 6 */
+#define VIRTIO_F_ANY_LAYOUT        ((u64)1 << 27) /* 6.3: of the legacy interface */
 #define VIRTIO_F_INDIRECT_DESC     ((u64)1 << 28)
 #define VIRTIO_F_EVENT_IDX         ((u64)1 << 29)
 #define VIRTIO_F_VERSION_1         ((u64)1 << 32)
+#define VIRTIO_F_ACCESS_PLATFORM   ((u64)1 << 33)
 #define VIRTIO_F_RING_PACKED       ((u64)1 << 34)
 #define VIRTIO_F_IN_ORDER          ((u64)1 << 35)
 #define VIRTIO_F_NOTIFICATION_DATA ((u64)1 << 38)
@@ -74,6 +76,8 @@ struct virtio_queue {
     };
     u16 ahead, ahead_wrap; /* as next: how far requests are taken, one more than done at most */
     u32 together; /* so many of virtio.together are given back as one; 0: `ending` alone */
+    u32 align; /* of the used ring: legacy; else 0 */
+    u32 reserved;
     u64 ending; /* struct virtio_end of the request that is given back */
     u64 ending_for;
 };
@@ -86,8 +90,8 @@ struct virtio {
     u64 notified;   /* queues that the driver spoke of, and that may hold more, bit each */
     u32 left;       /* of VIRTIO_AT_ONCE, while queues are served */
     u32 again;      /* queues that are to stay notified, bit each */
+    u32 legacy;     /* 1: the interface is that before VIRTIO 1.0, 1.3.1 */
     u32 signals;    /* queues whose driver is to be interrupted, bit each: for transports that tell them apart */
-    u32 reserved;
     struct virtio_queue queues[VIRTIO_QUEUES];
     struct virtio_end together[VIRTIO_TOGETHER]; /* of the queue whose `together` is not 0 */
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
@@ -104,6 +108,7 @@ struct virtio_type {
     u16 id; /* 5 */
     u16 nqueues; /* most of them: */
     unsigned (*queues)(const struct mmioshim_device *dev); /* those that there are, with these features. NULL: nqueues */
+    bool modern; /* there is no legacy interface to it */
     u16 config_size; /* bytes of configuration space, all of them readable at any width */
     const char *name;
     /*
@@ -118,6 +123,10 @@ struct virtio_type {
     bool (*valid)(const struct mmioshim_device *dev, const void *own);
     /* What a reset forgets of `own`. NULL: nothing. */
     void (*reset)(struct mmioshim_device *dev);
+    /* What power-on (a reset of the machine) forgets beside, before. NULL: nothing. */
+    void (*power_on)(struct mmioshim_device *dev);
+    /* As in struct mmioshim_class. NULL: no IOMMU. */
+    int (*translates)(const struct mmioshim_device *dev);
     /* The configuration space as a driver sees it now; zeroed before. */
     void (*config)(struct mmioshim_device *dev, u8 *space);
     /* A write of 1, 2 or 4 bytes inside it. False: it is read only there. NULL: all of it is. */
@@ -139,13 +148,20 @@ const struct virtio_type *virtio_type_named(const char *attachment);
 int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why);
 extern const struct mmioshim_property virtio_parts[];
 
-/* Back to the state after power-on, 2.4; what is plugged in stays. */
+/* Reset by the driver, 2.4; what is plugged in stays. */
 void virtio_reset(struct mmioshim_device *dev);
+/* Back to the state after power-on. */
+void virtio_power_on(struct mmioshim_device *dev);
+int virtio_translates(const struct mmioshim_device *dev);
 u64 virtio_features(const struct mmioshim_device *dev);
+/* Features that a legacy driver accepts, of which some may be left out at once: false. */
+bool virtio_accept_legacy(struct mmioshim_device *dev, u64 features);
 /* Device status as the driver writes it. False: against the rules of 2.1 and 3.1.1, and obeyed only as far as they go. */
 bool virtio_set_status(struct mmioshim_device *dev, u8 status);
 /* A queue is to be used with what was written of it. False: it cannot be. */
 bool virtio_enable(struct mmioshim_device *dev, unsigned queue);
+/* The same by the address of its page, for legacy drivers: the rest follows from size and alignment, 2.7.2. */
+bool virtio_enable_legacy(struct mmioshim_device *dev, unsigned queue, u64 page);
 void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue);
 /* Is the queue there at all? */
 bool virtio_has_queue(const struct mmioshim_device *dev, u32 queue);
@@ -157,9 +173,10 @@ void virtio_serve(struct mmioshim_device *dev);
 /* Is this a state that the device with what is plugged into it could have? For load(). */
 bool virtio_valid(const struct mmioshim_device *dev, const struct virtio *v);
 
+/* "The transitional device MUST support the driver using the device before the step 8", DRIVER_OK, 3.1.2 */
 static inline bool virtio_live(const struct virtio *v)
 {
-    return (v->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) == VIRTIO_DRIVER_OK;
+    return (v->status & VIRTIO_DRIVER_OK || v->legacy) && !(v->status & VIRTIO_NEEDS_RESET);
 }
 
 static inline bool virtio_accepted(const struct virtio *v, u64 feature)
