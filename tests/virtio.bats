@@ -267,7 +267,7 @@ END
 @test "attachments that cannot be: one line, and what is allowed" {
     printf x > odd
     for wrong in blk teapot blk:missing.img blk:odd blk:/dev/null blk:odd,fast blk:odd,block-size=3 rng:x \
-        net net:tap net:pcap,in=odd net:pcap,in=missing net:loopback,mac=1; do
+        net net:teapot net:pcap,in=odd net:pcap,in=missing net:loopback,mac=1; do
         attach "$wrong"
         run --separate-stderr shim true
         assert_refused '^mmioshim: MMIOSHIM_ATTACH=virtio_mmio@10001000='

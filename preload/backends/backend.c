@@ -2,9 +2,10 @@
 #include "backends/backend.h"
 
 #include "base/mem.h"
+#include "base/sys.h"
 
 const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_null, &backend_disk,
-                                                   &backend_pcap, NULL};
+                                                   &backend_pcap, &backend_loopback, NULL};
 
 const struct backend_ops *backend_kind(const char *text, size_t length)
 {
@@ -66,9 +67,12 @@ int backend_open(struct backend *b, const char *spec, struct fmt *error)
     b->ended = b->owns = false;
     b->mark = 0;
     b->name[0] = b->link[0] = 0;
+    b->room = NULL;
     if (!b->ops)
         return unknown_kind(spec, length, error);
-    if (b->ops->open(b, spec + length + (spec[length] == ':'), error) == 0)
+    if (b->ops->packets && !(b->room = sys_pages(BACKEND_ROOM)))
+        fmt_printf(error, "%s: no memory", b->ops->name);
+    else if (b->ops->open(b, spec + length + (spec[length] == ':'), error) == 0)
         return 0;
     backend_close(b);
     return -1;
@@ -78,6 +82,9 @@ void backend_close(struct backend *b)
 {
     if (b->ops)
         b->ops->close(b);
+    if (b->room)
+        sys_munmap(b->room, BACKEND_ROOM);
+    b->room = NULL;
     b->ops = NULL;
     b->in = b->out = -1;
 }

@@ -74,6 +74,7 @@ struct backend_ops {
 #define BACKEND_NAME 32
 #define BACKEND_PATH 4096
 #define BACKEND_LINK 256
+#define BACKEND_ROOM 81920
 
 /*
  * One end in one process. Zeroed by its owner, who then sets `first`. The owner may move in and out to other numbers
@@ -87,11 +88,12 @@ struct backend {
     bool owns;    /* close() closes the descriptors */
     bool mute;    /* its output is for other processes to make */
     u64 mark;     /* private */
+    u8 *room;     /* kinds with packets: BACKEND_ROOM bytes for who moves them */
     char name[BACKEND_NAME]; /* what the user must know: "/dev/pts/5"; "" when there is nothing to say */
     char link[BACKEND_LINK]; /* private: path of the link that was asked for */
 };
 
-extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk, backend_pcap;
+extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk, backend_pcap, backend_loopback;
 /* NULL-terminated list of all kinds. */
 extern const struct backend_ops *const backend_kinds[];
 

@@ -70,11 +70,12 @@ static void host_soon(struct mmioshim_device *dev)
         dev->class->service(dev);
 }
 
-static bool host_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
+static int host_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
 {
     struct backend *b = bus_end(bus_device_of(dev));
+    long sent = b->ops && b->ops->packets ? b->ops->packets->send(b, frame, len) : -ENXIO;
 
-    return b->ops && b->ops->packets && b->ops->packets->send(b, frame, len) >= 0;
+    return sent == -EAGAIN ? MMIOSHIM_LATER : sent < 0 ? -1 : 0;
 }
 
 static size_t host_packet_receive(struct mmioshim_device *dev, u64 *position, void *frame, size_t room)
@@ -83,6 +84,14 @@ static size_t host_packet_receive(struct mmioshim_device *dev, u64 *position, vo
     long got = b->ops && b->ops->packets ? b->ops->packets->receive(b, position, frame, room) : -EAGAIN;
 
     return got > 0 ? (size_t)got : 0;
+}
+
+static void *host_packet_buffer(struct mmioshim_device *dev, size_t *size)
+{
+    struct backend *b = &bus_device_of(dev)->backend;
+
+    *size = b->room ? BACKEND_ROOM : 0;
+    return b->room;
 }
 
 static size_t host_random(struct mmioshim_device *dev, void *buf, size_t len)
@@ -173,6 +182,7 @@ const struct mmioshim_host bus_host = {
     .disk_control = bus_disk_control,
     .packet_send = host_packet_send,
     .packet_receive = host_packet_receive,
+    .packet_buffer = host_packet_buffer,
     .random = host_random,
     .char_send = host_char_send,
     .char_wait = host_char_wait,

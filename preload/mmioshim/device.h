@@ -42,6 +42,9 @@ enum mmioshim_reset { MMIOSHIM_RESET_COLD, MMIOSHIM_RESET_WARM };
 /* What a disk does beside reading and writing: all written data is safe; bytes are of no use any more; are zeroes. */
 enum mmioshim_disk { MMIOSHIM_DISK_FLUSH, MMIOSHIM_DISK_DISCARD, MMIOSHIM_DISK_ZERO, MMIOSHIM_DISK_ZERO_UNMAP };
 
+/* What packet_send() says when the host end has no room. */
+#define MMIOSHIM_LATER 1
+
 enum mmioshim_rw { MMIOSHIM_RW, MMIOSHIM_RO, MMIOSHIM_WO };
 
 /* A field of a register. One bit wide: its name is shown when set. Wider: NAME=VALUE when not 0. */
@@ -130,11 +133,13 @@ struct mmioshim_host {
     int (*disk_write)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_control)(struct mmioshim_device *dev, enum mmioshim_disk what, uint64_t position, uint64_t len);
     /*
-     * A host end with frames. send: false = it failed, or there is none. receive: the length of the next frame behind
-     * *position, at most `room` bytes, or 0: there is none.
+     * A host end with frames. send: 0, MMIOSHIM_LATER: it takes none now, or -1: it failed, or there is none. receive: the
+     * length of the next frame behind *position, at most `room` bytes, or 0: there is none. buffer: memory of this process
+     * for frames, for as long as the device's lock is held; NULL: there is none.
      */
-    bool (*packet_send)(struct mmioshim_device *dev, const void *frame, size_t len);
+    int (*packet_send)(struct mmioshim_device *dev, const void *frame, size_t len);
     size_t (*packet_receive)(struct mmioshim_device *dev, uint64_t *position, void *frame, size_t room);
+    void *(*packet_buffer)(struct mmioshim_device *dev, size_t *size);
     /* Random bytes of the host's kernel; how many it gave at once. */
     size_t (*random)(struct mmioshim_device *dev, void *buf, size_t len);
     /* Character host end. send: false = it would block, nothing taken. receive: -1 = nothing there. */

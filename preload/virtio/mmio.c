@@ -28,6 +28,7 @@ static const struct mmioshim_field status_fields[] = {
     {"FEATURES_OK", 3, 1}, {"NEEDS_RESET", 6, 1}, {"FAILED", 7, 1},
 };
 static const struct mmioshim_field interrupt_fields[] = {{"USED", 0, 1}, {"CONFIG", 1, 1}};
+static const struct mmioshim_field link_fields[] = {{"LINK_UP", 0, 1}, {"ANNOUNCE", 1, 1}};
 static const struct mmioshim_field ready_fields[] = {{"READY", 0, 1}};
 static const struct mmioshim_field reset_fields[] = {{"RESET", 0, 1}};
 
@@ -78,9 +79,11 @@ static const struct mmioshim_register registers[] = {
     /* Configuration of a network card, 5.1.4, and of a disk, 5.2.4: there while one is plugged in. */
     NET(0x00, 1, "mac", RO, "address of the card, byte by byte", .count = 6, .stride = 1),
     BLK(0x00, 8, "capacity", RO, "sectors of 512 bytes"),
-    NET(0x06, 2, "status", RO, "1: the link is up"),
+    NET(0x06, 2, "status", RO, "of the link", MMIOSHIM_FIELDS(link_fields)),
+    NET(0x08, 2, "max_virtqueue_pairs", RO, "pairs of queues that there are; 0: one, and not offered"),
     CONFIG(VIRTIO_ID_CONSOLE, 0x08, 4, "emerg_wr", WO, "writes a character at once", .flags = MMIOSHIM_REG_DATA),
     BLK(0x08, 4, "size_max", RO, "not offered: 0"),
+    NET(0x0a, 2, "mtu", RO, "longest packet that the network takes; 0: not offered"),
     BLK(0x0c, 4, "seg_max", RO, "most segments of data in a request"),
     BLK(0x10, 4, "geometry", RO, "not offered: 0"),
     BLK(0x14, 4, "blk_size", RO, "bytes of a block, to which requests should be aligned"),
@@ -427,7 +430,7 @@ static int virtio_mmio_load(struct mmioshim_device *dev, u32 version, const void
 {
     struct transport saved;
 
-    if (version != 2 || size != sizeof(saved))
+    if (version != 3 || size != sizeof(saved))
         return -1;
     memcpy(&saved, buf, sizeof(saved));
     if (saved.reserved || !virtio_valid(dev, &saved.virtio))
@@ -452,7 +455,7 @@ const struct mmioshim_class class_virtio_mmio = {
     .registers = registers,
     .nregisters = ARRAY_SIZE(registers),
     .lines = 1,
-    .version = 2,
+    .version = 3,
     .state_size = sizeof(struct transport),
     .plug = virtio_plug,
     .end = virtio_mmio_end,

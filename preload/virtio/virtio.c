@@ -28,8 +28,8 @@ static const struct virtio_type *const types[] = {
 const struct mmioshim_property virtio_parts[] = {
     {"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
     {"console:stdio|pty[,link=PATH]|file:PATH[,append][,in=PATH]|null", "a terminal port with a host end of a UART"},
-    {"net:loopback[,mac=MAC]", "a network card whose frames come back to it"},
-    {"net:pcap[,out=FILE][,in=FILE][,mac=MAC]", "one that sends into a capture file and receives from another"},
+    {"net:loopback[,mac=MAC][,mtu=BYTES][,queues=PAIRS]", "a network card whose frames come back to it"},
+    {"net:pcap[,out=FILE][,in=FILE][,mac=...]", "one that sends into a capture file and receives from another"},
     {"rng", "random bytes of the host"},
     {NULL, NULL},
 };
@@ -135,11 +135,16 @@ void virtio_break(struct mmioshim_device *dev, const char *why)
 
 /* --- queues --- */
 
+static unsigned count(const struct mmioshim_device *dev, const struct virtio_type *type)
+{
+    return type->queues ? type->queues(dev) : type->nqueues;
+}
+
 bool virtio_has_queue(const struct mmioshim_device *dev, u32 queue)
 {
     const struct virtio_type *type = virtio_type(virtio_of(dev));
 
-    return type && queue < type->nqueues;
+    return type && queue < count(dev, type);
 }
 
 void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue)
@@ -216,7 +221,7 @@ static bool queue_valid(const struct virtio *v, const struct virtio_queue *q)
 {
     bool packed = virtio_accepted(v, VIRTIO_F_RING_PACKED);
 
-    if (q->ready > 1 || q->next_wrap > 1 || q->used_wrap > 1 || q->told_wrap > 1 || q->ahead_wrap > 1 || q->reserved)
+    if (q->ready > 1 || q->next_wrap > 1 || q->used_wrap > 1 || q->told_wrap > 1 || q->ahead_wrap > 1 || q->together)
         return false;
     if (!q->ready)
         return true;
