@@ -39,6 +39,7 @@ CALLS = {'read': 'read of a byte', 'write': 'write of a byte', 'sigprocmask': 's
          'mmap-munmap': 'mmap, munmap', 'getppid': 'getppid', 'clock': 'clock_gettime'}
 FORMATS = ('ring', 'text', 'json')
 MODES = ('uffd', 'mprotect', 'off')
+BATCHES = (1, 16, 64)  # frames with one doorbell
 
 
 def under(name, *arguments, patch='on', log='none', **own):
@@ -78,6 +79,8 @@ def programs(before):
     yield under('start-child', 'start')
     yield Program('resident-plain', ['start', 'resident'])
     yield under('resident', 'start', 'resident')
+    for end in 'loopback', 'pcap':
+        yield under('packets-' + end, 'packets', end, *BATCHES, MMIOSHIM_ATTACH='virtio_mmio@10001000=net:' + end)
     yield Program('calls-plain', ['calls'])
     yield under('calls', 'calls')
     if before:
@@ -218,6 +221,14 @@ def call_rows():
         yield Row(what, 'calls/' + name, 'calls-plain/' + name)
 
 
+def packet_rows():
+    for end, what in ('loopback', 'sent and received again'), ('pcap', 'sent to nobody'):
+        for batch in BATCHES:
+            aim = ('<=', 500) if (end, batch) == ('loopback', 64) else None  # 2 million a second
+            yield Row('64-byte frames %s, %d a doorbell' % (what, batch), 'packets-%s/%s-%d' % (end, end, batch),
+                      kind='alone', aim=aim)
+
+
 def groups(samples, before):
     return [('Traps: ratios to the bare trap', list(trap_rows())),
             ('Patched sites: ratios to the bare trap', list(patched_rows())),
@@ -229,6 +240,7 @@ def groups(samples, before):
             ('Start and memory, with / without', list(start_rows(before))),
             ('A patch', list(patch_rows(samples))),
             ('Sites of real files', list(coverage_rows())),
+            ('virtio_net: time for one frame', list(packet_rows())),
             ('System calls, with / without', list(call_rows()))]
 
 
