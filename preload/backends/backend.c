@@ -5,7 +5,7 @@
 #include "base/sys.h"
 
 const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_null, &backend_disk,
-                                                   &backend_pcap, &backend_loopback, NULL};
+                                                   &backend_pcap, &backend_loopback, &backend_stream, &backend_dgram, &backend_tap, NULL};
 
 const struct backend_ops *backend_kind(const char *text, size_t length)
 {
@@ -85,6 +85,7 @@ void backend_close(struct backend *b)
     if (b->room)
         sys_munmap(b->room, BACKEND_ROOM);
     b->room = NULL;
+    b->up = b->held = false;
     b->ops = NULL;
     b->in = b->out = -1;
 }

@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "bus/dma.h"
 #include "bus/irq.h"
+#include "bus/outside.h"
 #include "config/machine.h"
 #include "base/trapsafe.h"
 
@@ -49,11 +50,10 @@ static void host_wake_on_input(struct mmioshim_device *dev)
     bus_requests.ring = true;
 }
 
-/* Every back end that there is answers at once, so the service runs inline, still under the device's lock. */
 static void host_wake(struct mmioshim_device *dev)
 {
-    if (dev->class->service)
-        dev->class->service(dev);
+    __atomic_store_n(&bus_device_of(dev)->shared->wake, 1, __ATOMIC_RELEASE);
+    bus_requests.ring = true;
 }
 
 static void host_soon(struct mmioshim_device *dev)
@@ -92,6 +92,28 @@ static void *host_packet_buffer(struct mmioshim_device *dev, size_t *size)
 
     *size = b->room ? BACKEND_ROOM : 0;
     return b->room;
+}
+
+static bool host_packet_here(struct mmioshim_device *dev)
+{
+    const struct bus_device *d = bus_device_of(dev);
+
+    return !outside_is(d) || d->backend.held;
+}
+
+static bool host_packet_link(struct mmioshim_device *dev)
+{
+    const struct bus_device *d = bus_device_of(dev);
+
+    return !outside_is(d) || d->backend.up;
+}
+
+static void host_packet_offload(struct mmioshim_device *dev, unsigned kinds)
+{
+    struct backend *b = &bus_device_of(dev)->backend;
+
+    if (outside_is(bus_device_of(dev)) && b->held && b->ops->packets->offload)
+        b->ops->packets->offload(b, kinds);
 }
 
 static size_t host_random(struct mmioshim_device *dev, void *buf, size_t len)
@@ -183,6 +205,9 @@ const struct mmioshim_host bus_host = {
     .packet_send = host_packet_send,
     .packet_receive = host_packet_receive,
     .packet_buffer = host_packet_buffer,
+    .packet_here = host_packet_here,
+    .packet_link = host_packet_link,
+    .packet_offload = host_packet_offload,
     .random = host_random,
     .char_send = host_char_send,
     .char_wait = host_char_wait,

@@ -16,7 +16,7 @@
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 7u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused */
+#define ARENA_VERSION 8u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: wake */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 #define ARENA_HARTS   64u
@@ -48,6 +48,8 @@ struct arena_device {
     u64 wires;   /* offset of its interrupt lines in the arena, struct arena_wire each */
     u32 nwires;
     u32 input_wanted; /* it wants to be served when its host end has input */
+    u32 wake;     /* it wants to be served by the worker */
+    u32 attended; /* its host end has been opened as far as it can be (bus/outside.h); a futex */
     u64 deadline; /* when it wants to be served (memory/clock.h), CLOCK_NEVER: not at all */
     u64 refused; /* DMA of the device. Under the lock, as are */
     u64 reads, writes; /* the other accesses, counted under the lock */

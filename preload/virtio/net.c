@@ -349,6 +349,44 @@ static void control(struct mmioshim_device *dev, unsigned queue)
     virtio_signal(dev, queue);
 }
 
+/* As TUN_F_CSUM and so on: what the driver takes undone now. */
+static unsigned undone(const struct mmioshim_device *dev)
+{
+    u64 takes = virtio_live(virtio_of(dev)) ? net_of(dev)->offloads & virtio_of(dev)->accepted : 0;
+
+    return (takes & NET_GUEST_CSUM ? MMIOSHIM_UNDONE_CSUM : 0) | (takes & NET_GUEST_TSO4 ? MMIOSHIM_UNDONE_TSO4 : 0) |
+           (takes & NET_GUEST_TSO6 ? MMIOSHIM_UNDONE_TSO6 : 0) | (takes & NET_GUEST_ECN ? MMIOSHIM_UNDONE_ECN : 0);
+}
+
+/* Who the driver talks to may be another than before: it is asked to announce itself (5.1.6.5.4). */
+static void tell_link(struct mmioshim_device *dev)
+{
+    struct net *net = net_of(dev);
+    bool up = dev->host->packet_link(dev);
+
+    if (up == !!(net->status & NET_LINK_UP))
+        return;
+    net->status ^= NET_LINK_UP;
+    if (up && net->linked && net_has(dev, NET_GUEST_ANNOUNCE))
+        net->status |= NET_ANNOUNCE;
+    net->linked |= !up;
+    if (net_has(dev, NET_STATUS))
+        virtio_config_changed(dev);
+}
+
+/* Where the host end is in the worker's hands, this is what the worker comes for. */
+static void net_attend(struct mmioshim_device *dev)
+{
+    struct virtio *v = virtio_of(dev);
+
+    if (net_of(dev)->end < NET_END_STREAM || !dev->host->packet_here(dev))
+        return;
+    tell_link(dev);
+    dev->host->packet_offload(dev, undone(dev));
+    if (virtio_live(v) && v->queues[0].ready)
+        v->notified |= 1; /* something may have come in */
+}
+
 static void net_notify(struct mmioshim_device *dev, unsigned queue)
 {
     if (net_has(dev, NET_CTRL_VQ) && queue == net_control_queue(dev)) {
@@ -357,10 +395,15 @@ static void net_notify(struct mmioshim_device *dev, unsigned queue)
     }
     if (!in_use(dev, queue))
         return;
+    if (net_of(dev)->end >= NET_END_STREAM && !dev->host->packet_here(dev)) {
+        virtio_again(dev, queue);
+        dev->host->wake(dev);
+        return;
+    }
     if (queue % 2)
         transmit_all(dev, queue);
-    else if (net_of(dev)->end != NET_END_LOOPBACK)
-        receive(dev);
+    else if (net_of(dev)->end != NET_END_LOOPBACK && receive(dev) && net_of(dev)->end >= NET_END_STREAM)
+        dev->host->wake_on_input(dev);
     signal_received(dev);
 }
 
@@ -425,4 +468,5 @@ const struct virtio_type virtio_net = {
     .reset = net_forget,
     .config = net_config,
     .notify = net_notify,
+    .attend = net_attend,
 };

@@ -69,7 +69,8 @@ struct net {
     u16 mtu;       /* 0: 1500, and nothing is said of it */
     u8 filter;     /* NET_PROMISC, ... */
     u8 nuni, nmulti; /* how many addresses[]; from unicast ones on multicast ones */
-    u8 reserved[5];
+    u8 linked;     /* the link has been up, and down again */
+    u8 reserved[4];
     u64 offloads;  /* of NET_GUEST, what the driver takes now */
     u64 position;  /* of what was received */
     u64 lost;      /* frames that nobody had a buffer for, or that are none */

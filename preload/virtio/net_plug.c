@@ -13,6 +13,9 @@ static const struct {
 } kinds[] = {
     {"loopback", NET_END_LOOPBACK, {NULL}},
     {"pcap", NET_END_PCAP, {"out=", "in=", NULL}},
+    {"stream", NET_END_STREAM, {"path=", "server", NULL}},
+    {"dgram", NET_END_DGRAM, {"local=", "remote=", NULL}},
+    {"tap", NET_END_TAP, {"ifname=", NULL}},
 };
 
 static int hex(char c)
@@ -78,7 +81,7 @@ static int set_option(struct net *net, unsigned kind, const char *option, struct
         return (net->pairs = (u8)number(pairs, 1, NET_PAIRS)) ? 0 : -1;
     }
     for (const char *const *known = kinds[kind].options; *known; known++)
-        if (value_of(option, *known)) {
+        if (strchr(*known, '=') ? value_of(option, *known) != NULL : strcmp(option, *known) == 0) {
             fmt_printf(end, ",%s", option);
             return 0;
         }
@@ -104,11 +107,11 @@ int net_plug(struct mmioshim_device *dev, const char *options, const char **why)
     unsigned kind = find_kind(options, n);
 
     *net = (struct net){.attached_mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56}, .pairs = 1}; /* administered locally */
-    *why = "net has the host ends loopback and pcap";
+    *why = "net has the host ends loopback, pcap, stream, dgram and tap";
     if (kind == ARRAY_SIZE(kinds))
         return -1;
     net->end = kinds[kind].end;
-    net->status = NET_LINK_UP;
+    net->status = kind == NET_END_LOOPBACK || kind == NET_END_PCAP ? NET_LINK_UP : 0; /* else net_attend() says so */
     fmt_mem(&end, options, n);
     for (const char *at = options + n; *at; at += n) {
         char option[VIRTIO_END];
@@ -136,6 +139,6 @@ bool net_valid(const struct mmioshim_device *dev, const void *own)
     for (unsigned i = 0; i < sizeof(saved->reserved); i++)
         if (saved->reserved[i])
             return false;
-    return saved->active && saved->active <= net->pairs && !(saved->status & ~(NET_LINK_UP | NET_ANNOUNCE)) &&
+    return saved->linked <= 1 && saved->active && saved->active <= net->pairs && !(saved->status & ~(NET_LINK_UP | NET_ANNOUNCE)) &&
            saved->nuni <= NET_ADDRESSES && saved->nmulti <= NET_ADDRESSES - saved->nuni && !(saved->offloads & ~NET_GUEST);
 }

@@ -30,6 +30,9 @@ const struct mmioshim_property virtio_parts[] = {
     {"console:stdio|pty[,link=PATH]|file:PATH[,append][,in=PATH]|null", "a terminal port with a host end of a UART"},
     {"net:loopback[,mac=MAC][,mtu=BYTES][,queues=PAIRS]", "a network card whose frames come back to it"},
     {"net:pcap[,out=FILE][,in=FILE][,mac=...]", "one that sends into a capture file and receives from another"},
+    {"net:stream,path=PATH[,server][,mac=...]", "frames over a Unix stream socket, as QEMU's -netdev stream has them"},
+    {"net:dgram,local=PATH,remote=PATH[,mac=...]", "the same over datagrams, one each, as -netdev dgram has them"},
+    {"net:tap,ifname=NAME[,mac=...]", "a network interface of the host"},
     {"rng", "random bytes of the host"},
     {NULL, NULL},
 };
@@ -161,6 +164,9 @@ void virtio_serve(struct mmioshim_device *dev)
     const struct virtio_type *type = virtio_type(v);
     u64 queues = v->notified | (type && type->has_input ? (u64)1 << type->input : 0);
 
+    if (type && type->attend)
+        type->attend(dev);
+    queues |= v->notified;
     /* "The device MUST NOT consume buffers or send any used buffer notifications to the driver before DRIVER_OK", 2.1.2 */
     if (!type || !virtio_live(v))
         return;

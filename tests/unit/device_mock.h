@@ -54,6 +54,8 @@ struct mock {
     size_t wire_length, wire_frames[1500]; /* their lengths */
     unsigned wire_room; /* frames that it takes; 0: all */
     u8 packet_buffer[81920];
+    bool elsewhere, unplugged; /* the host end is another process's; nobody is on the other side */
+    unsigned undone;
 };
 
 /* A service that is cut short: at which step (what the device asks of its host) it ends. */
@@ -241,6 +243,21 @@ static size_t mock_packet_receive(struct mmioshim_device *dev, u64 *position, vo
     return n;
 }
 
+static bool mock_packet_here(struct mmioshim_device *dev)
+{
+    return !mock_of(dev)->elsewhere;
+}
+
+static bool mock_packet_link(struct mmioshim_device *dev)
+{
+    return !mock_of(dev)->unplugged;
+}
+
+static void mock_packet_offload(struct mmioshim_device *dev, unsigned kinds)
+{
+    mock_of(dev)->undone = kinds;
+}
+
 /* 1, 2, 3, ... */
 static size_t mock_random(struct mmioshim_device *dev, void *buf, size_t len)
 {
@@ -357,6 +374,9 @@ static const struct mmioshim_host mock_host = {
     .packet_send = mock_packet_send,
     .packet_receive = mock_packet_receive,
     .packet_buffer = mock_packet_buffer,
+    .packet_here = mock_packet_here,
+    .packet_link = mock_packet_link,
+    .packet_offload = mock_packet_offload,
     .random = mock_random,
     .char_send = mock_send,
     .char_wait = mock_wait,

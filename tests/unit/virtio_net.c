@@ -255,10 +255,77 @@ static void waits(void)
     CHECK_EQ(vm.nframes, 2);
 }
 
+/* A host end that the worker holds: others leave it to him, and the link is what he finds. */
+static void outside(void)
+{
+    start("net:stream,path=x", 1 << 17 | 1 << 21);
+    driver_queue(2, 8);
+    CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 6, 2), 0);
+    vm.elsewhere = true;
+    vm.wakes = 0;
+    send(1, 60);
+    CHECK_EQ(vm.wakes, 1);
+    CHECK_EQ(vm.nframes, 0);
+    CHECK(!sent());
+    vm.elsewhere = false;
+    vm.dev.class->service(&vm.dev);
+    CHECK(sent());
+    CHECK_EQ(vm.nframes, 1);
+    CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 6, 2), 1); /* up, for the first time */
+    CHECK_EQ(rd(&vm, VIRTIO_INTERRUPT_STATUS, 4), 3);
+    wr(&vm, VIRTIO_INTERRUPT_ACK, 4, 3);
+    vm.arriving = 1;
+    vm.input_wakes = 0;
+    give_buffers(2, RX_STEP);
+    CHECK_EQ(arrived(), HEADER + 60);
+    CHECK_EQ(vm.input_wakes, 1); /* there is a buffer for more */
+    vm.unplugged = true;
+    vm.dev.class->service(&vm.dev);
+    CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 6, 2), 0);
+    CHECK_EQ(rd(&vm, VIRTIO_INTERRUPT_STATUS, 4) & 2, 2);
+    vm.unplugged = false;
+    vm.dev.class->service(&vm.dev);
+    CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 6, 2), 3); /* up and ANNOUNCE */
+    memcpy(at(TX_AT), "\3\0", 2);
+    driver_add(2, (struct buffer[]){{MOCK_RAM + TX_AT, 2, false}, {MOCK_RAM + TX_AT + 8, 1, true}}, 2);
+    driver_kick(2);
+    CHECK_EQ(*(u8 *)at(TX_AT + 8), 0);
+    CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 6, 2), 1);
+}
+
+/* A tap has frames with headers, and is told what may arrive undone. */
+static void tap(void)
+{
+    struct {
+        u8 flags, gso_type;
+        u16 hdr_len, gso_size, csum_start, csum_offset, num_buffers;
+    } h = {1, 0, 0, 0, 14, 10, 0};
+
+    driver_machine("net:tap,ifname=x");
+    CHECK(driver_negotiate(VIRTIO_F_VERSION_1 | 1 | 1 << 1 | 1 << 7 | 1 << 9));
+    driver_queue(RX, 8);
+    driver_queue(TX, 8);
+    driver_go();
+    memcpy(at(TX_AT), &h, HEADER);
+    memset(at(TX_AT + HEADER), 5, 60);
+    driver_add(TX, (struct buffer[]){{MOCK_RAM + TX_AT, HEADER + 60, false}}, 1);
+    driver_kick(TX);
+    CHECK_EQ(vm.frame_length, HEADER + 60);
+    CHECK(memcmp(vm.frame, &h, HEADER) == 0);
+    CHECK_EQ(vm.undone, 1 | 2 | 8);
+    vm.arriving = 1; /* 60 zeroes: header and frame */
+    give_buffers(1, RX_STEP);
+    CHECK_EQ(arrived(), 60);
+    CHECK_EQ(get16(RX_AT + 10), 1);
+    wr(&vm, VIRTIO_STATUS, 4, 0);
+    vm.dev.class->service(&vm.dev);
+    CHECK_EQ(vm.undone, 0);
+}
+
 static void options(void)
 {
     static const char *const wrong[] = {
-        "net", "net:", "net:tap", "net:loopback,mac=", "net:loopback,mac=01:00:00:00:00:00", "net:loopback,mac=02:00:00:00:00",
+        "net", "net:", "net:tap,in=x", "net:stream,serve", "net:stream,server=x", "net:loopback,server", "net:dgram,path=x", "net:loopback,mac=", "net:loopback,mac=01:00:00:00:00:00", "net:loopback,mac=02:00:00:00:00",
         "net:loopback,out=x", "net:pcap,mtu=67", "net:pcap,mtu=9001", "net:pcap,mtu=", "net:pcap,mtu=1500x",
         "net:loopback,queues=0", "net:loopback,queues=8", "net:loopback,queues=99999999999999999999", "net:pcap,fast", "net:loopback,", "net:loopback,mac=02:00:00:00:00:00:00",
     };
@@ -282,6 +349,8 @@ static const struct clause clauses[] = {
     {"5.1.6.4.1", "frames in several buffers", merged},
     {"5.1.6.4.1", "frames that cannot be merged", merged_badly},
     {"", "a host end without room", waits},
+    {"5.1.4", "the link of a host end that the worker holds", outside},
+    {"5.1.6.4", "a tap", tap},
     {"", "options of an attachment", options},
 };
 
