@@ -76,7 +76,7 @@ finished() {
     peer stream sock listen answer=300
     await sock
     attach stream,path=sock
-    logged "$DRIVER" ping 300
+    logged timeout 60 "$DRIVER" ping 300
     finished
     assert_success
     assert_output "300 answers"
@@ -88,7 +88,7 @@ finished() {
 @test "stream: a server; the link is up when somebody comes, and down when he goes" {
     peer stream sock connect bytes=one raw=00000000 raw="000007d0$(printf '00%.0s' $(seq 2000))" give=two again give=three
     attach stream,path=sock,server
-    logged "$DRIVER" receive 3
+    logged timeout 60 "$DRIVER" receive 3
     finished
     assert_success
     assert_output $'60 bytes, type 88b5: one\n60 bytes, type 88b5: two\n60 bytes, type 88b5: three'
@@ -98,11 +98,11 @@ finished() {
     attach stream,path=sock,server
     (
         await "$BATS_TEST_TMPDIR/sock"
-        until grep -q ' status read2 0x0 #' log2 2> /dev/null; do sleep 0.01; done
+        for _ in $(seq 3000); do grep -q ' status read2 0x0 #' log2 2> /dev/null && break || sleep 0.01; done
         exec python3 -B "$ROOT/tests/net_peer.py" stream sock connect take=2 > said 2> complaint
     ) 3>&- &
     peer_pid=$!
-    run --separate-stderr shim MMIOSHIM_LOG="$BATS_TEST_TMPDIR/log2" "$DRIVER" send 2
+    run --separate-stderr shim MMIOSHIM_LOG="$BATS_TEST_TMPDIR/log2" timeout 60 "$DRIVER" send 2
     finished
     assert_success
     assert_equal "$(cat said)" $'frame 0\nframe 1'
@@ -133,7 +133,7 @@ finished() {
     await sock
     attach stream,path=sock
     run --separate-stderr shim MMIOSHIM_LOG=none DRIVER="$DRIVER" timeout 60 bash -c \
-        '"$DRIVER" send 3 && "$DRIVER" send 2 && touch go && "$DRIVER" echo 2 && until grep -q killed said; do sleep 0.01; done; "$DRIVER" send 1'
+        '"$DRIVER" send 3 && "$DRIVER" send 2 && touch go && "$DRIVER" echo 2 && until grep -q killed said; do sleep 0.01; done && "$DRIVER" send 1'
     finished
     assert_success
     assert_equal "$(cat said)" $'frame 0\nframe 1\nframe 2\nframe 0\nframe 1\na\nb\nkilled\nframe 0'
@@ -186,7 +186,7 @@ finished() {
 set -e
 MMIOSHIM_ATTACH=virtio_mmio@10001000=net:tap,ifname=shim0 LD_PRELOAD=$LIB MMIOSHIM_LOG=none timeout 60 "$DRIVER" echo 100000 &
 pid=$!
-until ip link set shim0 up 2> /dev/null; do sleep 0.01; done
+for _ in $(seq 1000); do ip link set shim0 up 2> /dev/null && break || sleep 0.01; done
 python3 - <<'PYTHON'
 import socket
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))

@@ -102,6 +102,7 @@ def text_of(data):
 
 
 def main(kind, first, second, *steps):
+    signal.alarm(90)  # whatever happens, nobody waits for ever
     peer = Stream(first, second) if kind == 'stream' else Datagram(first, second)
     for step in steps:
         what, _, value = step.partition('=')

@@ -11,7 +11,7 @@
 
 #include "bus/bus.h"
 
-#define OUTSIDE_MOST 16u /* host ends */
+#define OUTSIDE_MOST 32u /* host ends */
 
 /* Is that of this device one of them? Any context. */
 static inline bool outside_is(const struct bus_device *d)
