@@ -1,6 +1,6 @@
 /*
- * The parts of a virtio network card: net.c moves frames, net_plug.c knows
- * what can be attached, net_rules.c is its
+ * The parts of a virtio network card: net.c is the card, net_receive.c and
+ * net_transmit.c move frames, net_plug.c knows what can be attached, net_rules.c is its
  * control queue and what that decides (which frames are received, where), and
  * net_offload.c does in software what a card does for its driver. Source:
  * VIRTIO 1.2, 5.1. Trap or worker context, the device's lock held.
@@ -96,6 +96,26 @@ static inline u32 net_frame_max(const struct net *net)
 {
     return (net->mtu ? net->mtu : 1500u) + NET_OVERHEAD;
 }
+
+/* --- net.c --- */
+
+/* 5.1.6.1: num_buffers is there with VERSION_1, and in a legacy device with MRG_RXBUF. */
+u32 net_header_size(const struct mmioshim_device *dev);
+/* A buffer of this process for one large frame, and one on the wire behind it; NULL: there is no memory. */
+u8 *net_buffer(struct mmioshim_device *dev);
+void net_lose(struct mmioshim_device *dev, const char *why);
+
+/* --- net_receive.c --- */
+
+/* A frame into the next buffers of the driver. False: it has none, and nothing happened. */
+bool net_deliver(struct mmioshim_device *dev, unsigned pair, const struct net_header *h, const u8 *frame, u32 n);
+/* What waits in the host end, as long as there are buffers for it. True: there may be more, later. */
+bool net_receive(struct mmioshim_device *dev);
+
+/* --- net_transmit.c --- */
+
+/* What is in a queue, as long as the host end takes it. */
+void net_transmit(struct mmioshim_device *dev, unsigned queue);
 
 /* --- net_plug.c --- */
 
