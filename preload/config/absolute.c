@@ -97,6 +97,9 @@ static bool put_attachment(struct fmt *out, const char *piece, size_t len, const
         fmt_mem(out, piece, len);
         return false;
     }
+    /* On a PCI bus the same devices have longer names. */
+    if (len - node - 1 >= 7 && starts(piece + node + 1, "virtio-"))
+        node += 7;
     /* A console has a host end of its own. */
     if (len - node - 1 >= 8 && starts(piece + node + 1, "console:"))
         node += 8;

@@ -54,6 +54,14 @@ static const char *options_of(const struct virtio_type *type, const char *attach
     return attachment[n] == ':' ? attachment + n + 1 : NULL;
 }
 
+const struct virtio_type *virtio_type_named(const char *attachment)
+{
+    for (u16 i = 0; i < ARRAY_SIZE(types); i++)
+        if (options_of(types[i], attachment))
+            return types[i];
+    return NULL;
+}
+
 int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why)
 {
     struct virtio *v = virtio_of(dev);
@@ -95,6 +103,7 @@ void virtio_reset(struct mmioshim_device *dev)
 
     v->status = v->isr = 0;
     v->accepted = v->notified = 0;
+    v->signals = 0;
     memset(v->queues, 0, sizeof(v->queues));
     if (type && type->reset)
         type->reset(dev);

@@ -86,6 +86,8 @@ struct virtio {
     u64 notified;   /* queues that the driver spoke of, and that may hold more, bit each */
     u32 left;       /* of VIRTIO_AT_ONCE, while queues are served */
     u32 again;      /* queues that are to stay notified, bit each */
+    u32 signals;    /* queues whose driver is to be interrupted, bit each: for transports that tell them apart */
+    u32 reserved;
     struct virtio_queue queues[VIRTIO_QUEUES];
     struct virtio_end together[VIRTIO_TOGETHER]; /* of the queue whose `together` is not 0 */
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
@@ -133,6 +135,8 @@ struct virtio_type {
 /* --- for transports --- */
 
 const struct virtio_type *virtio_type(const struct virtio *v); /* NULL: none */
+/* Of "blk:FILE"; NULL: there is none of this name. */
+const struct virtio_type *virtio_type_named(const char *attachment);
 int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why);
 extern const struct mmioshim_property virtio_parts[];
 
