@@ -8,7 +8,7 @@ setup() {
 for i in range(16): sys.stdout.buffer.write((b"sector %08d " % i) * 31 + b"." * 16)' > disk.img
 }
 
-# tree IOMMUS [UNIT OF THE IOMMU]: the map; a UART, a disk with this property, an IOMMU that may stand elsewhere
+# tree IOMMUS [UNIT OF THE IOMMU]: the map; interrupts, a UART, a disk with this property, an IOMMU that may stand elsewhere
 tree() {
     dtb tree <<END
 /dts-v1/;
@@ -16,8 +16,27 @@ tree() {
 	#address-cells = <1>;
 	#size-cells = <1>;
 	memory@80000000 { device_type = "memory"; reg = <0x80000000 0x2000000>; };
+	cpus {
+		#address-cells = <1>;
+		#size-cells = <0>;
+		cpu@0 {
+			device_type = "cpu";
+			compatible = "riscv";
+			reg = <0>;
+			mmioshim,irq-signal = <29>;
+			hart: interrupt-controller { compatible = "riscv,cpu-intc"; interrupt-controller; #interrupt-cells = <1>; };
+		};
+	};
+	plic: plic@c000000 {
+		compatible = "sifive,plic-1.0.0";
+		reg = <0x0c000000 0x400000>;
+		interrupt-controller;
+		#interrupt-cells = <1>;
+		riscv,ndev = <31>;
+		interrupts-extended = <&hart 11>;
+	};
 	uart@10000000 { compatible = "ns16550a"; reg = <0x10000000 0x1000>; };
-	virtio_mmio@10001000 { compatible = "virtio,mmio"; reg = <0x10001000 0x1000>; $1 };
+	virtio_mmio@10001000 { compatible = "virtio,mmio"; reg = <0x10001000 0x1000>; interrupts-extended = <&plic 1>; $1 };
 	viommu: virtio_mmio@10002000 { compatible = "virtio,mmio"; reg = <0x10002000 0x1000>; #iommu-cells = <1>; };
 	foreign: iommu@10003000 { compatible = "arm,smmu-v3"; reg = <0x10003000 0x1000>; #iommu-cells = <2>; };
 };

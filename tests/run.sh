@@ -74,6 +74,7 @@ fuzz() {
     check "fuzz dirtyfile" "$B/fuzz/fuzz_dirtyfile" "${FUZZ_RUNS:-20000}" 1
     check "fuzz virtqueue" "$B/fuzz/fuzz_virtqueue" "${FUZZ_RUNS:-20000}" 1
     check "fuzz iommu" "$B/fuzz/fuzz_iommu" "${FUZZ_RUNS:-2000}" 1
+    check "fuzz net" "$B/fuzz/fuzz_net" "${FUZZ_RUNS:-20000}" 1
     check "fuzz pci" "$B/fuzz/fuzz_pci" "${FUZZ_RUNS:-2000}" 1
     check "fuzz ring" "$B/fuzz/fuzz_ring" "${FUZZ_RUNS:-2000}" 1
 }

@@ -36,7 +36,20 @@ struct backend_disk {
 struct backend_packets {
     long (*send)(struct backend *b, const void *frame, size_t n);
     long (*receive)(struct backend *b, u64 *position, void *frame, size_t room);
+    /*
+     * For an end that the worker alone holds, because it can be held only once: opens it, connects, accepts, and again when
+     * that is lost. revents: what poll(2) said of in and out since the last call. now: ns of CLOCK_MONOTONIC. Returns when
+     * it wants to be called at the latest, UINT64_MAX: when there are events. send and receive are called between such
+     * calls; a position goes on by one for each frame, and a frame is given again until its position comes back. worker.
+     * NULL: every process has an end of its own.
+     */
+    u64 (*attend)(struct backend *b, unsigned revents, u64 now);
+    /* What may arrive undone, of PACKET_CSUM, ...; NULL: nothing does. worker */
+    void (*offload)(struct backend *b, unsigned kinds);
 };
+
+/* As TUN_F_CSUM, ... of linux/if_tun.h. */
+enum { PACKET_CSUM = 1, PACKET_TSO4 = 2, PACKET_TSO6 = 4, PACKET_ECN = 8 };
 
 struct backend_ops {
     const char *name;    /* "stdio", "file", "pty", "null" */
@@ -85,6 +98,7 @@ struct backend_ops {
 #define BACKEND_NAME 32
 #define BACKEND_PATH 4096
 #define BACKEND_LINK 256
+#define BACKEND_ROOM 81920
 
 /*
  * One end in one process. Zeroed by its owner, who then sets `first` and `epoch`. The owner may move in and out to other numbers
@@ -102,6 +116,12 @@ struct backend {
     u32 *epoch;   /* counts changes of the end, for all processes of the machine; NULL: there is one process */
     u64 mark;     /* private */
     u8 *map;      /* private: all of a disk, NULL: it is not mapped */
+    u8 *room;     /* kinds with packets: BACKEND_ROOM bytes for who moves them */
+    bool held;    /* this process is the worker, which alone has it open. Of kinds with attend, as are */
+    bool up;      /* somebody is there on the other side */
+    bool full;    /* it takes more when poll(2) says so */
+    bool listens; /* who comes is accepted by attend */
+    void *own;    /* private, of the worker */
     char name[BACKEND_NAME]; /* what the user must know: "/dev/pts/5"; "" when there is nothing to say */
     char link[BACKEND_LINK]; /* private: path of the link that was asked for */
     struct {                 /* private */
@@ -111,7 +131,9 @@ struct backend {
     } socket;
 };
 
-extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk, backend_pcap, backend_socket;
+extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_socket;
+extern const struct backend_ops backend_disk;
+extern const struct backend_ops backend_pcap, backend_loopback, backend_stream, backend_dgram, backend_tap;
 /* NULL-terminated list of all kinds. */
 extern const struct backend_ops *const backend_kinds[];
 

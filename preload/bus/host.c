@@ -9,6 +9,7 @@
 #include "bus/dma.h"
 #include "bus/iommu.h"
 #include "bus/irq.h"
+#include "bus/outside.h"
 #include "config/machine.h"
 #include "base/trapsafe.h"
 
@@ -65,11 +66,10 @@ static void host_wake_on_input(struct mmioshim_device *dev)
     host_wake_on_end(dev, 0);
 }
 
-/* Every back end that there is answers at once, so the service runs inline, still under the device's lock. */
 static void host_wake(struct mmioshim_device *dev)
 {
-    if (dev->class->service)
-        dev->class->service(dev);
+    __atomic_store_n(&bus_device_of(dev)->shared->wake, 1, __ATOMIC_RELEASE);
+    bus_requests.ring = true;
 }
 
 static void host_soon(struct mmioshim_device *dev)
@@ -86,11 +86,12 @@ static void host_soon(struct mmioshim_device *dev)
         dev->class->service(dev);
 }
 
-static bool host_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
+static int host_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
 {
     struct backend *b = bus_end(bus_device_of(dev));
+    long sent = b->ops && b->ops->packets ? b->ops->packets->send(b, frame, len) : -ENXIO;
 
-    return b->ops && b->ops->packets && b->ops->packets->send(b, frame, len) >= 0;
+    return sent == -EAGAIN ? MMIOSHIM_LATER : sent < 0 ? -1 : 0;
 }
 
 static size_t host_packet_receive(struct mmioshim_device *dev, u64 *position, void *frame, size_t room)
@@ -99,6 +100,36 @@ static size_t host_packet_receive(struct mmioshim_device *dev, u64 *position, vo
     long got = b->ops && b->ops->packets ? b->ops->packets->receive(b, position, frame, room) : -EAGAIN;
 
     return got > 0 ? (size_t)got : 0;
+}
+
+static void *host_packet_buffer(struct mmioshim_device *dev, size_t *size)
+{
+    struct backend *b = &bus_device_of(dev)->backend;
+
+    *size = b->room ? BACKEND_ROOM : 0;
+    return b->room;
+}
+
+static bool host_packet_here(struct mmioshim_device *dev)
+{
+    const struct bus_device *d = bus_device_of(dev);
+
+    return !outside_is(d) || d->backend.held;
+}
+
+static bool host_packet_link(struct mmioshim_device *dev)
+{
+    const struct bus_device *d = bus_device_of(dev);
+
+    return !outside_is(d) || d->backend.up;
+}
+
+static void host_packet_offload(struct mmioshim_device *dev, unsigned kinds)
+{
+    struct backend *b = &bus_device_of(dev)->backend;
+
+    if (outside_is(bus_device_of(dev)) && b->held && b->ops->packets->offload)
+        b->ops->packets->offload(b, kinds);
 }
 
 static size_t host_random(struct mmioshim_device *dev, void *buf, size_t len)
@@ -264,6 +295,10 @@ const struct mmioshim_host bus_host = {
     .disk_soon = bus_disk_soon,
     .packet_send = host_packet_send,
     .packet_receive = host_packet_receive,
+    .packet_buffer = host_packet_buffer,
+    .packet_here = host_packet_here,
+    .packet_link = host_packet_link,
+    .packet_offload = host_packet_offload,
     .random = host_random,
     .translated = bus_translated,
     .iommu = &bus_iommu_ops,

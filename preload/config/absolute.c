@@ -16,6 +16,9 @@ static const struct {
     {"pty", "link="},
     {"net", "out="},
     {"net", "in="},
+    {"net", "path="},
+    {"net", "local="},
+    {"net", "remote="},
 };
 
 static bool starts(const char *text, const char *with)

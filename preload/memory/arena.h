@@ -52,6 +52,8 @@ struct arena_device {
     u64 wires;   /* offset of its interrupt lines in the arena, struct arena_wire each */
     u32 nwires;
     u32 input_wanted; /* it wants to be served when its host ends have input, bit each */
+    u32 wake;     /* it wants to be served by the worker */
+    u32 attended; /* its host end has been opened as far as it can be (bus/outside.h); a futex */
     u64 deadline; /* when it wants to be served (memory/clock.h), CLOCK_NEVER: not at all */
     u64 refused; /* DMA of the device. Under the lock, as are */
     u64 reads, writes; /* the other accesses, counted under the lock */

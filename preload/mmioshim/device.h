@@ -42,6 +42,12 @@ enum mmioshim_reset { MMIOSHIM_RESET_COLD, MMIOSHIM_RESET_WARM };
 /* What a disk does beside reading and writing: all written data is safe; bytes are of no use any more; are zeroes. */
 enum mmioshim_disk { MMIOSHIM_DISK_FLUSH, MMIOSHIM_DISK_DISCARD, MMIOSHIM_DISK_ZERO, MMIOSHIM_DISK_ZERO_UNMAP };
 
+/* What packet_send() says when the host end has no room. */
+#define MMIOSHIM_LATER 1
+
+/* What may arrive undone: a checksum that is missing, TCP over IPv4 or IPv6 that is too large for the wire, one with CWR. */
+enum { MMIOSHIM_UNDONE_CSUM = 1, MMIOSHIM_UNDONE_TSO4 = 2, MMIOSHIM_UNDONE_TSO6 = 4, MMIOSHIM_UNDONE_ECN = 8 };
+
 enum mmioshim_rw { MMIOSHIM_RW, MMIOSHIM_RO, MMIOSHIM_WO };
 
 /* A field of a register. One bit wide: its name is shown when set. Wider: NAME=VALUE when not 0. */
@@ -136,7 +142,7 @@ struct mmioshim_host {
     /* The machine's time in nanoseconds; wall clock gives nanoseconds since 1970, UTC. */
     uint64_t (*clock)(struct mmioshim_device *dev);
     uint64_t (*wall_clock)(struct mmioshim_device *dev);
-    /* Ask for service() in the worker. */
+    /* Ask for service() in the worker, off the access path; once, however often it is asked for. */
     void (*wake)(struct mmioshim_device *dev);
     /*
      * Ask for service() as soon as the access that is under way is complete and in the log; the program's instruction
@@ -173,11 +179,18 @@ struct mmioshim_host {
     /* A hint: these bytes are read or written next, behind what is done now. */
     void (*disk_soon)(struct mmioshim_device *dev, uint64_t position, size_t len);
     /*
-     * A host end with frames. send: false = it failed, or there is none. receive: the length of the next frame behind
-     * *position, at most `room` bytes, or 0: there is none.
+     * A host end with frames. send: 0, MMIOSHIM_LATER: it takes none now, or -1: it failed, or there is none. receive: the
+     * length of the next frame behind *position, at most `room` bytes, or 0: there is none. buffer: memory of this process
+     * for frames, for as long as the device's lock is held; NULL: there is none. here: is the host end this process's to
+     * use? If not, service() in the worker is where it can be. link: is somebody there on the other side? offload: which
+     * frames may arrive undone, MMIOSHIM_UNDONE_CSUM, ... or-ed. The last two where it is here alone.
      */
-    bool (*packet_send)(struct mmioshim_device *dev, const void *frame, size_t len);
+    int (*packet_send)(struct mmioshim_device *dev, const void *frame, size_t len);
     size_t (*packet_receive)(struct mmioshim_device *dev, uint64_t *position, void *frame, size_t room);
+    void *(*packet_buffer)(struct mmioshim_device *dev, size_t *size);
+    bool (*packet_here)(struct mmioshim_device *dev);
+    bool (*packet_link)(struct mmioshim_device *dev);
+    void (*packet_offload)(struct mmioshim_device *dev, unsigned kinds);
     /* Random bytes of the host's kernel; how many it gave at once. */
     size_t (*random)(struct mmioshim_device *dev, void *buf, size_t len);
     /*

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/process.h"
 #include "base/sys.h"
+#include "bus/outside.h"
 #include "trap/log.h"
 #include "trap/sink.h"
 #include "trap/trap.h"
@@ -109,6 +110,7 @@ struct watch {
     u32 input[MOST_INPUTS];        /* devices with a host end, */
     u32 end[MOST_INPUTS];          /* and which of theirs it is */
     u64 quiet_until[MOST_INPUTS];  /* ns: it lied */
+    u64 outside;                   /* ns: when host ends that are held only here want to be looked after */
 };
 
 /* A living process of the machine. False: none is left. */
@@ -185,6 +187,7 @@ static u64 wake_time(const struct watch *w, u64 now)
     struct arena *arena = w->bus->machine->arena;
     u64 next = clock_virtual(arena) ? CLOCK_NEVER : clock_next(arena);
 
+    next = MIN(next, w->outside);
     if (w->member < 0)
         next = MIN(next, now + (u64)PATIENCE * 1000000);
     for (u32 i = 0; i < w->ninputs; i++)
@@ -195,14 +198,17 @@ static u64 wake_time(const struct watch *w, u64 now)
 
 static void sleep_on(struct watch *w)
 {
-    struct pollfd fds[MOST_INPUTS + 2] = {{w->bell, POLLIN, 0}, {w->member, POLLIN, 0}};
+    struct pollfd fds[2 + 2 * OUTSIDE_MOST + MOST_INPUTS] = {{w->bell, POLLIN, 0}, {w->member, POLLIN, 0}};
     u64 now = monotonic(), until = wake_time(w, now), left = until > now ? until - now : 0;
     struct timespec timeout = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
+    u32 noutside;
 
     for (u32 i = 0; i < w->ninputs; i++)
         fds[i + 2] = (struct pollfd){input_fd(w, i, now), POLLIN, 0};
-    sys(SYS_ppoll, fds, w->ninputs + 2, until == CLOCK_NEVER ? NULL : &timeout, NULL, 8);
+    noutside = outside_descriptors(fds + 2 + w->ninputs);
+    sys(SYS_ppoll, fds, 2 + w->ninputs + noutside, until == CLOCK_NEVER ? NULL : &timeout, NULL, 8);
     bell_drain(w->bell);
+    outside_looked(fds + 2 + w->ninputs);
     if (fds[1].revents) {
         sys_close(w->member);
         w->member = -1;
@@ -237,6 +243,13 @@ static void serve_inputs(struct watch *w)
     }
 }
 
+static void serve_woken(struct watch *w)
+{
+    for (u32 i = 0; i < w->bus->ndevices; i++)
+        if (__atomic_exchange_n(&w->bus->devices[i].shared->wake, 0, __ATOMIC_ACQUIRE))
+            bus_serve(w->bus, i, &w->t->self);
+}
+
 static void serve(struct watch *w)
 {
     struct trap trap = {.thread = w->t};
@@ -244,6 +257,9 @@ static void serve(struct watch *w)
     if (!clock_virtual(w->bus->machine->arena))
         bus_serve_due(w->bus, &w->t->self);
     serve_inputs(w);
+    outside_serve(&w->t->self, monotonic()); /* connections first: without one, frames are lost */
+    serve_woken(w);
+    w->outside = outside_serve(&w->t->self, monotonic());
     trap_requests(&trap);
 }
 
@@ -251,8 +267,10 @@ static void serve(struct watch *w)
 static void leave_or_stay(struct watch *w)
 {
     sys_close(w->bell);
-    if (!find_member(w))
+    if (!find_member(w)) {
+        outside_leave();
         sys_exit_group(0);
+    }
     w->bell = bell_make(w->bus->machine->arena);
     if (w->bell < 0)
         sys_exit_group(1);
@@ -350,6 +368,7 @@ static void __attribute__((noreturn)) become_worker(struct bus *bus, struct thre
     log_after_fork(true);
     collect_inputs(&w);
     close_descriptors(&w);
+    outside_hold(bus);
     worker_loop(&w);
 }
 
@@ -394,6 +413,10 @@ void worker_resume(struct bus *bus)
 
     if (!clock_virtual(arena) && clock_next(arena) != CLOCK_NEVER && !bell_reaches(arena, false))
         worker_ring(bus, thread_self());
+    if (unlikely(outside_waits(bus))) {
+        worker_ring(bus, thread_self());
+        outside_wait(bus);
+    }
 }
 
 void worker_end(struct bus *bus)

@@ -23,6 +23,7 @@ static const struct mmioshim_field status_fields[] = {
     {"FEATURES_OK", 3, 1}, {"NEEDS_RESET", 6, 1}, {"FAILED", 7, 1},
 };
 static const struct mmioshim_field interrupt_fields[] = {{"USED", 0, 1}, {"CONFIG", 1, 1}};
+static const struct mmioshim_field link_fields[] = {{"LINK_UP", 0, 1}, {"ANNOUNCE", 1, 1}};
 static const struct mmioshim_field ready_fields[] = {{"READY", 0, 1}};
 static const struct mmioshim_field reset_fields[] = {{"RESET", 0, 1}};
 
@@ -81,10 +82,12 @@ static const struct mmioshim_register registers[] = {
     CONFIG(VIRTIO_ID_CONSOLE, 0x00, 2, "cols", RO, "columns of the terminal, 0: not known", VOLATILE),
     CONFIG(VIRTIO_ID_CONSOLE, 0x02, 2, "rows", RO, "its rows", VOLATILE),
     CONFIG(VIRTIO_ID_CONSOLE, 0x04, 4, "max_nr_ports", RO, "ports that there can be; 0: not offered"),
-    NET(0x06, 2, "status", RO, "1: the link is up"),
+    NET(0x06, 2, "status", RO, "of the link", MMIOSHIM_FIELDS(link_fields)),
+    NET(0x08, 2, "max_virtqueue_pairs", RO, "pairs of queues that there are; 0: one, and not offered"),
     CONFIG(VIRTIO_ID_CONSOLE, 0x08, 4, "emerg_wr", WO, "writes a character at once", .flags = MMIOSHIM_REG_DATA),
     IOMMU(0x08, 8, "input_range_start", RO, "first address that can be mapped"),
     BLK(0x08, 4, "size_max", RO, "not offered: 0"),
+    NET(0x0a, 2, "mtu", RO, "longest packet that the network takes; 0: not offered"),
     BLK(0x0c, 4, "seg_max", RO, "most segments of data in a request"),
     IOMMU(0x10, 8, "input_range_end", RO, "last address that can be mapped"),
     BLK(0x10, 4, "geometry", RO, "not offered: 0"),

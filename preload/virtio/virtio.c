@@ -33,8 +33,11 @@ const struct mmioshim_property virtio_parts[] = {
     {"console:END[+console:END...][+port:NAME=END...]", "terminals, and serial ports with names, each with a host end of a UART"},
     {"iommu", "an IOMMU; devices that its driver has not attached reach RAM as if it were not there"},
     {"iommu:bypass=off", "an IOMMU; they reach nothing"},
-    {"net:loopback[,mac=MAC]", "a network card whose frames come back to it"},
-    {"net:pcap[,out=FILE][,in=FILE][,mac=MAC]", "one that sends into a capture file and receives from another"},
+    {"net:loopback[,mac=MAC][,mtu=BYTES][,queues=PAIRS]", "a network card whose frames come back to it"},
+    {"net:pcap[,out=FILE][,in=FILE][,mac=...]", "one that sends into a capture file and receives from another"},
+    {"net:stream,path=PATH[,server][,mac=...]", "frames over a Unix stream socket, as QEMU's -netdev stream has them"},
+    {"net:dgram,local=PATH,remote=PATH[,mac=...]", "the same over datagrams, one each, as -netdev dgram has them"},
+    {"net:tap,ifname=NAME[,mac=...]", "a network interface of the host"},
     {"rng", "random bytes of the host"},
     {NULL, NULL},
 };
@@ -218,6 +221,9 @@ void virtio_serve(struct mmioshim_device *dev)
     u64 queues = v->notified | (type && type->has_input ? (u64)1 << type->input : 0) |
                  (type && type->inputs ? type->inputs(dev) : 0);
 
+    if (type && type->attend)
+        type->attend(dev);
+    queues |= v->notified;
     /* "The device MUST NOT consume buffers or send any used buffer notifications to the driver before DRIVER_OK", 2.1.2 */
     if (!type || !virtio_live(v))
         return;

@@ -135,6 +135,8 @@ struct virtio_type {
     bool (*waits)(struct mmioshim_device *dev, unsigned queue);
     /* New buffers may be in this queue, or (input) something for it; it is ready, and the driver is. */
     void (*notify)(struct mmioshim_device *dev, unsigned queue);
+    /* service() runs, whatever the driver's state is. NULL: nothing is to be done then. */
+    void (*attend)(struct mmioshim_device *dev);
     bool has_input; /* service() may mean that the host end has input: */
     u16 input;      /* it is for this queue */
     u64 (*inputs)(const struct mmioshim_device *dev); /* the same when there are several, bit each. NULL: there are not */

@@ -41,6 +41,7 @@ CALLS = {'read': 'read of a byte', 'write': 'write of a byte', 'sigprocmask': 's
          'mmap-munmap': 'mmap, munmap', 'getppid': 'getppid', 'clock': 'clock_gettime'}
 FORMATS = ('ring', 'text', 'json')
 MODES = ('uffd', 'mprotect', 'off')
+BATCHES = (1, 16, 64)  # frames with one doorbell
 
 
 def under(name, *arguments, patch='on', log='none', **own):
@@ -89,6 +90,8 @@ def programs(before):
     yield Program('disk-plain', ['disk', DISK, 'plain'])
     yield virtio_disk('disk')
     yield virtio_disk('disk-mmap', ',mmap')
+    for end in 'loopback', 'pcap':
+        yield under('packets-' + end, 'packets', end, *BATCHES, MMIOSHIM_ATTACH='virtio_mmio@10001000=net:' + end)
     yield Program('calls-plain', ['calls'])
     yield under('calls', 'calls')
     if before:
@@ -250,6 +253,14 @@ def disk_rows():
                       aim=('>=', 0.75) if depth == 32 else None)
 
 
+def packet_rows():
+    for end, what in ('loopback', 'sent and received again'), ('pcap', 'sent to nobody'):
+        for batch in BATCHES:
+            aim = ('<=', 500) if (end, batch) == ('loopback', 64) else None  # 2 million a second
+            yield Row('64-byte frames %s, %d a doorbell' % (what, batch), 'packets-%s/%s-%d' % (end, end, batch),
+                      kind='alone', aim=aim)
+
+
 def groups(samples, before):
     return [('Traps: ratios to the bare trap', list(trap_rows())),
             ('Patched sites: ratios to the bare trap', list(patched_rows())),
@@ -263,6 +274,7 @@ def groups(samples, before):
             ('Start and memory, with / without', list(start_rows(before))),
             ('A patch', list(patch_rows(samples))),
             ('Sites of real files', list(coverage_rows())),
+            ('virtio_net: time for one frame', list(packet_rows())),
             ('System calls, with / without', list(call_rows()))]
 
 

@@ -52,9 +52,15 @@ struct mock {
     unsigned flushes;
     int disk_error; /* 0, or what every use of it gives */
     /* Frames: the last one that was sent; those that arrive are frames of i + 60 bytes of value i. */
-    u8 frame[2048];
+    u8 frame[10000];
     size_t frame_length;
     unsigned nframes, arriving;
+    u8 wire[1 << 17]; /* all that were sent, one behind another */
+    size_t wire_length, wire_frames[1500]; /* their lengths */
+    unsigned wire_room; /* frames that it takes; 0: all */
+    u8 packet_buffer[81920];
+    bool elsewhere, unplugged; /* the host end is another process's; nobody is on the other side */
+    unsigned undone;
 };
 
 /* A service that is cut short: at which step (what the device asks of its host) it ends. */
@@ -230,15 +236,27 @@ static int mock_disk_control(struct mmioshim_device *dev, enum mmioshim_disk wha
     return 0;
 }
 
-static bool mock_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
+static int mock_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
 {
     struct mock *m = mock_of(dev);
 
-    CHECK(len <= sizeof(m->frame));
-    memcpy(m->frame, frame, len);
+    if (m->wire_room && m->nframes >= m->wire_room)
+        return MMIOSHIM_LATER;
     m->frame_length = len;
+    memcpy(m->frame, frame, len < sizeof(m->frame) ? len : sizeof(m->frame));
+    if (len <= sizeof(m->wire) - m->wire_length && m->nframes < ARRAY_SIZE(m->wire_frames)) {
+        memcpy(m->wire + m->wire_length, frame, len);
+        m->wire_frames[m->nframes] = len;
+        m->wire_length += len;
+    }
     m->nframes++;
-    return true;
+    return 0;
+}
+
+static void *mock_packet_buffer(struct mmioshim_device *dev, size_t *size)
+{
+    *size = sizeof(mock_of(dev)->packet_buffer);
+    return mock_of(dev)->packet_buffer;
 }
 
 static size_t mock_packet_receive(struct mmioshim_device *dev, u64 *position, void *frame, size_t room)
@@ -251,6 +269,21 @@ static size_t mock_packet_receive(struct mmioshim_device *dev, u64 *position, vo
     memset(frame, (int)*position, n);
     ++*position;
     return n;
+}
+
+static bool mock_packet_here(struct mmioshim_device *dev)
+{
+    return !mock_of(dev)->elsewhere;
+}
+
+static bool mock_packet_link(struct mmioshim_device *dev)
+{
+    return !mock_of(dev)->unplugged;
+}
+
+static void mock_packet_offload(struct mmioshim_device *dev, unsigned kinds)
+{
+    mock_of(dev)->undone = kinds;
 }
 
 /* 1, 2, 3, ... */
@@ -397,6 +430,10 @@ static const struct mmioshim_host mock_host = {
     .disk_soon = mock_disk_soon,
     .packet_send = mock_packet_send,
     .packet_receive = mock_packet_receive,
+    .packet_buffer = mock_packet_buffer,
+    .packet_here = mock_packet_here,
+    .packet_link = mock_packet_link,
+    .packet_offload = mock_packet_offload,
     .random = mock_random,
     .char_send = mock_send,
     .char_write = mock_write,
