@@ -287,7 +287,7 @@ END
     python3 - "$output" <<'END'
 import json, sys
 models = {l['name']: l for l in map(json.loads, sys.argv[1].splitlines()) if l['type'] == 'model'}
-assert [p['name'].split(':')[0] for p in models['virtio_mmio']['parts']] == ['blk', 'console', 'net', 'net', 'rng']
+assert sorted({p['name'].split(':')[0] for p in models['virtio_mmio']['parts']}) == ['blk', 'console', 'net', 'rng']
 assert models['ns16550a']['parts'] == []
 END
 }

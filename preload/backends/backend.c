@@ -4,7 +4,7 @@
 #include "base/mem.h"
 
 const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_null, &backend_disk,
-                                                   &backend_pcap, NULL};
+                                                   &backend_memory, &backend_pcap, NULL};
 
 const struct backend_ops *backend_kind(const char *text, size_t length)
 {

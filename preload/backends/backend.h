@@ -76,7 +76,7 @@ struct backend_ops {
 #define BACKEND_LINK 256
 
 /*
- * One end in one process. Zeroed by its owner, who then sets `first`. The owner may move in and out to other numbers
+ * One end in one process. Zeroed by its owner, who then sets `first`, and what is said to be set before open. The owner may move in and out to other numbers
  * (both, when they are equal).
  */
 struct backend {
@@ -87,11 +87,18 @@ struct backend {
     bool owns;    /* close() closes the descriptors */
     bool mute;    /* its output is for other processes to make */
     u64 mark;     /* private */
+    /*
+     * What a machine remembers of an end: set before open to what they were behind it where it was opened first; all 0
+     * there. A disk: its bytes, and where in the file `in` they begin.
+     */
+    u64 base, size;
+    int store;    /* set before open: the machine's RAM file, which may grow behind RAM; -1: none */
     char name[BACKEND_NAME]; /* what the user must know: "/dev/pts/5"; "" when there is nothing to say */
     char link[BACKEND_LINK]; /* private: path of the link that was asked for */
 };
 
-extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk, backend_pcap;
+extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk, backend_memory,
+    backend_pcap;
 /* NULL-terminated list of all kinds. */
 extern const struct backend_ops *const backend_kinds[];
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "backends/descriptor.h"
+#include "backends/disk.h"
 
 #include "base/errname.h"
 #include "base/mem.h"
@@ -34,7 +35,8 @@ static int look(struct backend *b, const char *path, struct fmt *error)
         return refuse(error, path, "it is no regular file");
     if (st.st_size <= 0 || st.st_size % 512)
         return refuse(error, path, "its size is not a multiple of 512");
-    b->mark = (u64)st.st_size;
+    b->base = 0;
+    b->size = (u64)st.st_size;
     return 0;
 }
 
@@ -65,17 +67,17 @@ static int disk_open(struct backend *b, const char *spec, struct fmt *error)
 
 static u64 disk_size(struct backend *b)
 {
-    return b->mark;
+    return b->size;
 }
 
 static long disk_pread(struct backend *b, void *buf, size_t n, u64 position)
 {
-    return sys_pread(b->in, buf, n, position);
+    return sys_pread(b->in, buf, n, b->base + position);
 }
 
 static long disk_pwrite(struct backend *b, const void *buf, size_t n, u64 position)
 {
-    long done = sys(SYS_pwrite64, b->out, buf, n, position);
+    long done = sys(SYS_pwrite64, b->out, buf, n, b->base + position);
 
     if (done == -EFBIG)
         sys_drain(SIGXFSZ); /* RLIMIT_FSIZE */
@@ -90,7 +92,7 @@ static int disk_flush(struct backend *b)
 /* What lies there afterwards is nobody's business, so a file system that has no holes has done it. */
 static int disk_discard(struct backend *b, u64 position, u64 n)
 {
-    long ret = sys(SYS_fallocate, b->out, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, position, n);
+    long ret = sys(SYS_fallocate, b->out, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, b->base + position, n);
 
     return ret == -EOPNOTSUPP || ret == -ENOSYS ? 0 : (int)ret;
 }
@@ -115,12 +117,12 @@ static int write_zeroes(struct backend *b, u64 position, u64 n)
 static int disk_zero(struct backend *b, u64 position, u64 n, bool unmap)
 {
     int mode = FALLOC_FL_KEEP_SIZE | (unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
-    long ret = sys(SYS_fallocate, b->out, mode, position, n);
+    long ret = sys(SYS_fallocate, b->out, mode, b->base + position, n);
 
     return ret == -EOPNOTSUPP || ret == -ENOSYS ? write_zeroes(b, position, n) : (int)ret;
 }
 
-static const struct backend_disk disk_ops = {
+const struct backend_disk disk_file_ops = {
     .size = disk_size,
     .read = disk_pread,
     .write = disk_pwrite,
@@ -136,5 +138,5 @@ const struct backend_ops backend_disk = {
     .doc = "the bytes of a regular file, by position",
     .open = disk_open,
     .close = descriptor_close,
-    .disk = &disk_ops,
+    .disk = &disk_file_ops,
 };

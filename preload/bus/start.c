@@ -1,5 +1,7 @@
 /* Bring-up of the bus: which model for which window, their states, their host ends. */
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include "base/debug.h"
 #include "base/fds.h"
@@ -211,13 +213,32 @@ static bool adopt_end(struct bus *bus, struct bus_device *d, const char *spec)
     return true;
 }
 
+/* Processes that come to a named machine at once: one of them is the first (flock(2) is of who opened the file). */
+static int open_remembered(struct machine *machine, struct bus_device *d, const char *spec, struct fmt *error)
+{
+    struct backend *b = &d->backend;
+    int ret;
+
+    sys(SYS_flock, machine->ram_fd, LOCK_EX);
+    b->store = machine->ram_fd;
+    b->base = d->shared->end_base;
+    b->size = d->shared->end_size;
+    ret = backend_open(b, spec, error);
+    if (ret == 0) {
+        d->shared->end_base = b->base;
+        d->shared->end_size = b->size;
+    }
+    sys(SYS_flock, machine->ram_fd, LOCK_UN);
+    return ret;
+}
+
 static int open_end(struct bus *bus, struct bus_device *d, const char *spec, u32 *used, struct fmt *error)
 {
     if (!*spec)
         return 0;
     d->backend.first = !bus->machine->joined;
     fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", d->dev.name, spec);
-    if (!adopt_end(bus, d, spec) && backend_open(&d->backend, spec, error) < 0)
+    if (!adopt_end(bus, d, spec) && open_remembered(bus->machine, d, spec, error) < 0)
         return -1;
     error->len = 0;
     debug(DEV, 1, "%s: host end %s%s", d->dev.name, spec, d->backend.name);

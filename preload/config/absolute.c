@@ -10,6 +10,7 @@ static const struct {
 } path_backends[] = {
     {"file", NULL},
     {"file", "in="},
+    {"nbd", NULL},
     {"tty", NULL},
     {"blk", NULL},
     {"unix", NULL},
@@ -86,6 +87,16 @@ static bool put_backend(struct fmt *out, const char *backend, size_t len, const 
     return changed;
 }
 
+/* How much lies before the host end of a part that has one of its own. */
+static size_t own_end(const char *part, size_t len)
+{
+    if (len >= 8 && starts(part, "console:"))
+        return 8;
+    if (len >= 4 && starts(part, "blk:") && (kind_is(part + 4, len - 4, "memory") || kind_is(part + 4, len - 4, "nbd")))
+        return 4;
+    return 0;
+}
+
 static bool put_attachment(struct fmt *out, const char *piece, size_t len, const char *cwd)
 {
     size_t node = until(piece, '=', len);
@@ -94,9 +105,7 @@ static bool put_attachment(struct fmt *out, const char *piece, size_t len, const
         fmt_mem(out, piece, len);
         return false;
     }
-    /* A console has a host end of its own. */
-    if (len - node - 1 >= 8 && starts(piece + node + 1, "console:"))
-        node += 8;
+    node += own_end(piece + node + 1, len - node - 1);
     fmt_mem(out, piece, node + 1);
     return put_backend(out, piece + node + 1, len - node - 1, cwd);
 }

@@ -2,15 +2,15 @@
  * virtio-blk: a disk. Source: VIRTIO 1.2, 5.2. One queue. Requests are
  * answered at once, from the page cache of the host.
  */
-#include "virtio/virtio.h"
+#include "virtio/blk.h"
 
-#include "base/fmt.h"
 #include "base/mem.h"
 
 #include "base/trapsafe.h"
 
 /* Feature bits, 5.2.3 */
 enum {
+    F_SIZE_MAX = 1 << 1,
     F_SEG_MAX = 1 << 2,
     F_RO = 1 << 5,
     F_BLK_SIZE = 1 << 6,
@@ -25,19 +25,11 @@ enum {
 enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
 enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
 
-#define SECTOR      512u
-#define ID_BYTES    20u /* 5.2.6: of GET_ID */
+#define SECTOR      BLK_SECTOR
 #define MAX_RANGES  64u /* of one discard or write-zeroes request, */
 #define MAX_SECTORS (1u << 22) /* and what each may span */
+#define SIZE_MOST   (1u << 22) /* bytes of a segment, as is said; more is taken */
 #define UNMAP       1u  /* flag of a range, 5.2.6 */
-
-struct blk {
-    u8 readonly;
-    u8 writeback; /* as the driver configured it */
-    u16 reserved;
-    u32 block; /* bytes of a logical block */
-    char id[ID_BYTES];
-};
 
 struct config { /* 5.2.4 */
     u64 capacity; /* sectors */
@@ -65,11 +57,6 @@ struct range { /* virtio_blk_discard_write_zeroes, 5.2.6 */
     u64 sector;
     u32 sectors, flags;
 };
-
-static struct blk *blk_of(const struct mmioshim_device *dev)
-{
-    return (struct blk *)virtio_of(dev)->own;
-}
 
 /* --- requests --- */
 
@@ -142,7 +129,7 @@ static u8 clear(struct mmioshim_device *dev, struct virtio_cursor *data, u64 byt
 
 static u8 get_id(struct mmioshim_device *dev, struct virtio_cursor *data, u64 bytes)
 {
-    return virtio_put(dev, data, blk_of(dev)->id, MIN(bytes, ID_BYTES)) ? S_OK : S_IOERR;
+    return virtio_put(dev, data, blk_of(dev)->id, MIN(bytes, BLK_ID_BYTES)) ? S_OK : S_IOERR;
 }
 
 /* in: without the byte of the status. */
@@ -202,7 +189,7 @@ static void blk_notify(struct mmioshim_device *dev, unsigned queue)
 
 static u64 blk_features(const struct mmioshim_device *dev)
 {
-    u64 always = F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY | F_CONFIG_WCE;
+    u64 always = F_SIZE_MAX | F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY | F_CONFIG_WCE;
 
     return always | (blk_of(dev)->readonly ? F_RO : F_DISCARD | F_WRITE_ZEROES);
 }
@@ -212,6 +199,7 @@ static void blk_config(struct mmioshim_device *dev, u8 *space)
     const struct blk *blk = blk_of(dev);
     struct config c = {
         .capacity = dev->host->disk_size(dev) / SECTOR,
+        .size_max = SIZE_MOST,
         .seg_max = VIRTIO_QUEUE_MAX - 2, /* beside header and status */
         .blk_size = blk->block,
         .min_io_size = 1,
@@ -237,75 +225,6 @@ static bool blk_set_config(struct mmioshim_device *dev, unsigned offset, unsigne
 }
 
 /* --- life --- */
-
-static bool number(const char *text, u32 *value)
-{
-    u32 n = 0;
-
-    if (!*text)
-        return false;
-    for (; *text >= '0' && *text <= '9' && n < 100000; text++)
-        n = 10 * n + (u32)(*text - '0');
-    *value = n;
-    return !*text;
-}
-
-static const char *after(const char *option, const char *key)
-{
-    size_t n = strlen(key);
-
-    return strncmp(option, key, n) == 0 ? option + n : NULL;
-}
-
-static int set_option(struct blk *blk, const char *option, const char **why)
-{
-    const char *id = after(option, "serial="), *size = after(option, "block-size=");
-
-    if (strcmp(option, "readonly") == 0) {
-        blk->readonly = 1;
-        return 0;
-    }
-    if (id && strlen(id) <= ID_BYTES) {
-        memset(blk->id, 0, sizeof(blk->id));
-        memcpy(blk->id, id, strlen(id));
-        return 0;
-    }
-    if (size && number(size, &blk->block) && blk->block >= SECTOR && blk->block <= 4096 && !(blk->block & (blk->block - 1)))
-        return 0;
-    *why = id     ? "a serial has at most 20 bytes"
-           : size ? "block-size is 512, 1024, 2048 or 4096"
-                  : "blk does not take this option";
-    return -1;
-}
-
-/* "FILE[,readonly][,serial=TEXT][,block-size=N]" */
-static int blk_plug(struct mmioshim_device *dev, const char *options, const char **why)
-{
-    struct virtio *v = virtio_of(dev);
-    struct blk *blk = blk_of(dev);
-    const char *comma = strchr(options, ',');
-    size_t n = comma ? (size_t)(comma - options) : strlen(options);
-    struct fmt end = FMT_INIT(v->end);
-
-    *blk = (struct blk){.writeback = 1, .block = SECTOR, .id = "mmioshim"};
-    *why = n ? "the path is too long" : "blk needs the path of a file";
-    fmt_str(&end, "disk:");
-    fmt_mem(&end, options, n);
-    for (const char *at = comma; at;) {
-        char option[64];
-        struct fmt o = FMT_INIT(option);
-        const char *next = strchr(at + 1, ',');
-
-        fmt_mem(&o, at + 1, next ? (size_t)(next - at - 1) : strlen(at + 1));
-        if (set_option(blk, fmt_end(&o), why) < 0)
-            return -1;
-        at = next;
-    }
-    if (blk->readonly)
-        fmt_str(&end, ",readonly");
-    fmt_end(&end);
-    return n && !end.full ? 0 : -1;
-}
 
 /* 5.2.5.1, as a device that offers both FLUSH and CONFIG_WCE starts */
 static void blk_reset(struct mmioshim_device *dev)

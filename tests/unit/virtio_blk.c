@@ -6,7 +6,7 @@ enum { OK, IOERR, UNSUPP };
 
 enum { HEADER = DRIVER_DATA, STATUS_BYTE = DRIVER_DATA + 0x100, DATA = DRIVER_DATA + 0x1000, DISK = 64 * 512 };
 
-#define ALL (VIRTIO_F_VERSION_1 | 1 << 2 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 13 | 1 << 14)
+#define ALL (VIRTIO_F_VERSION_1 | 1 << 1 | 1 << 2 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 13 | 1 << 14)
 
 static u8 disk[DISK];
 
@@ -282,6 +282,7 @@ static void configuration(void)
     CHECK_EQ(rd(&vm, VIRTIO_DEVICE_ID, 4), 2);
     CHECK_EQ(rd(&vm, VIRTIO_CONFIG, 4), 64);
     CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 4, 4), 0);
+    CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 8, 4), 1 << 22);
     CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 0xc, 4), 254);
     CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 0x14, 4), 4096);
     CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 0x1a, 2), 1);
@@ -304,6 +305,10 @@ static void options(void)
         CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, wrong[i]) != NULL);
     CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, "blk:a:b,readonly,block-size=1024") == NULL);
     CHECK_STR(class_virtio_mmio.end(&vm.dev), "disk:a:b,readonly");
+    CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, "blk:memory,block-size=1024,size=4M") == NULL);
+    CHECK_STR(class_virtio_mmio.end(&vm.dev), "memory,size=4M");
+    CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, "blk:memory,export=x") != NULL);
+    CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, "blk:memory.img,size=4M") != NULL);
 }
 
 static void depth(u64 features)
