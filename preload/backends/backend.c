@@ -4,7 +4,7 @@
 #include "base/mem.h"
 
 const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_null, &backend_disk,
-                                                   &backend_memory, &backend_pcap, NULL};
+                                                   &backend_memory, &backend_nbd, &backend_pcap, NULL};
 
 const struct backend_ops *backend_kind(const char *text, size_t length)
 {
@@ -55,12 +55,30 @@ static int unknown_kind(const char *spec, size_t length, struct fmt *error)
     return -1;
 }
 
-int backend_open(struct backend *b, const char *spec, struct fmt *error)
+static size_t kind_length(const char *spec)
 {
     size_t length = 0;
 
     while (spec[length] && spec[length] != ':' && spec[length] != ',')
         length++;
+    return length;
+}
+
+/* What follows the kind. */
+static const char *behind(const char *spec, size_t length)
+{
+    return spec + length + (spec[length] == ':');
+}
+
+long backend_serve(struct backend *b, const char *spec, int socket, int memory, int after)
+{
+    return b->ops->disk->serve(b, behind(spec, kind_length(spec)), socket, memory, after);
+}
+
+int backend_open(struct backend *b, const char *spec, struct fmt *error)
+{
+    size_t length = kind_length(spec);
+
     b->ops = backend_kind(spec, length);
     b->in = b->out = -1;
     b->ended = b->owns = false;
@@ -68,7 +86,7 @@ int backend_open(struct backend *b, const char *spec, struct fmt *error)
     b->name[0] = b->link[0] = 0;
     if (!b->ops)
         return unknown_kind(spec, length, error);
-    if (b->ops->open(b, spec + length + (spec[length] == ':'), error) == 0)
+    if (b->ops->open(b, behind(spec, length), error) == 0)
         return 0;
     backend_close(b);
     return -1;

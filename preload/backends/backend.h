@@ -15,10 +15,36 @@ struct backend;
 enum { BACKEND_IN = 1, BACKEND_OUT = 4 }; /* as POLLIN, POLLOUT */
 
 /*
+ * A disk that answers later is served by a process of its own, the helper: messages through a socket that keeps them apart
+ * (SOCK_SEQPACKET), data in memory that both have mapped: BACKEND_SLOTS pieces. Requests may be answered in any order;
+ * one slot has one request. At the end of the socket the helper ends what it has begun, and itself.
+ */
+#define BACKEND_SLOTS 32u
+#define BACKEND_SLOT  (128u << 10) /* bytes */
+
+enum backend_what { BACKEND_READ, BACKEND_WRITE, BACKEND_FLUSH, BACKEND_DISCARD, BACKEND_ZERO, BACKEND_ZERO_UNMAP };
+
+struct backend_request {
+    u32 slot;
+    u16 what, safe; /* safe: what it changes is to be safe when it is answered */
+    u64 position, length;
+};
+
+struct backend_answer {
+    u32 slot;
+    int error; /* 0 or -errno */
+};
+
+/*
  * Bytes by position. Moved bytes (0: there are none at that position) or -errno; the others 0 or -errno. The caller
  * keeps to [0, size). Any context, SIGXFSZ masked.
  */
 struct backend_disk {
+    /*
+     * Instead of all others but size: makes a helper, which takes over its ends of both. after: a pidfd; the helper asks the
+     * host end for nothing before that process has ended; -1: none. Its pid, or -errno. worker.
+     */
+    long (*serve)(struct backend *b, const char *spec, int socket, int memory, int after);
     u64 (*size)(struct backend *b);
     long (*read)(struct backend *b, void *buf, size_t n, u64 position);
     long (*write)(struct backend *b, const void *buf, size_t n, u64 position);
@@ -98,7 +124,7 @@ struct backend {
 };
 
 extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_disk, backend_memory,
-    backend_pcap;
+    backend_nbd, backend_pcap;
 /* NULL-terminated list of all kinds. */
 extern const struct backend_ops *const backend_kinds[];
 
@@ -106,6 +132,8 @@ extern const struct backend_ops *const backend_kinds[];
 const struct backend_ops *backend_kind(const char *text, size_t length);
 /* Opens "kind[:argument][,option...]". On failure nothing is open and b->ops is NULL. ordinary */
 int backend_open(struct backend *b, const char *spec, struct fmt *error);
+/* Makes the helper of a disk that answers later; spec: as for backend_open. worker */
+long backend_serve(struct backend *b, const char *spec, int socket, int memory, int after);
 /* Closes what is open and forgets it; b->ops == NULL is nothing to close. ordinary */
 void backend_close(struct backend *b);
 

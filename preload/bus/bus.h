@@ -16,6 +16,7 @@ enum unassigned { UNASSIGNED_ONES, UNASSIGNED_ZERO, UNASSIGNED_FAULT };
 
 struct bus;
 struct irq_route;
+struct transfers;
 
 /* One device as this process sees it. */
 struct bus_device {
@@ -25,6 +26,7 @@ struct bus_device {
     struct backend backend; /* ops NULL: none. Reached through bus_end() */
     u16 end_use[2];         /* under which use (base/fds.h) its descriptors in and out are kept; 0: not kept */
     const struct irq_route *routes; /* where its interrupt lines go, shared->nwires of them (bus/irq.h) */
+    struct transfers *transfers; /* with a disk that answers later; the worker's (bus/transfers.h) */
     struct machine_dma dma; /* what it reaches, from the device tree */
 };
 

@@ -83,20 +83,29 @@ bool bus_dma_write(struct mmioshim_device *dev, u64 addr, const void *buf, size_
     return ok;
 }
 
+bool bus_dma_begin(struct mmioshim_device *dev, u64 addr, size_t len, bool write)
+{
+    u64 machine;
+    bool ok = translate(dev, addr, len, &machine) && dma_reaches(machine, len);
+
+    tell(dev, addr, len, write, ok);
+    return ok;
+}
+
 /* --- disks --- */
 
+/* NULL: there is none, or it answers later. */
 static const struct backend_disk *disk_of(struct mmioshim_device *dev, struct backend **b)
 {
     *b = bus_end(bus_device_of(dev));
-    return (*b)->ops ? (*b)->ops->disk : NULL;
+    return (*b)->ops && (*b)->ops->disk && !(*b)->ops->disk->serve ? (*b)->ops->disk : NULL;
 }
 
 u64 bus_disk_size(struct mmioshim_device *dev)
 {
-    struct backend *b;
-    const struct backend_disk *disk = disk_of(dev, &b);
+    struct backend *b = bus_end(bus_device_of(dev));
 
-    return disk ? disk->size(b) : 0;
+    return b->ops && b->ops->disk ? b->ops->disk->size(b) : 0;
 }
 
 /* By way of a buffer: RAM that has no mapping of ours. */
@@ -130,10 +139,8 @@ static int move(struct mmioshim_device *dev, u64 position, u64 bus, size_t len, 
 {
     struct backend *b;
     u64 addr;
-    bool ok = translate(dev, bus, len, &addr) && dma_reaches(addr, len);
 
-    tell(dev, bus, len, inwards, ok);
-    if (!ok)
+    if (!bus_dma_begin(dev, bus, len, inwards) || !translate(dev, bus, len, &addr))
         return -EFAULT;
     if (!disk_of(dev, &b))
         return -ENXIO;
@@ -174,6 +181,7 @@ int bus_disk_control(struct mmioshim_device *dev, enum mmioshim_disk what, u64 p
     case MMIOSHIM_DISK_ZERO:
     case MMIOSHIM_DISK_ZERO_UNMAP:
         return disk->zero(b, position, len, what == MMIOSHIM_DISK_ZERO_UNMAP);
+    default:
+        return -ENXIO;
     }
-    return -ENXIO;
 }

@@ -3,13 +3,17 @@
 #include <errno.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
 #include "bus/dma.h"
 #include "bus/irq.h"
+#include "bus/transfers.h"
 #include "config/machine.h"
 #include "base/trapsafe.h"
+
+#define RING_AGAIN 20 /* ms */
 
 __thread struct bus_requests bus_requests;
 
@@ -49,11 +53,27 @@ static void host_wake_on_input(struct mmioshim_device *dev)
     bus_requests.ring = true;
 }
 
-/* Every back end that there is answers at once, so the service runs inline, still under the device's lock. */
+static u32 coarse_milliseconds(void)
+{
+    struct timespec t = {0, 0};
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (u32)((u64)t.tv_sec * 1000 + (u64)t.tv_nsec / 1000000);
+}
+
+/*
+ * One that has been asked for rings the bell again from time to time: who heard it may have been killed. It is no request for
+ * a driver that looks at registers a million times a second.
+ */
 static void host_wake(struct mmioshim_device *dev)
 {
-    if (dev->class->service)
-        dev->class->service(dev);
+    struct arena_device *shared = bus_device_of(dev)->shared;
+    u32 now = coarse_milliseconds();
+
+    if (__atomic_exchange_n(&shared->wake, 1, __ATOMIC_RELEASE) && now - shared->rung < RING_AGAIN)
+        return;
+    shared->rung = now;
+    bus_requests.ring = true;
 }
 
 static void host_soon(struct mmioshim_device *dev)
@@ -171,6 +191,11 @@ const struct mmioshim_host bus_host = {
     .disk_read = bus_disk_read,
     .disk_write = bus_disk_write,
     .disk_control = bus_disk_control,
+    .disk_later = transfers_later,
+    .disk_begun = transfers_begun,
+    .disk_begin = transfers_begin,
+    .disk_ended = transfers_ended,
+    .disk_forget = transfers_forget,
     .packet_send = host_packet_send,
     .packet_receive = host_packet_receive,
     .random = host_random,

@@ -36,6 +36,12 @@ struct arena_member {
     u64 namespace; /* its pid namespace: numbers mean nothing elsewhere */
 };
 
+/* A process that does something for a device. pid 0: there was none. */
+struct arena_process {
+    u32 pid, reserved;
+    u64 start, namespace;
+};
+
 /* The first cache line is all that an access needs which nobody wants a record of. */
 struct arena_device {
     struct lock lock;
@@ -53,6 +59,9 @@ struct arena_device {
     u64 reads, writes; /* the other accesses, counted under the lock */
     u64 numbered;      /* how many of the quiet ones next_seq knows of. Under log_lock */
     u64 end_base, end_size; /* of its host end (backends/backend.h) */
+    u32 wake;  /* it wants to be served by the worker */
+    u32 rung;  /* when that was last said: milliseconds of CLOCK_MONOTONIC_COARSE */
+    struct arena_process server, helper; /* a disk that answers later: the worker that serves it, and who asks its host end */
 };
 
 /* An interrupt line of a device, and what was heard of it (bus/irq.h). Changed under the device's lock. */

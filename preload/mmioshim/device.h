@@ -40,7 +40,31 @@ enum mmioshim_status {
 enum mmioshim_reset { MMIOSHIM_RESET_COLD, MMIOSHIM_RESET_WARM };
 
 /* What a disk does beside reading and writing: all written data is safe; bytes are of no use any more; are zeroes. */
-enum mmioshim_disk { MMIOSHIM_DISK_FLUSH, MMIOSHIM_DISK_DISCARD, MMIOSHIM_DISK_ZERO, MMIOSHIM_DISK_ZERO_UNMAP };
+enum mmioshim_disk {
+    MMIOSHIM_DISK_FLUSH,
+    MMIOSHIM_DISK_DISCARD,
+    MMIOSHIM_DISK_ZERO,
+    MMIOSHIM_DISK_ZERO_UNMAP,
+    MMIOSHIM_DISK_READ, /* these two only in a transfer */
+    MMIOSHIM_DISK_WRITE,
+};
+
+#define MMIOSHIM_PIECES 256u /* of a transfer, at most */
+
+/* Bytes in RAM, by bus addresses. */
+struct mmioshim_piece {
+    uint64_t addr;
+    uint32_t length;
+};
+
+/* What a disk is to do that answers later. */
+struct mmioshim_transfer {
+    enum mmioshim_disk what;
+    bool safe; /* ends when what it changed is safe */
+    uint64_t position, length; /* bytes */
+    uint32_t npieces; /* READ and WRITE: together as long as the transfer */
+    struct mmioshim_piece pieces[MMIOSHIM_PIECES];
+};
 
 enum mmioshim_rw { MMIOSHIM_RW, MMIOSHIM_RO, MMIOSHIM_WO };
 
@@ -101,7 +125,7 @@ struct mmioshim_host {
     /* The machine's time in nanoseconds; wall clock gives nanoseconds since 1970, UTC. */
     uint64_t (*clock)(struct mmioshim_device *dev);
     uint64_t (*wall_clock)(struct mmioshim_device *dev);
-    /* Ask for service() in the worker. */
+    /* Ask for service() in the worker, off the access path; once, however often it is asked for. */
     void (*wake)(struct mmioshim_device *dev);
     /*
      * Ask for service() as soon as the access that is under way is complete and in the log; the program's instruction
@@ -129,6 +153,20 @@ struct mmioshim_host {
     int (*disk_read)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_write)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_control)(struct mmioshim_device *dev, enum mmioshim_disk what, uint64_t position, uint64_t len);
+    /*
+     * Does the disk answer later (a server, the network)? Then the three above fail, and transfers are begun in service() of
+     * the worker, which runs again when one has ended. They end in the order in which they began, whatever the host
+     * end does first. Everything about them is the worker's own: a worker that takes over from one that was killed finds
+     * that it has begun none. disk_begun: how many have not ended; -1: nothing can be begun here and now, but service() runs
+     * where and when it can. disk_begin: false = the host end is gone. disk_ended: the next that has; false = none has.
+     * *error: 0 or -errno. disk_forget: none of them touches RAM any more; none is begun until the host end has done with
+     * them.
+     */
+    bool (*disk_later)(struct mmioshim_device *dev);
+    int (*disk_begun)(struct mmioshim_device *dev);
+    bool (*disk_begin)(struct mmioshim_device *dev, const struct mmioshim_transfer *transfer);
+    bool (*disk_ended)(struct mmioshim_device *dev, int *error);
+    void (*disk_forget)(struct mmioshim_device *dev);
     /*
      * A host end with frames. send: false = it failed, or there is none. receive: the length of the next frame behind
      * *position, at most `room` bytes, or 0: there is none.

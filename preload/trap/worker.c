@@ -14,14 +14,16 @@
 #include "base/mem.h"
 #include "base/process.h"
 #include "base/sys.h"
+#include "bus/transfers.h"
 #include "trap/log.h"
 #include "trap/sink.h"
 #include "trap/trap.h"
 #include "base/trapsafe.h"
 
 #define MOST_INPUTS 48  /* host ends that are looked at */
-#define KEPT        (MOST_INPUTS + 4)
+#define KEPT        (MOST_INPUTS * 2 + 4)
 #define PATIENCE    1000 /* ms between two looks at members that cannot be watched */
+#define AFTER_DEATH 10   /* ms until one that was killed is replaced */
 #define BACK_OFF    100  /* ms until a host end that lied about input is looked at again */
 
 static bool here;
@@ -104,10 +106,13 @@ struct watch {
     struct bus *bus;
     struct thread *t;
     int bell;
+    u32 guard;                     /* pid of who makes another one when this one is killed; 0: nobody */
     int member;                    /* a process of the machine, as a descriptor; -1: none can be watched */
     u32 ninputs;
     u32 input[MOST_INPUTS];        /* devices with a host end */
     u64 quiet_until[MOST_INPUTS];  /* ns: it lied */
+    u32 nlater;
+    u32 later[MOST_INPUTS];        /* devices with a disk that answers later */
 };
 
 /* A living process of the machine. False: none is left. */
@@ -171,15 +176,33 @@ static u64 wake_time(const struct watch *w, u64 now)
     return next;
 }
 
+static struct bus_device *later(const struct watch *w, u32 i)
+{
+    return &w->bus->devices[w->later[i]];
+}
+
+/* Does a device want to be served that asked for it while it was? */
+static bool woken(const struct watch *w)
+{
+    for (u32 i = 0; i < w->bus->ndevices; i++)
+        if (__atomic_load_n(&w->bus->devices[i].shared->wake, __ATOMIC_RELAXED))
+            return true;
+    return false;
+}
+
 static void sleep_on(struct watch *w)
 {
-    struct pollfd fds[MOST_INPUTS + 2] = {{w->bell, POLLIN, 0}, {w->member, POLLIN, 0}};
+    struct pollfd fds[MOST_INPUTS * 2 + 2] = {{w->bell, POLLIN, 0}, {w->member, POLLIN, 0}};
     u64 now = monotonic(), until = wake_time(w, now), left = until > now ? until - now : 0;
     struct timespec timeout = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
 
     for (u32 i = 0; i < w->ninputs; i++)
         fds[i + 2] = (struct pollfd){input_fd(w, i, now), POLLIN, 0};
-    sys(SYS_ppoll, fds, w->ninputs + 2, until == CLOCK_NEVER ? NULL : &timeout, NULL, 8);
+    for (u32 i = 0; i < w->nlater; i++)
+        fds[w->ninputs + i + 2] = (struct pollfd){transfers_descriptor(later(w, i)), POLLIN, 0};
+    if (woken(w))
+        return;
+    sys(SYS_ppoll, fds, w->ninputs + w->nlater + 2, until == CLOCK_NEVER ? NULL : &timeout, NULL, 8);
     bell_drain(w->bell);
     if (fds[1].revents) {
         sys_close(w->member);
@@ -212,6 +235,20 @@ static void serve_inputs(struct watch *w)
     }
 }
 
+static void serve_woken(struct watch *w)
+{
+    for (u32 i = 0; i < w->bus->ndevices; i++)
+        if (__atomic_exchange_n(&w->bus->devices[i].shared->wake, 0, __ATOMIC_ACQUIRE))
+            bus_serve(w->bus, i, &w->t->self);
+}
+
+static void serve_later(struct watch *w)
+{
+    for (u32 i = 0; i < w->nlater; i++)
+        if (transfers_receive(later(w, i)))
+            bus_serve(w->bus, w->later[i], &w->t->self);
+}
+
 static void serve(struct watch *w)
 {
     struct trap trap = {.thread = w->t};
@@ -219,12 +256,19 @@ static void serve(struct watch *w)
     if (!clock_virtual(w->bus->machine->arena))
         bus_serve_due(w->bus, &w->t->self);
     serve_inputs(w);
+    serve_woken(w);
+    serve_later(w);
     trap_requests(&trap);
 }
 
-/* Somebody may have come, and rung in vain, while we were about to go. */
+/*
+ * Somebody may have come, and rung in vain, while we were about to go. A guard has the bell too, and sees to that when we are
+ * gone.
+ */
 static void leave_or_stay(struct watch *w)
 {
+    if (w->guard && process_parent((u32)sys_getpid()) == w->guard)
+        sys_exit_group(0);
     sys_close(w->bell);
     if (!find_member(w))
         sys_exit_group(0);
@@ -235,6 +279,9 @@ static void leave_or_stay(struct watch *w)
 
 static void __attribute__((noreturn)) worker_loop(struct watch *w)
 {
+    /* Who was here before may have been killed in the middle of it. */
+    for (u32 i = 0; i < w->nlater; i++)
+        bus_serve(w->bus, w->later[i], &w->t->self);
     for (;;) {
         serve(w);
         if (w->member < 0 && !find_member(w))
@@ -251,7 +298,9 @@ static void collect_inputs(struct watch *w)
     for (u32 i = 0; i < w->bus->ndevices && w->ninputs < MOST_INPUTS; i++) {
         struct backend *b = bus_end(&w->bus->devices[i]);
 
-        if (!b->ops || b->in < 0)
+        if (b->ops && b->ops->disk && b->ops->disk->serve && w->nlater < MOST_INPUTS)
+            w->later[w->nlater++] = i;
+        if (!b->ops || b->in < 0 || b->ops->disk)
             continue;
         if (b->in <= 2)
             b->in = (int)sys_fcntl(b->in, 1030 /* F_DUPFD_CLOEXEC */, fds_floor());
@@ -287,9 +336,40 @@ static void close_descriptors(const struct watch *w)
 
     keep[n++] = w->bell;
     keep[n++] = sink_descriptor();
+    keep[n++] = fds_get(FD_RAM);
+    for (u32 i = 0; i < w->bus->ndevices && n < KEPT - MOST_INPUTS; i++)
+        if (w->bus->devices[i].backend.ops && w->bus->devices[i].backend.ops->disk)
+            keep[n++] = bus_end(&w->bus->devices[i])->in;
     for (u32 i = 0; i < w->ninputs; i++)
         keep[n++] = bus_end(&w->bus->devices[w->input[i]])->in;
     close_others(keep, n);
+}
+
+/*
+ * Makes the worker, and another one whenever that was killed: a program that only looks at RAM would never find out. Returns in
+ * the worker. Where no process is to be had it works itself.
+ */
+static void stand_guard(struct watch *w)
+{
+    struct timespec moment = {0, AFTER_DEATH * 1000000};
+    u32 self = (u32)sys_getpid();
+    int status;
+    long pid;
+
+    for (;;) {
+        pid = sys(SYS_clone, 0, 0, 0, 0, 0);
+        if (pid <= 0) {
+            w->guard = pid == 0 ? self : 0;
+            return;
+        }
+        status = 0;
+        while (sys(SYS_wait4, pid, &status, __WALL, NULL) == -EINTR)
+            ;
+        if (WIFEXITED(status))
+            leave_or_stay(w);
+        else
+            sys(SYS_nanosleep, &moment, NULL);
+    }
 }
 
 static void __attribute__((noreturn)) become_worker(struct bus *bus, struct thread *t, int bell)
@@ -300,15 +380,18 @@ static void __attribute__((noreturn)) become_worker(struct bus *bus, struct thre
     here = true;
     sys(SYS_setsid);
     sys(SYS_chdir, "/");
+    sys(SYS_prctl, PR_SET_NAME, "mmioshim-guard");
+    log_after_fork(true);
+    collect_inputs(&w);
+    close_descriptors(&w);
+    stand_guard(&w);
     sys(SYS_prctl, PR_SET_NAME, "mmioshim-worker");
+    transfers_start();
     thread_after_fork();
     t->self.laneless = true;
     t->pid_ordinal = pid; /* in the log it is who made it */
     t->tid_ordinal = tid;
     t->blocked = ~(u64)0;
-    log_after_fork(true);
-    collect_inputs(&w);
-    close_descriptors(&w);
     worker_loop(&w);
 }
 

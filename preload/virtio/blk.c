@@ -1,6 +1,6 @@
 /*
  * virtio-blk: a disk. Source: VIRTIO 1.2, 5.2. One queue. Requests are
- * answered at once, from the page cache of the host.
+ * answered at once, from the page cache of the host, where the host end can.
  */
 #include "virtio/blk.h"
 
@@ -8,28 +8,10 @@
 
 #include "base/trapsafe.h"
 
-/* Feature bits, 5.2.3 */
-enum {
-    F_SIZE_MAX = 1 << 1,
-    F_SEG_MAX = 1 << 2,
-    F_RO = 1 << 5,
-    F_BLK_SIZE = 1 << 6,
-    F_FLUSH = 1 << 9,
-    F_TOPOLOGY = 1 << 10,
-    F_CONFIG_WCE = 1 << 11,
-    F_DISCARD = 1 << 13,
-    F_WRITE_ZEROES = 1 << 14,
-};
-
-/* Requests and their ends, 5.2.6 */
-enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
-enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
-
 #define SECTOR      BLK_SECTOR
-#define MAX_RANGES  64u /* of one discard or write-zeroes request, */
-#define MAX_SECTORS (1u << 22) /* and what each may span */
+#define MAX_RANGES  64u /* of one discard or write-zeroes request */
+#define MAX_SECTORS BLK_MAX_SECTORS
 #define SIZE_MOST   (1u << 22) /* bytes of a segment, as is said; more is taken */
-#define UNMAP       1u  /* flag of a range, 5.2.6 */
 
 struct config { /* 5.2.4 */
     u64 capacity; /* sectors */
@@ -48,16 +30,6 @@ struct config { /* 5.2.4 */
 
 _Static_assert(offsetof(struct config, writeback) == 32 && sizeof(struct config) == 64, "5.2.4");
 
-struct request {
-    u32 type, reserved;
-    u64 sector;
-};
-
-struct range { /* virtio_blk_discard_write_zeroes, 5.2.6 */
-    u64 sector;
-    u32 sectors, flags;
-};
-
 /* --- requests --- */
 
 static bool inside(struct mmioshim_device *dev, u64 sector, u64 bytes)
@@ -68,18 +40,23 @@ static bool inside(struct mmioshim_device *dev, u64 sector, u64 bytes)
 }
 
 /* "... MUST commit ... before completion" where the cache is a writethrough one, 5.2.6.2 */
-static bool writeback(const struct mmioshim_device *dev)
+bool blk_writethrough(const struct mmioshim_device *dev)
 {
     const struct virtio *v = virtio_of(dev);
 
-    return virtio_accepted(v, F_CONFIG_WCE) ? blk_of(dev)->writeback : virtio_accepted(v, F_FLUSH);
+    return virtio_accepted(v, F_CONFIG_WCE) ? !blk_of(dev)->writeback : !virtio_accepted(v, F_FLUSH);
 }
 
 static u8 committed(struct mmioshim_device *dev)
 {
-    if (!writeback(dev) && dev->host->disk_control(dev, MMIOSHIM_DISK_FLUSH, 0, 0))
+    if (blk_writethrough(dev) && dev->host->disk_control(dev, MMIOSHIM_DISK_FLUSH, 0, 0))
         return S_IOERR;
     return S_OK;
+}
+
+u8 blk_check_data(struct mmioshim_device *dev, u64 sector, u64 bytes, bool write)
+{
+    return bytes % SECTOR || !inside(dev, sector, bytes) || (write && blk_of(dev)->readonly) ? S_IOERR : S_OK;
 }
 
 static u8 move(struct mmioshim_device *dev, struct virtio_cursor *data, u64 bytes, u64 sector, bool write)
@@ -87,7 +64,7 @@ static u8 move(struct mmioshim_device *dev, struct virtio_cursor *data, u64 byte
     u64 position = sector * SECTOR;
     struct virtio_segment piece;
 
-    if (bytes % SECTOR || !inside(dev, sector, bytes) || (write && blk_of(dev)->readonly))
+    if (blk_check_data(dev, sector, bytes, write) != S_OK)
         return S_IOERR;
     for (; (piece = virtio_next(data, bytes)).length; position += piece.length, bytes -= piece.length)
         if (write ? dev->host->disk_write(dev, position, piece.addr, piece.length)
@@ -96,16 +73,22 @@ static u8 move(struct mmioshim_device *dev, struct virtio_cursor *data, u64 byte
     return write ? committed(dev) : S_OK;
 }
 
-/* Ranges that are of no use any more, or zero. */
-static u8 clear_one(struct mmioshim_device *dev, const struct range *r, bool zero)
+u8 blk_check_range(struct mmioshim_device *dev, const struct blk_range *r, bool zero)
 {
-    enum mmioshim_disk what = !zero ? MMIOSHIM_DISK_DISCARD : r->flags & UNMAP ? MMIOSHIM_DISK_ZERO_UNMAP : MMIOSHIM_DISK_ZERO;
-
     /* "... MUST fail ... with UNSUPP if any unknown flag is set", and UNMAP is none of discard, 5.2.6.2 */
-    if (r->flags & ~(zero ? UNMAP : 0))
+    if (r->flags & ~(zero ? BLK_UNMAP : 0))
         return S_UNSUPP;
-    if (r->sectors > MAX_SECTORS || !inside(dev, r->sector, (u64)r->sectors * SECTOR))
-        return S_IOERR;
+    return r->sectors > MAX_SECTORS || !inside(dev, r->sector, (u64)r->sectors * SECTOR) ? S_IOERR : S_OK;
+}
+
+/* Ranges that are of no use any more, or zero. */
+static u8 clear_one(struct mmioshim_device *dev, const struct blk_range *r, bool zero)
+{
+    enum mmioshim_disk what = !zero ? MMIOSHIM_DISK_DISCARD : r->flags & BLK_UNMAP ? MMIOSHIM_DISK_ZERO_UNMAP : MMIOSHIM_DISK_ZERO;
+    u8 status = blk_check_range(dev, r, zero);
+
+    if (status != S_OK)
+        return status;
     if (r->sectors && dev->host->disk_control(dev, what, r->sector * SECTOR, (u64)r->sectors * SECTOR))
         return S_IOERR;
     return S_OK;
@@ -117,17 +100,17 @@ static u8 clear(struct mmioshim_device *dev, struct virtio_cursor *data, u64 byt
 
     if (!virtio_accepted(virtio_of(dev), zero ? F_WRITE_ZEROES : F_DISCARD))
         return S_UNSUPP;
-    if (!bytes || bytes % sizeof(struct range) || bytes / sizeof(struct range) > MAX_RANGES)
+    if (!bytes || bytes % sizeof(struct blk_range) || bytes / sizeof(struct blk_range) > MAX_RANGES)
         return S_IOERR;
-    for (; bytes && status == S_OK; bytes -= sizeof(struct range)) {
-        struct range r;
+    for (; bytes && status == S_OK; bytes -= sizeof(struct blk_range)) {
+        struct blk_range r;
 
         status = virtio_take(dev, data, &r, sizeof(r)) ? clear_one(dev, &r, zero) : S_IOERR;
     }
     return status == S_OK ? committed(dev) : status;
 }
 
-static u8 get_id(struct mmioshim_device *dev, struct virtio_cursor *data, u64 bytes)
+u8 blk_get_id(struct mmioshim_device *dev, struct virtio_cursor *data, u64 bytes)
 {
     return virtio_put(dev, data, blk_of(dev)->id, MIN(bytes, BLK_ID_BYTES)) ? S_OK : S_IOERR;
 }
@@ -136,8 +119,8 @@ static u8 get_id(struct mmioshim_device *dev, struct virtio_cursor *data, u64 by
 static u8 perform(struct mmioshim_device *dev, const struct virtio_chain *chain, u64 in_bytes)
 {
     struct virtio_cursor out = virtio_out(chain), in = virtio_in(chain);
-    u64 out_bytes = chain->out_length - sizeof(struct request);
-    struct request r;
+    u64 out_bytes = chain->out_length - sizeof(struct blk_request);
+    struct blk_request r;
 
     if (chain->out_length < sizeof(r) || !virtio_take(dev, &out, &r, sizeof(r)))
         return S_IOERR;
@@ -149,7 +132,7 @@ static u8 perform(struct mmioshim_device *dev, const struct virtio_chain *chain,
     case T_FLUSH:
         return dev->host->disk_control(dev, MMIOSHIM_DISK_FLUSH, 0, 0) ? S_IOERR : S_OK;
     case T_GET_ID:
-        return get_id(dev, &in, in_bytes);
+        return blk_get_id(dev, &in, in_bytes);
     case T_DISCARD:
     case T_WRITE_ZEROES:
         return clear(dev, &out, out_bytes, r.type == T_WRITE_ZEROES);
@@ -180,6 +163,10 @@ static void blk_notify(struct mmioshim_device *dev, unsigned queue)
 {
     struct virtio_chain chain;
 
+    if (blk_later(dev)) {
+        blk_notify_later(dev, queue);
+        return;
+    }
     while (virtio_pop(dev, queue, &chain))
         answer(dev, queue, &chain);
     virtio_signal(dev, queue);
@@ -208,7 +195,7 @@ static void blk_config(struct mmioshim_device *dev, u8 *space)
 
     if (!blk->readonly) {
         c.max_discard_sectors = c.max_write_zeroes_sectors = MAX_SECTORS;
-        c.max_discard_seg = c.max_write_zeroes_seg = MAX_RANGES;
+        c.max_discard_seg = c.max_write_zeroes_seg = blk_later(dev) ? 1 : MAX_RANGES;
         c.discard_sector_alignment = blk->block / SECTOR;
         c.write_zeroes_may_unmap = 1;
     }
@@ -230,6 +217,7 @@ static bool blk_set_config(struct mmioshim_device *dev, unsigned offset, unsigne
 static void blk_reset(struct mmioshim_device *dev)
 {
     blk_of(dev)->writeback = 1;
+    blk_stopped(dev, 0);
 }
 
 static bool blk_valid(const struct mmioshim_device *dev, const void *own)
@@ -238,7 +226,8 @@ static bool blk_valid(const struct mmioshim_device *dev, const void *own)
     const struct blk *saved = own;
 
     blk.writeback = saved->writeback;
-    return saved->writeback <= 1 && memcmp(&blk, saved, sizeof(blk)) == 0;
+    return saved->writeback <= 1 && memcmp(&blk, saved, offsetof(struct blk, head)) == 0 && saved->head < BLK_FLIGHTS &&
+           saved->nflights <= BLK_FLIGHTS;
 }
 
 const struct virtio_type virtio_blk = {
@@ -253,4 +242,8 @@ const struct virtio_type virtio_blk = {
     .config = blk_config,
     .set_config = blk_set_config,
     .notify = blk_notify,
+    .later = blk_later,
+    .stopped = blk_stopped,
 };
+
+_Static_assert(sizeof(struct blk) <= VIRTIO_PRIVATE, "there is room for it");

@@ -12,6 +12,7 @@ static const struct kind {
     const char *options[2]; /* that are for it; it says itself what is wrong with them */
 } kinds[] = {
     {"memory", {"size="}},
+    {"nbd", {"export="}},
 };
 
 static const struct kind file = {"disk", {NULL}};
@@ -79,7 +80,7 @@ static int set_option(struct blk *blk, const char *option, const char **why)
 static int set_options(struct blk *blk, const struct kind *kind, const char *at, struct fmt *end, const char **why)
 {
     while (at) {
-        char option[128];
+        char option[288];
         struct fmt o = FMT_INIT(option);
         const char *next = strchr(at + 1, ',');
 

@@ -274,7 +274,7 @@ static enum mmioshim_status set_ready(struct mmioshim_device *dev, u32 queue, u3
         return MMIOSHIM_OK;
     if (value)
         return rule(virtio_enable(dev, queue));
-    q->ready = 0;
+    virtio_disable(dev, queue);
     return MMIOSHIM_OK;
 }
 

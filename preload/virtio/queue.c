@@ -36,11 +36,20 @@ bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain
     return ring_of(v)->pop(dev, q, chain);
 }
 
+struct virtio_end virtio_end(const struct virtio_chain *chain, u32 written)
+{
+    return (struct virtio_end){written, chain->id, (u16)(chain->places | (chain->in ? END_IN : 0))};
+}
+
 void virtio_push(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, u32 written)
+{
+    virtio_push_end(dev, queue, virtio_end(chain, written));
+}
+
+void virtio_push_end(struct mmioshim_device *dev, unsigned queue, struct virtio_end end)
 {
     struct virtio *v = virtio_of(dev);
     struct virtio_queue *q = &v->queues[queue];
-    struct virtio_end end = {written, chain->id, (u16)(chain->places | (chain->in ? END_IN : 0))};
 
     if (!virtio_live(v))
         return;

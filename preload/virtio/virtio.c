@@ -28,6 +28,7 @@ static const struct virtio_type *const types[] = {
 const struct mmioshim_property virtio_parts[] = {
     {"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
     {"blk:memory,size=BYTES[K|M|G][,...]", "a disk that lives and ends with the machine"},
+    {"blk:nbd:SOCKET[,export=NAME][,...]", "a disk of an NBD server, by its unix socket"},
     {"console:stdio|pty[,link=PATH]|file:PATH[,append][,in=PATH]|null", "a terminal port with a host end of a UART"},
     {"net:loopback[,mac=MAC]", "a network card whose frames come back to it"},
     {"net:pcap[,out=FILE][,in=FILE][,mac=MAC]", "one that sends into a capture file and receives from another"},
@@ -147,15 +148,27 @@ void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue)
 {
     struct virtio *v = virtio_of(dev);
 
+    virtio_disable(dev, queue);
     v->queues[queue] = (struct virtio_queue){.size = 0};
     v->notified &= ~((u64)1 << queue);
+}
+
+void virtio_disable(struct mmioshim_device *dev, unsigned queue)
+{
+    struct virtio *v = virtio_of(dev);
+    const struct virtio_type *type = virtio_type(v);
+
+    v->queues[queue].ready = 0;
+    if (type->stopped)
+        type->stopped(dev, queue);
 }
 
 void virtio_serve(struct mmioshim_device *dev)
 {
     struct virtio *v = virtio_of(dev);
     const struct virtio_type *type = virtio_type(v);
-    u64 queues = v->notified | (type && type->has_input ? (u64)1 << type->input : 0);
+    bool later = type && type->later && type->later(dev);
+    u64 queues = later ? ~(u64)0 : v->notified | (type && type->has_input ? (u64)1 << type->input : 0);
 
     /* "The device MUST NOT consume buffers or send any used buffer notifications to the driver before DRIVER_OK", 2.1.2 */
     if (!type || !virtio_live(v))
@@ -166,7 +179,8 @@ void virtio_serve(struct mmioshim_device *dev)
      */
     v->left = VIRTIO_AT_ONCE;
     v->again = 0;
-    virtio_recover(dev);
+    if (!later)
+        virtio_recover(dev);
     for (unsigned i = 0; i < type->nqueues; i++)
         if (queues & (u64)1 << i && v->queues[i].ready)
             type->notify(dev, i);

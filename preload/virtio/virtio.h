@@ -114,6 +114,10 @@ struct virtio_type {
     bool (*waits)(struct mmioshim_device *dev, unsigned queue);
     /* New buffers may be in this queue, or (input) something for it; it is ready, and the driver is. */
     void (*notify)(struct mmioshim_device *dev, unsigned queue);
+    /* Are its requests the worker's alone, which begins them in notify() and ends them there later? NULL: no. */
+    bool (*later)(struct mmioshim_device *dev);
+    /* A queue is gone, with all that was taken of it. NULL: nothing is taken that is not given back at once. */
+    void (*stopped)(struct mmioshim_device *dev, unsigned queue);
     bool has_input; /* service() may mean that the host end has input: */
     u16 input;      /* it is for this queue */
 };
@@ -132,6 +136,8 @@ bool virtio_set_status(struct mmioshim_device *dev, u8 status);
 /* A queue is to be used with what was written of it. False: it cannot be. */
 bool virtio_enable(struct mmioshim_device *dev, unsigned queue);
 void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue);
+/* It is no longer ready; what was written of it stays. */
+void virtio_disable(struct mmioshim_device *dev, unsigned queue);
 /* Is the queue there at all? */
 bool virtio_has_queue(const struct mmioshim_device *dev, u32 queue);
 /* Configuration space. False: nothing is there, or (write) it is read only. */
@@ -171,12 +177,23 @@ struct virtio_chain {
     struct virtio_segment segments[VIRTIO_QUEUE_MAX];
 };
 
-/* Finishes what somebody began to give back who was killed. */
+/* What is said of a request that is done. */
+struct virtio_end {
+    u32 written;
+    u16 id;
+    u16 places; /* bit 15: it had buffers to be written */
+};
+enum { END_IN = 1 << 15, END_PLACES = END_IN - 1 }; /* of virtio_end.places */
+
+/* Finishes what somebody began to give back who was killed, and takes again what he had taken. */
 void virtio_recover(struct mmioshim_device *dev);
 /* The next request of a queue; false: there is none, or the queue is broken. */
 bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain *chain);
 /* Gives it back, with so many bytes written from the start of the `in` segments on. */
 void virtio_push(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, u32 written);
+/* The same of a request whose chain is no longer at hand, but what was to be said of it. */
+struct virtio_end virtio_end(const struct virtio_chain *chain, u32 written);
+void virtio_push_end(struct mmioshim_device *dev, unsigned queue, struct virtio_end end);
 /* Requests were given back: interrupts if the driver wants that. */
 void virtio_signal(struct mmioshim_device *dev, unsigned queue);
 /* Not done with it: it is to be served again. */
@@ -202,13 +219,6 @@ bool virtio_put(struct mmioshim_device *dev, struct virtio_cursor *cursor, const
 
 /* --- the two kinds of ring, for queue.c --- */
 
-/* What is said of a request that is done. */
-struct virtio_end {
-    u32 written;
-    u16 id;
-    u16 places; /* bit 15: it had buffers to be written */
-};
-
 struct virtio_ring {
     bool (*enable)(struct mmioshim_device *dev, struct virtio_queue *q); /* False: what was written makes no sense. */
     bool (*pop)(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_chain *chain);
@@ -227,7 +237,6 @@ static inline void virtio_done(struct virtio_queue *q, u16 next, u16 next_wrap, 
 }
 
 /* Descriptors of both kinds: flags, and how a chain grows. */
-enum { END_IN = 1 << 15, END_PLACES = END_IN - 1 }; /* of virtio_end.places */
 enum { VIRTIO_DESC_NEXT = 1, VIRTIO_DESC_WRITE = 2, VIRTIO_DESC_INDIRECT = 4 };
 
 /* Adds a descriptor. False: the chain breaks a rule, and the device is broken. */
