@@ -79,3 +79,145 @@ for i in range(int(sys.argv[1])): sys.stdout.buffer.write((b"sector %08d " % i) 
     logged "$DRIVER"
     assert_output "mmioshim: 8 sectors, read only"
 }
+
+# --- NBD ---
+
+teardown() {
+    [ -z "${SERVER:-}" ] || kill "$SERVER" 2> /dev/null || true
+}
+
+# serve COMMAND...: an NBD server, until its socket is there
+serve() {
+    rm -f sock
+    "$@" 2> server.err 3>&- &
+    SERVER=$!
+    await sock
+    export MARK=$BATS_TEST_TMPDIR
+}
+
+# nbdkit OPTION...: a server of image
+nbdkit_file() {
+    serve nbdkit -f -U "$BATS_TEST_TMPDIR/sock" "$@"
+}
+
+@test "nbd: a disk is the server's image, byte for byte; the program has no library for it" {
+    sectors 600 > image
+    nbdkit_file file image
+    attach blk:nbd:sock,serial=FAR
+    driver read 0 600 | cmp - image
+    cp image before
+    sectors 100 | tr s S > new
+    driver write 17 < new
+    cmp image <(head -c $((17 * 512)) before; cat new; tail -c +$((117 * 512 + 1)) before)
+    logged "$DRIVER"
+    assert_success
+    assert_output $'FAR: 600 sectors\nthe last sector holds what was written'
+    assert_equal "$(tail -c 512 image | tr -d Z | wc -c)" 0
+    assert_count 1 '^\[DMA\] virtio_mmio@10001000 read 0x80101000\+512$'
+    assert_count 1 '^\[DMA\] virtio_mmio@10001000 write 0x80101000\+512$'
+    assert_count 1 '^\[DIRTY\] [a-z]+: 2 of 131072 pages: 0x80100000-0x80101fff$'
+    run --separate-stderr shim MMIOSHIM_LOG=none cat /proc/self/maps
+    refute_output --partial nbd
+}
+
+@test "nbd: a qcow2 image is what qemu-img says" {
+    sectors 3000 > raw
+    PATH=$PATH:/sbin
+    truncate -s 2M fs
+    mke2fs -q -L far-away fs
+    qemu-img convert -O qcow2 fs image.qcow2
+    serve qemu-nbd -k "$BATS_TEST_TMPDIR/sock" -f qcow2 -x some -t image.qcow2
+    attach blk:nbd:sock,export=some
+    driver read 0 4096 | cmp - fs
+    driver write 1000 < raw
+    driver read 1000 3000 | cmp - raw
+    kill $SERVER
+    wait $SERVER || true
+    qemu-img convert -O raw image.qcow2 after
+    cmp after <(head -c 512000 fs; cat raw; tail -c +$((4000 * 512 + 1)) fs)
+}
+
+@test "nbd: read only, and servers that cannot be used" {
+    sectors 8 > image
+    nbdkit_file -r file image
+    attach blk:nbd:sock,readonly
+    logged "$DRIVER"
+    assert_output "mmioshim: 8 sectors, read only"
+    attach blk:nbd:sock
+    run --separate-stderr shim "$DRIVER"
+    assert_refused 'cannot use .*/sock as a disk: it is read only; attach it with readonly'
+    attach blk:nbd:nowhere
+    run --separate-stderr shim "$DRIVER"
+    assert_refused 'cannot use /.*/nowhere as a disk: .*No such file'
+    for wrong in nbd nbd: nbd:,export=x; do
+        attach blk:$wrong
+        run --separate-stderr shim "$DRIVER"
+        assert_refused 'nbd needs the path of a unix socket'
+    done
+    mkdir alone
+    cp "$LIB" alone/
+    attach blk:nbd:sock,readonly
+    run --separate-stderr env LD_PRELOAD="$BATS_TEST_TMPDIR/alone/libmmioshim.so" true
+    assert_refused 'nbd needs the program mmioshim-nbd beside libmmioshim.so'
+}
+
+@test "nbd: a server that is slow does not hold up accesses" {
+    sectors 64 > image
+    nbdkit_file --filter=delay file image rdelay=200ms
+    attach blk:nbd:sock
+    run --separate-stderr shim MMIOSHIM_LOG=none "$GUESTS/g_virtio_later" polls
+    assert_success
+    assert_output many
+}
+
+@test "nbd: a reset while requests are under way" {
+    sectors 64 > image
+    nbdkit_file --filter=delay file image rdelay=50ms
+    attach blk:nbd:sock
+    run --separate-stderr shim MMIOSHIM_LOG=none "$GUESTS/g_virtio_later" reset
+    assert_equal "$stderr" ""
+    assert_output "1 rounds"
+}
+
+@test "nbd: whoever is killed in the middle of requests, each ends once, and the program is told nothing" {
+    sectors 64 > image
+    nbdkit_file -t 1 --filter=delay file image rdelay=5ms wdelay=5ms # one thread: more trip over a connection that breaks
+    attach blk:nbd:sock
+    for victims in "" mmioshim-worker mmioshim-nbd "mmioshim-guard mmioshim-worker" "mmioshim-worker mmioshim-nbd"; do
+        run --separate-stderr shim MMIOSHIM_LOG=none "$GUESTS/g_virtio_later" 3 $victims
+        assert_equal "$stderr" ""
+        assert_success
+        assert_output "3 rounds"
+    done
+}
+
+# left: processes of this test's machines
+left() {
+    for comm in /proc/[0-9]*/comm; do
+        grep -qs '^mmioshim-' "$comm" || continue
+        cat "${comm%comm}environ" "${comm%comm}cmdline" 2> /dev/null | grep -qa -- "$BATS_TEST_TMPDIR" && echo "$comm $(cat "$comm")"
+    done
+    true
+}
+
+@test "nbd: the helper ends with the machine" {
+    sectors 64 > image
+    nbdkit_file file image
+    attach blk:nbd:sock
+    driver read 0 64 | cmp - image
+    for _ in $(seq 500); do
+        [ -n "$(left)" ] || break
+        sleep 0.02
+    done
+    assert_equal "$(left)" ""
+}
+
+@test "nbd: a server that goes away: requests fail, the program goes on" {
+    sectors 64 > image
+    nbdkit_file file image
+    attach blk:nbd:sock
+    run --separate-stderr shim MMIOSHIM_LOG=none DRIVER="$DRIVER" SERVER=$SERVER sh -c \
+        '"$DRIVER" read 0 64 | cmp - image && kill -9 $SERVER && while grep -qa nbdkit /proc/$SERVER/cmdline; do sleep 0.02; done; "$DRIVER" read 0 1'
+    assert_failure 1
+    assert_equal "$stderr" "virtio-blk: a read failed"
+}

@@ -290,7 +290,7 @@ bool transfers_begin(struct mmioshim_device *dev, const struct mmioshim_transfer
     r->done = 0;
     r->piece = r->at = 0;
     r->error = 0;
-    r->ended = false;
+    r->ended = r->asked = r->answered = false;
     ask(dev, t, r);
     return true;
 }
@@ -395,4 +395,24 @@ bool transfers_receive(struct bus_device *d)
             break;
     }
     return any;
+}
+
+void transfers_drop(struct bus_device *d)
+{
+    struct transfers *t = d->transfers;
+
+    if (!t)
+        return;
+    if (d->shared->server.pid == (u32)sys_getpid())
+        d->shared->server.pid = 0;
+    if (t->socket >= 0)
+        sys_close(t->socket);
+    t->socket = -1;
+    t->count = t->forgotten = 0;
+    /* It may still write to the memory that they share. */
+    sys_munmap(t->data, t->data ? (size_t)DEPTH * BACKEND_SLOT : 0);
+    t->data = NULL;
+    if (t->memory >= 0)
+        sys_close(t->memory);
+    t->memory = -1;
 }

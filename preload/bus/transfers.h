@@ -14,6 +14,9 @@ int transfers_descriptor(const struct bus_device *device);
 /* Takes what the helper says. True: the device is to be served. worker, no lock held */
 bool transfers_receive(struct bus_device *device);
 
+/* Leaves the helper alone, with what it has: another process is to go on. */
+void transfers_drop(struct bus_device *device);
+
 /* Services of devices (mmioshim/device.h), under the device's lock. */
 bool transfers_later(struct mmioshim_device *dev);
 int transfers_begun(struct mmioshim_device *dev);

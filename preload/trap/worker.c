@@ -21,6 +21,7 @@
 #include "base/trapsafe.h"
 
 #define MOST_INPUTS 48  /* host ends that are looked at */
+#define FIXED       3 /* descriptors beside these */
 #define KEPT        (MOST_INPUTS * 2 + 4)
 #define PATIENCE    1000 /* ms between two looks at members that cannot be watched */
 #define AFTER_DEATH 10   /* ms until one that was killed is replaced */
@@ -106,7 +107,7 @@ struct watch {
     struct bus *bus;
     struct thread *t;
     int bell;
-    u32 guard;                     /* pid of who makes another one when this one is killed; 0: nobody */
+    int guard;                     /* who makes another one when this one is killed, as a descriptor; -1: nobody */
     int member;                    /* a process of the machine, as a descriptor; -1: none can be watched */
     u32 ninputs;
     u32 input[MOST_INPUTS];        /* devices with a host end */
@@ -190,26 +191,33 @@ static bool woken(const struct watch *w)
     return false;
 }
 
+static void succeed(struct watch *w);
+
 static void sleep_on(struct watch *w)
 {
-    struct pollfd fds[MOST_INPUTS * 2 + 2] = {{w->bell, POLLIN, 0}, {w->member, POLLIN, 0}};
+    struct pollfd fds[MOST_INPUTS * 2 + FIXED] = {{w->bell, POLLIN, 0}, {w->member, POLLIN, 0}, {w->guard, POLLIN, 0}};
     u64 now = monotonic(), until = wake_time(w, now), left = until > now ? until - now : 0;
     struct timespec timeout = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
 
     for (u32 i = 0; i < w->ninputs; i++)
-        fds[i + 2] = (struct pollfd){input_fd(w, i, now), POLLIN, 0};
+        fds[i + FIXED] = (struct pollfd){input_fd(w, i, now), POLLIN, 0};
     for (u32 i = 0; i < w->nlater; i++)
-        fds[w->ninputs + i + 2] = (struct pollfd){transfers_descriptor(later(w, i)), POLLIN, 0};
+        fds[w->ninputs + i + FIXED] = (struct pollfd){transfers_descriptor(later(w, i)), POLLIN, 0};
     if (woken(w))
         return;
-    sys(SYS_ppoll, fds, w->ninputs + w->nlater + 2, until == CLOCK_NEVER ? NULL : &timeout, NULL, 8);
+    sys(SYS_ppoll, fds, w->ninputs + w->nlater + FIXED, until == CLOCK_NEVER ? NULL : &timeout, NULL, 8);
     bell_drain(w->bell);
     if (fds[1].revents) {
         sys_close(w->member);
         w->member = -1;
     }
+    if (fds[2].revents) {
+        sys_close(w->guard);
+        w->guard = -1;
+        succeed(w);
+    }
     for (u32 i = 0; i < w->ninputs; i++)
-        if (fds[i + 2].revents)
+        if (fds[i + FIXED].revents)
             w->quiet_until[i] = 1; /* it says that it has something */
 }
 
@@ -261,13 +269,20 @@ static void serve(struct watch *w)
     trap_requests(&trap);
 }
 
+/* Who was here before may have been killed in the middle of it. */
+static void serve_left(struct watch *w)
+{
+    for (u32 i = 0; i < w->nlater; i++)
+        bus_serve(w->bus, w->later[i], &w->t->self);
+}
+
 /*
  * Somebody may have come, and rung in vain, while we were about to go. A guard has the bell too, and sees to that when we are
  * gone.
  */
 static void leave_or_stay(struct watch *w)
 {
-    if (w->guard && process_parent((u32)sys_getpid()) == w->guard)
+    if (w->guard >= 0)
         sys_exit_group(0);
     sys_close(w->bell);
     if (!find_member(w))
@@ -277,11 +292,62 @@ static void leave_or_stay(struct watch *w)
         sys_exit_group(1);
 }
 
+/* --- the guard --- */
+
+static void be_worker(struct watch *w)
+{
+    struct thread *t = w->t;
+    u16 pid = t->pid_ordinal, tid = t->tid_ordinal;
+
+    sys(SYS_prctl, PR_SET_NAME, "mmioshim-worker");
+    thread_after_fork();
+    t->self.laneless = true;
+    t->pid_ordinal = pid; /* in the log it is who made it */
+    t->tid_ordinal = tid;
+    t->blocked = ~(u64)0;
+}
+
+/*
+ * Makes the worker, and another one whenever that was killed: a program that only looks at RAM would never find out. Returns in
+ * the worker. Where no process is to be had it works itself.
+ */
+static void stand_guard(struct watch *w)
+{
+    struct timespec moment = {0, AFTER_DEATH * 1000000};
+    u32 self = (u32)sys_getpid();
+    int status;
+    long pid;
+
+    sys(SYS_prctl, PR_SET_NAME, "mmioshim-guard");
+    for (;;) {
+        pid = sys(SYS_clone, 0, 0, 0, 0, 0);
+        if (pid <= 0) {
+            w->guard = pid == 0 ? (int)sys(SYS_pidfd_open, self, 0) : -1;
+            be_worker(w);
+            return;
+        }
+        status = 0;
+        while (sys(SYS_wait4, pid, &status, __WALL, NULL) == -EINTR)
+            ;
+        if (WIFEXITED(status))
+            leave_or_stay(w);
+        else
+            sys(SYS_nanosleep, &moment, NULL);
+    }
+}
+
+/* The guard was killed: this worker becomes one, and the next takes over from it. */
+static void succeed(struct watch *w)
+{
+    for (u32 i = 0; i < w->nlater; i++)
+        transfers_drop(later(w, i));
+    stand_guard(w);
+    serve_left(w);
+}
+
 static void __attribute__((noreturn)) worker_loop(struct watch *w)
 {
-    /* Who was here before may have been killed in the middle of it. */
-    for (u32 i = 0; i < w->nlater; i++)
-        bus_serve(w->bus, w->later[i], &w->t->self);
+    serve_left(w);
     for (;;) {
         serve(w);
         if (w->member < 0 && !find_member(w))
@@ -345,53 +411,18 @@ static void close_descriptors(const struct watch *w)
     close_others(keep, n);
 }
 
-/*
- * Makes the worker, and another one whenever that was killed: a program that only looks at RAM would never find out. Returns in
- * the worker. Where no process is to be had it works itself.
- */
-static void stand_guard(struct watch *w)
-{
-    struct timespec moment = {0, AFTER_DEATH * 1000000};
-    u32 self = (u32)sys_getpid();
-    int status;
-    long pid;
-
-    for (;;) {
-        pid = sys(SYS_clone, 0, 0, 0, 0, 0);
-        if (pid <= 0) {
-            w->guard = pid == 0 ? self : 0;
-            return;
-        }
-        status = 0;
-        while (sys(SYS_wait4, pid, &status, __WALL, NULL) == -EINTR)
-            ;
-        if (WIFEXITED(status))
-            leave_or_stay(w);
-        else
-            sys(SYS_nanosleep, &moment, NULL);
-    }
-}
-
 static void __attribute__((noreturn)) become_worker(struct bus *bus, struct thread *t, int bell)
 {
-    struct watch w = {.bus = bus, .t = t, .bell = bell, .member = -1};
-    u16 pid = t->pid_ordinal, tid = t->tid_ordinal;
+    struct watch w = {.bus = bus, .t = t, .bell = bell, .guard = -1, .member = -1};
 
     here = true;
     sys(SYS_setsid);
     sys(SYS_chdir, "/");
-    sys(SYS_prctl, PR_SET_NAME, "mmioshim-guard");
     log_after_fork(true);
     collect_inputs(&w);
     close_descriptors(&w);
-    stand_guard(&w);
-    sys(SYS_prctl, PR_SET_NAME, "mmioshim-worker");
     transfers_start();
-    thread_after_fork();
-    t->self.laneless = true;
-    t->pid_ordinal = pid; /* in the log it is who made it */
-    t->tid_ordinal = tid;
-    t->blocked = ~(u64)0;
+    stand_guard(&w);
     worker_loop(&w);
 }
 
