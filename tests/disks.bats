@@ -221,3 +221,45 @@ left() {
     assert_failure 1
     assert_equal "$stderr" "virtio-blk: a read failed"
 }
+
+# --- rings that are polled ---
+
+@test "poll=always: a driver that never notifies is served, from a file, from memory and from a server" {
+    sectors 64 > image
+    export MARK=$BATS_TEST_TMPDIR
+    attach blk:image,poll=always
+    logged "$GUESTS/g_virtio_poll" never 50
+    assert_success
+    assert_output "100 requests"
+    assert_count 0 QueueNotify
+    assert_count 100 '^\[DMA\] virtio_mmio@10001000 write 0x80101000\+512$'
+    nbdkit_file file image
+    attach blk:nbd:sock,poll=always
+    run --separate-stderr shim MMIOSHIM_LOG=none "$GUESTS/g_virtio_poll" never 50
+    assert_success
+    assert_output "100 requests"
+}
+
+@test "poll=on: while requests come none is notified of; when they stop, the driver is to notify and the worker sleeps" {
+    sectors 64 > image
+    export MARK=$BATS_TEST_TMPDIR
+    attach blk:image,poll=on
+    logged "$GUESTS/g_virtio_poll" asked 2000 begins
+    assert_success
+    assert_output $'2000 requests, fewer notifications\nnotifications wanted, the worker sleeps'
+    [ "$(grep -c '^\[DMA\] virtio_mmio@10001000 write 0x80101000+512$' "$log")" -gt 2010 ]
+}
+
+@test "without poll, and with poll=off, each request is notified of" {
+    sectors 64 > image
+    export MARK=$BATS_TEST_TMPDIR
+    for how in "" ,poll=off; do
+        attach blk:image,readonly$how,serial=x
+        logged "$GUESTS/g_virtio_poll" asked 50
+        assert_output $'50 requests, as many notifications\nnotifications wanted, the worker is not there'
+        assert_count 60 QueueNotify
+    done
+    attach blk:image,poll=sometimes
+    run --separate-stderr shim true
+    assert_refused 'blk does not take this option'
+}

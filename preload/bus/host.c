@@ -62,18 +62,34 @@ static u32 coarse_milliseconds(void)
 }
 
 /*
- * One that has been asked for rings the bell again from time to time: who heard it may have been killed. It is no request for
+ * What has been asked for before rings the bell again from time to time: who heard it may have been killed. It is no request for
  * a driver that looks at registers a million times a second.
  */
-static void host_wake(struct mmioshim_device *dev)
+static void ring(struct arena_device *shared, bool before)
 {
-    struct arena_device *shared = bus_device_of(dev)->shared;
     u32 now = coarse_milliseconds();
 
-    if (__atomic_exchange_n(&shared->wake, 1, __ATOMIC_RELEASE) && now - shared->rung < RING_AGAIN)
+    if (before && now - shared->rung < RING_AGAIN)
         return;
     shared->rung = now;
     bus_requests.ring = true;
+}
+
+static void host_wake(struct mmioshim_device *dev)
+{
+    struct arena_device *shared = bus_device_of(dev)->shared;
+
+    ring(shared, __atomic_exchange_n(&shared->wake, 1, __ATOMIC_RELEASE));
+}
+
+static void host_poll(struct mmioshim_device *dev, enum mmioshim_poll how)
+{
+    struct arena_device *shared = bus_device_of(dev)->shared;
+    u32 before = shared->polled;
+
+    __atomic_store_n(&shared->polled, how, __ATOMIC_RELEASE);
+    if (how != MMIOSHIM_POLL_OFF)
+        ring(shared, before == how);
 }
 
 static void host_soon(struct mmioshim_device *dev)
@@ -181,6 +197,7 @@ const struct mmioshim_host bus_host = {
     .wall_clock = host_wall_clock,
     .wake = host_wake,
     .wake_at = host_wake_at,
+    .poll = host_poll,
     .wake_on_input = host_wake_on_input,
     .soon = host_soon,
     .dma_read = bus_dma_read,

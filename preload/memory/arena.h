@@ -61,6 +61,7 @@ struct arena_device {
     u64 end_base, end_size; /* of its host end (backends/backend.h) */
     u32 wake;  /* it wants to be served by the worker */
     u32 rung;  /* when that was last said: milliseconds of CLOCK_MONOTONIC_COARSE */
+    u32 polled; /* enum mmioshim_poll. Under the lock */
     struct arena_process server, helper; /* a disk that answers later: the worker that serves it, and who asks its host end */
 };
 

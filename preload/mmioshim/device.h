@@ -66,6 +66,9 @@ struct mmioshim_transfer {
     struct mmioshim_piece pieces[MMIOSHIM_PIECES];
 };
 
+/* How the worker looks at what a driver writes to RAM: not; while it moves, and a moment longer; always, the more rarely the longer nothing moves. */
+enum mmioshim_poll { MMIOSHIM_POLL_OFF, MMIOSHIM_POLL_MOVING, MMIOSHIM_POLL_ALWAYS };
+
 enum mmioshim_rw { MMIOSHIM_RW, MMIOSHIM_RO, MMIOSHIM_WO };
 
 /* A field of a register. One bit wide: its name is shown when set. Wider: NAME=VALUE when not 0. */
@@ -134,6 +137,11 @@ struct mmioshim_host {
     void (*soon)(struct mmioshim_device *dev);
     /* Ask for service() when clock() shows `ns` or later, and no more for any time that was asked for before. UINT64_MAX: never. */
     void (*wake_at)(struct mmioshim_device *dev, uint64_t ns);
+    /*
+     * Ask for poll() in the worker, for rings whose driver need not write to a register. MOVING ends by itself when nothing has
+     * moved for some time, and may be asked for again; the other two hold until something else is asked for.
+     */
+    void (*poll)(struct mmioshim_device *dev, enum mmioshim_poll how);
     /* Ask for service() when the character host end has input, once. */
     void (*wake_on_input)(struct mmioshim_device *dev);
     /*
@@ -241,6 +249,11 @@ struct mmioshim_class {
      */
     void (*irq_in)(struct mmioshim_device *dev, unsigned line, bool level);
     void (*service)(struct mmioshim_device *dev);                          /* worker. May be NULL. */
+    /*
+     * Looks whether a driver has written something to RAM, and serves it. True: it had. last: the last look unless it is true,
+     * so the driver is to be told first that it must notify. worker. May be NULL.
+     */
+    bool (*poll)(struct mmioshim_device *dev, bool last);
     /* Bytes written (or needed, when size is too small), or -1. ordinary, lock held. May be NULL: plain copy of state. */
     long (*save)(struct mmioshim_device *dev, void *buf, size_t size);
     /* Validates everything it is given. 0, or -1 with the state as before. ordinary, lock held. May be NULL. */

@@ -25,6 +25,12 @@
 #define KEPT        (MOST_INPUTS * 2 + 4)
 #define PATIENCE    1000 /* ms between two looks at members that cannot be watched */
 #define AFTER_DEATH 10   /* ms until one that was killed is replaced */
+/* Rings that are polled, ns: without a pause for so long behind the last that moved, then with one, then no more */
+#define SPIN        100000
+#define PAUSE       50000
+#define STILL       50000000
+#define PAUSE_SHARE 16       /* who wants it always gets a pause of this part of the time that nothing moved, */
+#define PAUSE_MOST  10000000 /* so much at most */
 #define BACK_OFF    100  /* ms until a host end that lied about input is looked at again */
 
 static bool here;
@@ -112,6 +118,11 @@ struct watch {
     u32 ninputs;
     u32 input[MOST_INPUTS];        /* devices with a host end */
     u64 quiet_until[MOST_INPUTS];  /* ns: it lied */
+    u32 npolled;
+    struct {
+        u32 device;
+        u64 moved, next; /* ns: when something moved, and when it is looked at next; 0: it is not polled */
+    } polled[MOST_INPUTS]; /* devices that can be */
     u32 nlater;
     u32 later[MOST_INPUTS];        /* devices with a disk that answers later */
 };
@@ -171,6 +182,9 @@ static u64 wake_time(const struct watch *w, u64 now)
 
     if (w->member < 0)
         next = MIN(next, now + (u64)PATIENCE * 1000000);
+    for (u32 i = 0; i < w->npolled; i++)
+        if (w->polled[i].next)
+            next = MIN(next, w->polled[i].next);
     for (u32 i = 0; i < w->ninputs; i++)
         if (*wanted(w, i) && now < w->quiet_until[i])
             next = MIN(next, w->quiet_until[i]);
@@ -257,6 +271,49 @@ static void serve_later(struct watch *w)
             bus_serve(w->bus, w->later[i], &w->t->self);
 }
 
+/* The last look; false: there was nothing, and there is no more until it is asked for. The device is locked. */
+static bool rests(struct bus_device *d)
+{
+    if (d->shared->polled == MMIOSHIM_POLL_MOVING && d->dev.class->poll(&d->dev, true))
+        return false;
+    if (d->shared->polled == MMIOSHIM_POLL_MOVING)
+        d->shared->polled = MMIOSHIM_POLL_OFF;
+    return true;
+}
+
+/* When a device is to be looked at again, in which nothing moved for so long. */
+static u64 pause_of(const struct bus_device *d, u64 still)
+{
+    if (still < SPIN)
+        return 0;
+    return d->shared->polled == MMIOSHIM_POLL_ALWAYS ? MIN(MAX(still / PAUSE_SHARE, PAUSE), PAUSE_MOST) : PAUSE;
+}
+
+static void poll_one(struct watch *w, u32 i, u64 now)
+{
+    struct bus_device *d = &w->bus->devices[w->polled[i].device];
+    bool moved = !w->polled[i].next; /* it has just been asked for */
+
+    bus_lock(d, &w->t->self);
+    moved |= d->shared->polled && d->dev.class->poll(&d->dev, false);
+    if (!moved && d->shared->polled == MMIOSHIM_POLL_MOVING && now - w->polled[i].moved >= STILL)
+        moved = !rests(d);
+    bus_unlock(d, &w->t->self);
+    if (moved)
+        w->polled[i].moved = now;
+    w->polled[i].next = d->shared->polled ? now + pause_of(d, now - w->polled[i].moved) : 0;
+}
+
+static void serve_polled(struct watch *w)
+{
+    u64 now = w->npolled ? monotonic() : 0;
+
+    for (u32 i = 0; i < w->npolled; i++)
+        if (w->polled[i].next ? now >= w->polled[i].next
+                              : __atomic_load_n(&w->bus->devices[w->polled[i].device].shared->polled, __ATOMIC_ACQUIRE))
+            poll_one(w, i, now);
+}
+
 static void serve(struct watch *w)
 {
     struct trap trap = {.thread = w->t};
@@ -266,6 +323,7 @@ static void serve(struct watch *w)
     serve_inputs(w);
     serve_woken(w);
     serve_later(w);
+    serve_polled(w);
     trap_requests(&trap);
 }
 
@@ -364,6 +422,8 @@ static void collect_inputs(struct watch *w)
     for (u32 i = 0; i < w->bus->ndevices && w->ninputs < MOST_INPUTS; i++) {
         struct backend *b = bus_end(&w->bus->devices[i]);
 
+        if (w->bus->devices[i].dev.class->poll && w->npolled < MOST_INPUTS)
+            w->polled[w->npolled++].device = i;
         if (b->ops && b->ops->disk && b->ops->disk->serve && w->nlater < MOST_INPUTS)
             w->later[w->nlater++] = i;
         if (!b->ops || b->in < 0 || b->ops->disk)

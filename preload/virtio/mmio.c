@@ -398,6 +398,14 @@ static void virtio_mmio_service(struct mmioshim_device *dev)
     update_line(dev);
 }
 
+static bool virtio_mmio_poll(struct mmioshim_device *dev, bool last)
+{
+    bool moved = virtio_poll(dev, last);
+
+    update_line(dev);
+    return moved;
+}
+
 static unsigned virtio_mmio_view(const struct mmioshim_device *dev)
 {
     const struct virtio_type *type = virtio_type(virtio_of(dev));
@@ -427,7 +435,7 @@ static int virtio_mmio_load(struct mmioshim_device *dev, u32 version, const void
 {
     struct transport saved;
 
-    if (version != 2 || size != sizeof(saved))
+    if (version != 3 || size != sizeof(saved))
         return -1;
     memcpy(&saved, buf, sizeof(saved));
     if (saved.reserved || !virtio_valid(dev, &saved.virtio))
@@ -452,7 +460,7 @@ const struct mmioshim_class class_virtio_mmio = {
     .registers = registers,
     .nregisters = ARRAY_SIZE(registers),
     .lines = 1,
-    .version = 2,
+    .version = 3,
     .state_size = sizeof(struct transport),
     .plug = virtio_plug,
     .end = virtio_mmio_end,
@@ -461,5 +469,6 @@ const struct mmioshim_class class_virtio_mmio = {
     .write = virtio_mmio_write,
     .view = virtio_mmio_view,
     .service = virtio_mmio_service,
+    .poll = virtio_mmio_poll,
     .load = virtio_mmio_load,
 };

@@ -1,6 +1,7 @@
 #include "virtio/virtio.h"
 
 #include "base/debug.h"
+#include "base/fmt.h"
 #include "base/mem.h"
 
 #include "base/trapsafe.h"
@@ -53,12 +54,34 @@ static const char *options_of(const struct virtio_type *type, const char *attach
     return attachment[n] == ':' ? attachment + n + 1 : NULL;
 }
 
-int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why)
+/* Options of all types, which are taken out of an attachment. */
+static const struct {
+    const char *text;
+    u8 poll;
+} common[] = {
+    {",poll=off", MMIOSHIM_POLL_OFF},
+    {",poll=on", MMIOSHIM_POLL_MOVING},
+    {",poll=always", MMIOSHIM_POLL_ALWAYS},
+};
+
+static size_t take_common(struct virtio *v, const char *at)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(common); i++) {
+        size_t n = strlen(common[i].text);
+
+        if (strncmp(at, common[i].text, n) == 0 && (!at[n] || at[n] == ',')) {
+            v->poll = common[i].poll;
+            return n;
+        }
+    }
+    return 0;
+}
+
+static int plug_type(struct mmioshim_device *dev, const char *attachment, const char **why)
 {
     struct virtio *v = virtio_of(dev);
 
-    *why = "no such device";
-    for (u16 i = 0; attachment && i < ARRAY_SIZE(types); i++) {
+    for (u16 i = 0; i < ARRAY_SIZE(types); i++) {
         const char *options = options_of(types[i], attachment);
 
         if (!options)
@@ -66,7 +89,25 @@ int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char 
         v->type = (u16)(i + 1);
         return types[i]->plug(dev, options, why);
     }
-    return attachment ? -1 : 0;
+    return -1;
+}
+
+int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why)
+{
+    char text[VIRTIO_END];
+    struct fmt rest = FMT_INIT(text);
+
+    if (!attachment)
+        return 0;
+    while (*attachment) {
+        size_t n = take_common(virtio_of(dev), attachment);
+
+        attachment += n;
+        if (!n)
+            fmt_char(&rest, *attachment++);
+    }
+    *why = rest.full ? "the path is too long" : "no such device";
+    return rest.full ? -1 : plug_type(dev, fmt_end(&rest), why);
 }
 
 /* --- status and features --- */
@@ -94,6 +135,9 @@ void virtio_reset(struct mmioshim_device *dev)
 
     v->status = v->isr = 0;
     v->accepted = v->notified = 0;
+    v->quiet = 0;
+    if (v->poll)
+        dev->host->poll(dev, MMIOSHIM_POLL_OFF);
     memset(v->queues, 0, sizeof(v->queues));
     if (type && type->reset)
         type->reset(dev);
@@ -118,6 +162,8 @@ bool virtio_set_status(struct mmioshim_device *dev, u8 status)
         good = false;
     }
     v->status |= set;
+    if (v->poll && virtio_live(v))
+        dev->host->poll(dev, v->poll);
     debug(VIRTIO, 1, "%s: status %x, features %lx", dev->name, (unsigned)v->status, v->accepted);
     return good;
 }
@@ -150,6 +196,7 @@ void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue)
 
     virtio_disable(dev, queue);
     v->queues[queue] = (struct virtio_queue){.size = 0};
+    v->quiet &= ~(1u << queue);
     v->notified &= ~((u64)1 << queue);
 }
 
@@ -173,6 +220,8 @@ void virtio_serve(struct mmioshim_device *dev)
     /* "The device MUST NOT consume buffers or send any used buffer notifications to the driver before DRIVER_OK", 2.1.2 */
     if (!type || !virtio_live(v))
         return;
+    if (v->poll && !v->quiet)
+        dev->host->poll(dev, v->poll);
     /*
      * A driver can have the device write new requests into its own queue for ever. It has to come back for those: the
      * queue stays notified, and the next access to a register goes on.
@@ -186,6 +235,30 @@ void virtio_serve(struct mmioshim_device *dev)
             type->notify(dev, i);
     if (v->left)
         v->notified = (v->notified & ~queues) | v->again;
+}
+
+/* How far all queues are. */
+static u64 places(const struct virtio *v)
+{
+    u64 sum = 0;
+
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
+        sum = sum * 31 + v->queues[i].done + v->queues[i].ahead;
+    return sum;
+}
+
+bool virtio_poll(struct mmioshim_device *dev, bool last)
+{
+    struct virtio *v = virtio_of(dev);
+    u64 before = places(v);
+
+    if (!virtio_live(v))
+        return false;
+    virtio_hush(dev, !last);
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
+        v->notified |= (u64)v->queues[i].ready << i;
+    virtio_serve(dev);
+    return places(v) != before;
 }
 
 /* --- configuration space --- */
@@ -253,7 +326,8 @@ static bool same_parts(const struct mmioshim_device *dev, const struct virtio *v
 
 bool virtio_valid(const struct mmioshim_device *dev, const struct virtio *v)
 {
-    if (!same_parts(dev, v) || (v->status & ~STATUS_BITS) || v->isr > (VIRTIO_ISR_USED | VIRTIO_ISR_CONFIG))
+    if (!same_parts(dev, v) || (v->status & ~STATUS_BITS) || v->isr > (VIRTIO_ISR_USED | VIRTIO_ISR_CONFIG) ||
+        v->poll != virtio_of(dev)->poll)
         return false;
     if (v->status & VIRTIO_FEATURES_OK && v->accepted & ~virtio_features(dev))
         return false;

@@ -78,6 +78,9 @@ struct virtio {
     u64 notified;   /* queues that the driver spoke of, and that may hold more, bit each */
     u32 left;       /* of VIRTIO_AT_ONCE, while queues are served */
     u32 again;      /* queues that are to stay notified, bit each */
+    u32 quiet;      /* queues whose driver was told that it need not notify, bit each */
+    u8 poll;        /* enum mmioshim_poll, as it was attached */
+    u8 reserved[3];
     struct virtio_queue queues[VIRTIO_QUEUES];
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
     char end[VIRTIO_END];        /* host end, "" for none */
@@ -145,6 +148,8 @@ bool virtio_read_config(struct mmioshim_device *dev, u64 offset, unsigned width,
 bool virtio_write_config(struct mmioshim_device *dev, u64 offset, unsigned width, u64 value);
 /* Serves the queues in `notified`. */
 void virtio_serve(struct mmioshim_device *dev);
+/* poll() of a transport's class, beside its interrupt. */
+bool virtio_poll(struct mmioshim_device *dev, bool last);
 /* Is this a state that the device with what is plugged into it could have? For load(). */
 bool virtio_valid(const struct mmioshim_device *dev, const struct virtio *v);
 
@@ -185,6 +190,8 @@ struct virtio_end {
 };
 enum { END_IN = 1 << 15, END_PLACES = END_IN - 1 }; /* of virtio_end.places */
 
+/* Tells the driver of all queues that it need not, or must, notify. */
+void virtio_hush(struct mmioshim_device *dev, bool on);
 /* Finishes what somebody began to give back who was killed, and takes again what he had taken. */
 void virtio_recover(struct mmioshim_device *dev);
 /* The next request of a queue; false: there is none, or the queue is broken. */
@@ -223,6 +230,7 @@ struct virtio_ring {
     bool (*enable)(struct mmioshim_device *dev, struct virtio_queue *q); /* False: what was written makes no sense. */
     bool (*pop)(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_chain *chain);
     void (*push)(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_end end);
+    void (*quiet)(struct mmioshim_device *dev, struct virtio_queue *q, bool on); /* The driver need not notify. */
     bool (*wants)(struct mmioshim_device *dev, struct virtio_queue *q); /* Does the driver want an interrupt now? */
 };
 
@@ -234,6 +242,12 @@ static inline void virtio_done(struct virtio_queue *q, u16 next, u16 next_wrap, 
     u64 done = (u64)used_wrap << 48 | (u64)next_wrap << 32 | (u64)used << 16 | next;
 
     __atomic_store_n(&q->done, done, __ATOMIC_RELEASE);
+}
+
+/* Has the driver been told that it need not notify of a queue? */
+static inline bool virtio_quiet(const struct virtio *v, const struct virtio_queue *q)
+{
+    return v->quiet >> (q - v->queues) & 1;
 }
 
 /* Descriptors of both kinds: flags, and how a chain grows. */

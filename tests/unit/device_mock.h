@@ -47,6 +47,7 @@ struct mock {
     u8 *disk;
     u64 disk_size;
     unsigned flushes;
+    enum mmioshim_poll polled;
     bool later, elsewhere; /* it answers later; this is not the worker */
     struct mmioshim_transfer begun[MOCK_TRANSFERS];
     unsigned nbegun, nending, nended; /* transfers: that are under way, that may end, that have */
@@ -132,6 +133,11 @@ static void mock_wake_at(struct mmioshim_device *dev, u64 ns)
 static void mock_wake_on_input(struct mmioshim_device *dev)
 {
     mock_of(dev)->input_wakes++;
+}
+
+static void mock_poll(struct mmioshim_device *dev, enum mmioshim_poll how)
+{
+    mock_of(dev)->polled = how;
 }
 
 static bool mock_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
@@ -398,6 +404,7 @@ static const struct mmioshim_host mock_host = {
     .soon = mock_soon,
     .wake_at = mock_wake_at,
     .wake_on_input = mock_wake_on_input,
+    .poll = mock_poll,
     .dma_read = mock_dma_read,
     .dma_write = mock_dma_write,
     .dma_fetch = mock_dma_fetch,
