@@ -165,12 +165,11 @@ static void agree(struct mmioshim_device *dev, int begun)
 {
     struct blk *blk = blk_of(dev);
 
-    if ((u32)begun != blk->nbegun) {
-        dev->host->disk_forget(dev);
-        blk_stopped(dev, 0);
-    }
-    if (!blk->nbegun)
-        virtio_recover(dev);
+    if (blk->nbegun && (u32)begun == blk->nbegun)
+        return;
+    dev->host->disk_forget(dev);
+    blk_stopped(dev, 0);
+    virtio_recover(dev);
 }
 
 /* False: it is not for this process to do, or not now. */
