@@ -36,7 +36,7 @@ SAN_FLAGS  := $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined -fno-o
 LIB_SRC := $(sort $(wildcard preload/*.c preload/*/*.c preload/*/*.S))
 LIB_OBJ := $(patsubst %,$(B)/%.o,$(LIB_SRC)) $(B)/maps.o $(B)/known.o
 # What an ordinary process (the command, unit tests) takes of the library: all but what traps and interposes.
-POOL_OBJ := $(filter-out $(B)/known.o $(B)/preload/shim.c.o $(B)/preload/patch/% $(B)/preload/calls/% $(B)/preload/trap/% $(B)/preload/interpose/% $(B)/preload/base/mem.c.o \
+POOL_OBJ := $(filter-out $(B)/known.o $(B)/preload/shim.c.o $(B)/preload/patch/% $(B)/preload/calls/% $(B)/preload/trap/% $(B)/preload/interpose/% $(B)/preload/tree/% $(B)/preload/base/mem.c.o \
 	$(B)/preload/config/fdt_libc.c.o,$(LIB_OBJ))
 TOOL_SRC := $(sort $(wildcard tools/*.c))
 TOOL_OBJ := $(patsubst %.c,$(B)/%.o,$(TOOL_SRC))

@@ -32,6 +32,9 @@
 #include "trap/thread.h"
 #include "trap/trap.h"
 #include "trap/worker.h"
+#include "tree/overlay.h"
+#include "tree/own.h"
+#include "tree/tree.h"
 
 #define OWN_ERROR 125
 
@@ -185,6 +188,11 @@ static void child(void)
     debug(PROC, 2, "child of fork, dirty pages: %s", dirty_mode_name());
 }
 
+static const struct lock_self *own_self(void)
+{
+    return &thread_self()->self;
+}
+
 /* --- bring-up --- */
 
 static bool wants_virtual_time(void)
@@ -234,6 +242,7 @@ static void forget_locks(void)
     lock_forget(&machine.arena->members_lock, self);
     lock_forget(&machine.arena->log_lock, self);
     lock_forget(&machine.arena->irqs.lock, self);
+    lock_forget(&machine.arena->events_lock, self);
     for (u32 i = 0; i < machine.arena->ndevices; i++)
         lock_forget(&arena_devices(machine.arena)[i].lock, self);
 }
@@ -401,6 +410,12 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     irq_signals_start(&bus);
     signals_start(trap_signal, dying);
     process_begin(&hooks);
+    fmt_printf(&error, "MMIOSHIM_OVERLAY=%s: ", options.value[OPT_OVERLAY]);
+    if (overlay_start(options.value[OPT_OVERLAY], &error) < 0)
+        refuse(&error);
+    tree_own = process_own;
+    tree_self = own_self;
+    tree_start(&bus, &view, &ports);
     interpose_start(&machine, &view);
     if (option_choice(&options, OPT_PATCH) == 0 && bus.unassigned != UNASSIGNED_FAULT)
         patch_start();

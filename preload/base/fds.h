@@ -11,6 +11,7 @@ enum fd_use {
     FD_ARENA,   /* inherited over exec */
     FD_RAM,     /* inherited over exec */
     FD_MEM,     /* stands for /dev/mem; inherited over exec */
+    FD_CWD,     /* the working directory, where it is of the tree; inherited over exec */
     FD_LOG,
     FD_LOG_DIR,
     FD_UFFD,

@@ -6,6 +6,7 @@
 
 #include "base/sys.h"
 #include "bus/host.h"
+#include "bus/listeners.h"
 #include "base/trapsafe.h"
 
 static void (*told)(u32 hart, u32 number, const struct lock_self *self);
@@ -38,7 +39,7 @@ static void happen(struct arena_wire *wire)
     }
     wire->kept = 0;
     wire->masked = wire->once;
-    __atomic_store_n(&wire->count, wire->count + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&wire->count, wire->count + 1, __ATOMIC_SEQ_CST); /* before wake() looks who wants to know */
 }
 
 static void set_wire(struct arena_wire *wire, bool level)
@@ -49,10 +50,14 @@ static void set_wire(struct arena_wire *wire, bool level)
 }
 
 /* Those that sleep on it. No lock is needed: each looks at the count before it sleeps. */
-static void wake(struct arena_wire *wire)
+static void wake(struct arena *arena, u32 device, u32 line, const struct lock_self *self)
 {
+    struct arena_wire *wire = &arena_wires(arena, device)[line];
+
     if (__atomic_load_n(&wire->waiters, __ATOMIC_SEQ_CST))
         sys(SYS_futex, &wire->count, FUTEX_WAKE, INT32_MAX);
+    if (unlikely(__atomic_load_n(&arena->listeners_used, __ATOMIC_SEQ_CST)))
+        listeners_tell(arena, device, line, &wire->count, self);
 }
 
 void irq_raise(struct mmioshim_device *dev, unsigned line, bool level)
@@ -114,7 +119,7 @@ static void deliver(struct bus *bus, u32 device, u32 line, bool level, const str
     const struct irq_route *route = &bus->devices[device].routes[line];
     struct arena_wire *wire = &arena_wires(arena_of(bus), device)[line];
 
-    wake(wire);
+    wake(arena_of(bus), device, line, self);
     if (route->end == IRQ_DEVICE)
         to_device(&bus->devices[route->target], route->number, wire, level, self);
     else if (route->end == IRQ_HART)
@@ -168,7 +173,7 @@ void irq_event_mask(struct bus *bus, u32 device, u32 line, bool masked, const st
     else if (wire->masked)
         unmask(wire);
     bus_unlock(&bus->devices[device], self);
-    wake(wire);
+    wake(arena_of(bus), device, line, self);
 }
 
 u32 irq_event_count(struct bus *bus, u32 device, u32 line)
@@ -190,4 +195,25 @@ long irq_event_wait(struct bus *bus, u32 device, u32 line, u32 seen, u64 ns)
     ret = sys(SYS_futex, &wire->count, FUTEX_WAIT, seen, ns == CLOCK_NEVER ? NULL : &patience);
     __atomic_fetch_sub(&wire->waiters, 1, __ATOMIC_SEQ_CST);
     return ret;
+}
+
+int irq_event_open(struct bus *bus, u32 device, u32 line, int flags, const struct lock_self *self)
+{
+    const struct arena_wire *wire = wire_of(bus, device, line);
+
+    return wire ? listener_open(arena_of(bus), device, line, &wire->count, flags, self) : -EINVAL;
+}
+
+bool irq_event_line(struct bus *bus, int fd, u32 *device, u32 *line)
+{
+    return listener_line(arena_of(bus), fd, device, line) && wire_of(bus, *device, *line);
+}
+
+long irq_event_read(struct bus *bus, int fd, u32 *count, const struct lock_self *self)
+{
+    u32 device, line;
+
+    if (!irq_event_line(bus, fd, &device, &line))
+        return -EBADF;
+    return listener_read(arena_of(bus), fd, &wire_of(bus, device, line)->count, count, self) ? 0 : -EAGAIN;
 }

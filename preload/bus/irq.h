@@ -65,5 +65,18 @@ u32 irq_event_count(struct bus *bus, u32 device, u32 line);
  * -ETIMEDOUT, -EINTR, -EINVAL: no such line. ns: at most so long, CLOCK_NEVER: for ever. May sleep.
  */
 long irq_event_wait(struct bus *bus, u32 device, u32 line, u32 seen, u64 ns);
+/*
+ * A descriptor that is readable while there are events that irq_event_read() has not told of; events before it was
+ * opened do not count. Everything that hands on a descriptor hands it on. flags: of O_CLOEXEC and O_NONBLOCK. -EINVAL: no such line,
+ * -ENOSPC: the machine has no more of them, -EMFILE and the like. Signals are masked, no device is locked; so below.
+ */
+int irq_event_open(struct bus *bus, u32 device, u32 line, int flags, const struct lock_self *self);
+/* The line of such a descriptor, whoever opened it. False: it is none of this machine. Any context. */
+bool irq_event_line(struct bus *bus, int fd, u32 *device, u32 *line);
+/*
+ * *count: how many events there were so far; the descriptor is unreadable until there are more. 0, -EAGAIN: no more than
+ * the last time, -EBADF: no such descriptor. Does not wait, whatever the flags are.
+ */
+long irq_event_read(struct bus *bus, int fd, u32 *count, const struct lock_self *self);
 
 #endif

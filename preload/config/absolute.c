@@ -142,7 +142,7 @@ static bool put_value(enum option_id id, struct fmt *out, const char *value, con
     case OPTION_LOG:
         return strcmp(value, "-") != 0 && strcmp(value, "none") != 0 && put_path(out, value, strlen(value), cwd);
     case OPTION_FILE:
-        return put_path(out, value, strlen(value), cwd);
+        return strcmp(value, "none") != 0 && put_path(out, value, strlen(value), cwd);
     case OPTION_LOAD:
         return put_list(out, value, cwd, put_load);
     case OPTION_ATTACH:

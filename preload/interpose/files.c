@@ -1,119 +1,52 @@
-/*
- * Files: /dev/mem is the machine's address space. Its descriptors are real
- * ones, of a file of the machine, so that dup, fork, exec and passing over
- * sockets need no bookkeeping: whatever has that file's identity is /dev/mem.
- * The real /dev/mem is never opened.
- */
+/* Opening and closing: what is of the tree, and descriptors that are ours or become others. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #include "base/fds.h"
-#include "base/fmt.h"
 #include "base/mem.h"
 #include "base/sys.h"
-#include "interpose/files.h"
 #include "interpose/interpose.h"
+#include "interpose/nodes.h"
+#include "interpose/paths.h"
 #include "patch/patch.h"
 #include "trap/backtrace.h"
 
-bool files_is_mem(int fd)
+/* Who opens the memory of a process for writing may change its text past page protection: what we changed there is taken back. */
+static void writes_memory(const struct tree_walk *w, u64 flags)
 {
-    const struct machine *m = interpose_machine;
-    struct stat st = {0};
-
-    return m && fd >= 0 && m->arena->mem_opened && sys_fstat(fd, &st) == 0 && st.st_ino == m->arena->mem_ino && st.st_dev == m->arena->mem_dev;
-}
-
-/*
- * A path that ends in "mem", absolute: also with doubled or dotted components, and relative to a directory. False: it is
- * another, or cannot be read.
- */
-static bool mem_path(int dir, u64 given, struct fmt *f)
-{
-    char path[128], link[40];
-    struct fmt l = FMT_INIT(link);
-    long n;
-
-    if (!interpose_string(given, path, sizeof(path)))
-        return false;
-    n = (long)strlen(path);
-    if (n < 3 || strcmp(path + n - 3, "mem") != 0)
-        return false;
-    if (*path != '/') {
-        if (dir == AT_FDCWD)
-            fmt_str(&l, "/proc/self/cwd");
-        else
-            fmt_printf(&l, "/proc/self/fd/%d", dir);
-        n = sys_readlink(fmt_end(&l), f->buf, f->cap / 2);
-        if (n <= 0)
-            return false;
-        f->len = (size_t)n;
-        if (f->buf[n - 1] != '/')
-            fmt_char(f, '/');
-    }
-    for (const char *p = path; *p; p++) {
-        if (p[0] == '.' && (p[1] == '/') && (p == path || p[-1] == '/')) {
-            p++;
-            continue;
-        }
-        if (*p == '/' && f->len && f->buf[f->len - 1] == '/')
-            continue;
-        fmt_char(f, *p);
-    }
-    fmt_end(f);
-    return true;
-}
-
-/*
- * Does a path name /dev/mem? Who opens the memory of a process for writing may change its text past page protection:
- * what we have changed there is taken back, and stays so.
- */
-static bool names_mem(int dir, u64 given, u64 flags)
-{
-    char text[256];
-    struct fmt f = FMT_INIT(text);
-
-    if (!mem_path(dir, given, &f))
-        return false;
-    if ((flags & O_ACCMODE) != O_RDONLY && strncmp(text, "/proc/", 6) == 0)
+    if ((flags & O_ACCMODE) != O_RDONLY && w->length > 4 && strncmp(w->path, "/proc/", 6) == 0 &&
+        strcmp(w->path + w->length - 4, "/mem") == 0)
         patch_stop();
-    return strcmp(text, "/dev/mem") == 0;
 }
 
-/* A new description of the machine's file: its own offset, its own flags. */
-static long open_mem(int flags)
+/* `arg`: which argument the path is. */
+static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 flags)
 {
-    char path[40];
-    struct fmt f = FMT_INIT(path);
-    long fd;
+    struct tree_walk w;
 
-    if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
-        return -EEXIST;
-    if (flags & O_DIRECTORY)
-        return -ENOTDIR;
-    fmt_printf(&f, "/proc/self/fd/%d", fds_get(FD_MEM));
-    __atomic_store_n(&interpose_machine->arena->mem_opened, 1, __ATOMIC_RELAXED);
-    flags &= O_ACCMODE | O_CLOEXEC | O_NONBLOCK | O_SYNC | O_DSYNC | O_PATH;
-    fd = sys_open(fmt_end(&f), flags, 0);
-    if (fd == -ENOENT) /* no /proc here: a descriptor that shares its offset is better than none */
-        fd = sys_fcntl(fds_get(FD_MEM), flags & O_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
-    return fd;
+    if (!paths_find(dir, call->a[arg], !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL), &w))
+        return CALL_PASS;
+    if (w.where == TREE_HERE)
+        return call_done(call, tree_open(&w.node, w.path, (int)flags));
+    if (w.where == TREE_FAILED)
+        return call_done(call, w.parent.class && (flags & O_CREAT) ? -EACCES : w.error);
+    writes_memory(&w, flags);
+    return paths_moved(call, arg, &w);
 }
 
 enum call_answer call_open(struct call *call)
 {
-    return names_mem(AT_FDCWD, call->a[0], call->a[1]) ? call_done(call, open_mem((int)call->a[1])) : CALL_PASS;
+    return open_path(call, AT_FDCWD, 0, call->a[1]);
 }
 
 enum call_answer call_creat(struct call *call)
 {
-    return names_mem(AT_FDCWD, call->a[0], O_WRONLY) ? call_done(call, open_mem(O_CREAT | O_WRONLY | O_TRUNC)) : CALL_PASS;
+    return open_path(call, AT_FDCWD, 0, O_CREAT | O_WRONLY | O_TRUNC);
 }
 
 enum call_answer call_openat(struct call *call)
 {
-    return names_mem((int)call->a[0], call->a[1], call->a[2]) ? call_done(call, open_mem((int)call->a[2])) : CALL_PASS;
+    return open_path(call, (int)call->a[0], 1, call->a[2]);
 }
 
 /* struct open_how: flags, mode, resolve. */
@@ -121,26 +54,34 @@ enum call_answer call_openat2(struct call *call)
 {
     u64 how[3];
 
-    if (call->a[3] < sizeof(how) || !probe_read(how, call->a[2], sizeof(how)) || !names_mem((int)call->a[0], call->a[1], how[0]))
+    if (call->a[3] < sizeof(how) || !probe_read(how, call->a[2], sizeof(how)) || how[0] > INT32_MAX)
         return CALL_PASS;
-    return call_done(call, how[0] > INT32_MAX ? -EINVAL : open_mem((int)how[0]));
+    return open_path(call, (int)call->a[0], 1, how[0]);
 }
 
 /* --- our descriptors are not the program's --- */
 
-enum call_answer call_close(struct call *call)
+static enum call_answer unless_ours(struct call *call)
 {
     return fds_ours((int)call->a[0]) ? call_done(call, -EBADF) : CALL_PASS;
 }
 
+enum call_answer call_close(struct call *call)
+{
+    if (fds_ours((int)call->a[0]))
+        return call_done(call, -EBADF);
+    nodes_forget((u32)call->a[0], (u32)call->a[0]);
+    return CALL_PASS;
+}
+
 enum call_answer call_dup(struct call *call)
 {
-    return call_close(call);
+    return unless_ours(call);
 }
 
 enum call_answer call_fcntl(struct call *call)
 {
-    return call_close(call);
+    return unless_ours(call);
 }
 
 enum call_answer call_dup2(struct call *call)
@@ -149,8 +90,10 @@ enum call_answer call_dup2(struct call *call)
 
     if (fds_ours(from))
         return call_done(call, -EBADF);
-    if (from != to && to >= 0)
+    if (from != to && to >= 0) {
         fds_yield(to);
+        nodes_forget((u32)to, (u32)to);
+    }
     return CALL_PASS;
 }
 
@@ -162,6 +105,7 @@ enum call_answer call_close_range(struct call *call)
 
     if (first > last)
         return CALL_PASS;
+    nodes_forget((u32)first, (u32)last);
     while (first <= last && ret == 0) {
         int ours = first > INT32_MAX ? -1 : fds_next((int)first);
         u64 end = ours < 0 || (u64)ours > last ? last : (u64)ours - 1;

@@ -3,9 +3,6 @@
 
 #include "base/types.h"
 
-/* Is this descriptor the machine's /dev/mem, however it was come by? */
-bool files_is_mem(int fd);
-
 /*
  * read and write of /dev/mem: accesses at the machine addresses from `offset` on. Bytes moved, or -EFAULT where nobody
  * is (and MMIOSHIM_UNASSIGNED=fault), or where the buffer cannot be reached.

@@ -1,9 +1,10 @@
 #include "interpose/interpose.h"
 
+#include "base/mem.h"
 #include "base/sys.h"
 #include "interpose/writes.h"
 #include "memory/dirty.h"
-#include "trap/backtrace.h"
+#include "trap/probe.h"
 
 const struct machine *interpose_machine;
 const struct view *interpose_view;
@@ -36,16 +37,29 @@ void interpose_start(const struct machine *machine, const struct view *view)
     calls_start(table);
 }
 
+/* A bit for each byte of a word that is zero; exact up to the first one. */
+static u64 zero_bytes(u64 word)
+{
+    return (word - 0x0101010101010101ull) & ~word & 0x8080808080808080ull;
+}
+
+/* Up to 7 bytes of the room stay unused. */
 bool interpose_string(u64 from, char *out, size_t room)
 {
     for (size_t done = 0; done < room;) {
-        size_t n = MIN(room - done, MIN((size_t)64, (size_t)(PAGE_SIZE - ((from + done) & ~PAGE_MASK))));
+        unsigned skip = (from + done) & 7; /* whole words: none reaches into a page where the string is not */
+        size_t n = 8 - skip;
+        u64 word = 0;
 
-        if (!probe_read(out + done, from + done, n))
+        if (room - done < sizeof(word) || !probe_word(from + done - skip, &word))
             return false;
-        for (; n; n--, done++)
-            if (!out[done])
-                return true;
+        word >>= 8 * skip;
+        memcpy(out + done, &word, sizeof(word));
+        done += n;
+        if (skip)
+            word |= UINT64_MAX << (8 * n);
+        if (zero_bytes(word))
+            return true;
     }
     return false;
 }

@@ -51,5 +51,7 @@ struct process_hooks {
     void (*child)(void);        /* in the child of fork */
 };
 void process_begin(const struct process_hooks *hooks);
+/* Does our memory belong to this process? It is its parent's in a vfork child. */
+bool process_own(void);
 
 #endif

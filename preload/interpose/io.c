@@ -1,6 +1,6 @@
 /*
- * read, write and their kin. On /dev/mem they are accesses of the machine.
- * Elsewhere, buffers that lie in a window are not for the kernel to reach: what
+ * read, write and their kin. On /dev/mem they are accesses of the machine, on
+ * other files of the tree what its nodes make of them. Elsewhere, buffers that lie in a window are not for the kernel to reach: what
  * is there is copied through its device.
  */
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include "interpose/copy.h"
 #include "interpose/files.h"
 #include "interpose/interpose.h"
+#include "interpose/nodes.h"
 #include "trap/backtrace.h"
 #include "trap/trap.h"
 
@@ -30,6 +31,7 @@ struct buffers {
     long (*again)(const struct buffers *b, void *bounce, u64 total); /* the call with one buffer in their place */
     u64 parameter;
     void *message;
+    struct tree_node node;
 };
 
 /* --- buffers --- */
@@ -141,6 +143,37 @@ static enum call_answer mem_call(struct call *call, bool write, bool stream)
     return CALL_DONE;
 }
 
+/* --- files of the tree --- */
+
+static long again_node(const struct buffers *b, void *bounce, u64 total)
+{
+    const u64 *a = b->call->a;
+
+    return nodes_move((int)a[0], &b->node, bounce, total, !b->parameter, a[3], !b->in);
+}
+
+/* True: the call is answered, or is the kernel's (CALL_PASS). False: it is the host's, or, *mem, one on /dev/mem. */
+static bool node_call(struct buffers *b, bool *mem, enum call_answer *answer)
+{
+    long error = 0;
+    enum nodes_io io = nodes_io((int)b->call->a[0], !b->in, b->parameter, b->call->a[3], &b->node, &error);
+
+    *mem = io == NODES_MEM;
+    *answer = CALL_PASS;
+    if (io == NODES_GONE)
+        *answer = call_done(b->call, error);
+    if (io == NODES_EVENT) {
+        *answer = nodes_event(b->call, &b->node, b->vectors, b->count);
+        return true;
+    }
+    if (io != NODES_OURS)
+        return io == NODES_GONE || io == NODES_KERNEL;
+    b->again = again_node;
+    calls_guarded(bounce_call, b);
+    *answer = CALL_DONE;
+    return true;
+}
+
 /* --- one buffer: (descriptor, buffer, length, ...) --- */
 
 static long again_plain(const struct buffers *b, void *bounce, u64 total)
@@ -150,7 +183,7 @@ static long again_plain(const struct buffers *b, void *bounce, u64 total)
     return calls_wait((long)b->call->nr, a[0], (u64)bounce, total, a[3], a[4], a[5]);
 }
 
-static enum call_answer one_buffer(struct call *call, bool in, const char *name)
+static enum call_answer message_one(struct call *call, bool in, const char *name)
 {
     struct iovec vector = {(void *)call->a[1], call->a[2]};
     struct buffers b = {.call = call, .vectors = &vector, .count = 1, .in = in, .name = name, .again = again_plain};
@@ -158,34 +191,47 @@ static enum call_answer one_buffer(struct call *call, bool in, const char *name)
     return with_buffers(&b);
 }
 
+static enum call_answer move_one(struct call *call, bool in, bool at_offset, const char *name)
+{
+    struct iovec vector = {(void *)call->a[1], call->a[2]};
+    struct buffers b = {.call = call, .vectors = &vector, .count = 1, .in = in, .name = name, .again = again_plain,
+                        .parameter = at_offset};
+    enum call_answer answer;
+    bool mem = false;
+
+    if (unlikely(tree_used()) && node_call(&b, &mem, &answer))
+        return answer;
+    return unlikely(mem) ? mem_call(call, !in, !at_offset) : with_buffers(&b);
+}
+
 enum call_answer call_read(struct call *call)
 {
-    return unlikely(files_is_mem((int)call->a[0])) ? mem_call(call, false, true) : one_buffer(call, true, "read");
+    return move_one(call, true, false, "read");
 }
 
 enum call_answer call_write(struct call *call)
 {
-    return unlikely(files_is_mem((int)call->a[0])) ? mem_call(call, true, true) : one_buffer(call, false, "write");
+    return move_one(call, false, false, "write");
 }
 
 enum call_answer call_pread(struct call *call)
 {
-    return unlikely(files_is_mem((int)call->a[0])) ? mem_call(call, false, false) : one_buffer(call, true, "pread");
+    return move_one(call, true, true, "pread");
 }
 
 enum call_answer call_pwrite(struct call *call)
 {
-    return unlikely(files_is_mem((int)call->a[0])) ? mem_call(call, true, false) : one_buffer(call, false, "pwrite");
+    return move_one(call, false, true, "pwrite");
 }
 
 enum call_answer call_sendto(struct call *call)
 {
-    return one_buffer(call, false, "send");
+    return message_one(call, false, "send");
 }
 
 enum call_answer call_recvfrom(struct call *call)
 {
-    return one_buffer(call, true, "recv");
+    return message_one(call, true, "recv");
 }
 
 /* --- vectors --- */
@@ -223,12 +269,15 @@ static enum call_answer vectors(struct call *call, bool in, bool at_offset, cons
     struct iovec copy[VECTORS];
     struct buffers b = {.call = call, .vectors = copy, .count = (unsigned)call->a[2], .in = in, .name = name,
                         .again = again_vector, .parameter = at_offset};
-    bool mem = files_is_mem((int)call->a[0]);
+    enum call_answer answer;
+    bool mem = false;
 
     if (call->a[2] > VECTORS || !call->a[2])
         return CALL_PASS;
     if (!probe_read(copy, call->a[1], call->a[2] * sizeof(*copy)))
         return CALL_PASS; /* the kernel says so */
+    if (unlikely(tree_used()) && node_call(&b, &mem, &answer))
+        return answer;
     if (likely(!mem))
         return with_buffers(&b);
     calls_guarded(move_mem_vectors, &b);

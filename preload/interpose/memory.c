@@ -11,9 +11,9 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "cpu/cpu.h"
-#include "interpose/files.h"
 #include "interpose/interpose.h"
 #include "interpose/memory.h"
+#include "interpose/nodes.h"
 #include "memory/dirty.h"
 #include "patch/patch.h"
 #include "trap/backtrace.h"
@@ -70,10 +70,10 @@ enum call_answer call_mmap(struct call *call)
     bool code = (flags & (MAP_ANONYMOUS | MAP_TYPE)) == MAP_PRIVATE && (prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC;
     bool over = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED && call_on_machine(r);
     long got;
-    u64 text;
+    u64 text, machine_addr;
 
-    if (!(flags & MAP_ANONYMOUS) && files_is_mem(fd))
-        return call_done(call, map_mem(r, call->a[1], prot, flags, (int)sys_fcntl(fd, F_GETFL, 0), call->a[5]));
+    if (!(flags & MAP_ANONYMOUS) && nodes_map(fd, call->a[5], call->a[1], &machine_addr, &got) == CALL_DONE)
+        return call_done(call, got ? got : map_mem(r, call->a[1], prot, flags, (int)sys_fcntl(fd, F_GETFL, 0), machine_addr));
     if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED)
         patch_forget(r.base, r.size);
     if (!over && !code)

@@ -3,6 +3,7 @@
  * (vfork, posix_spawn) passes by until it execs.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -15,6 +16,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "interpose/interpose.h"
+#include "interpose/paths.h"
 #include "interpose/program.h"
 #include "memory/dirty.h"
 #include "trap/backtrace.h"
@@ -27,11 +29,16 @@
 static struct process_hooks hooks;
 static int self; /* pid; a vfork child has another one, and owns nothing of what it sees in memory */
 
+bool process_own(void)
+{
+    return sys_getpid() == self;
+}
+
 /* --- exit --- */
 
 static void finish(bool flush)
 {
-    if (interpose_machine && sys_getpid() == self)
+    if (interpose_machine && process_own())
         hooks.finish(flush);
 }
 
@@ -51,7 +58,7 @@ static void end_quickly(void *unused)
 enum call_answer call_exit_group(struct call *call)
 {
     (void)call;
-    if (sys_getpid() == self)
+    if (process_own())
         calls_guarded(end_quickly, NULL);
     return CALL_PASS;
 }
@@ -109,7 +116,7 @@ static bool takes_us(const char *path, u64 envp)
 
 static struct exec_state before_exec(const char *path, u64 envp)
 {
-    struct exec_state s = {.own = sys_getpid() == self};
+    struct exec_state s = {.own = process_own()};
 
     s.leaves = !takes_us(path, envp) && (!path || sys(SYS_faccessat, AT_FDCWD, path, X_OK) == 0);
     if (!s.leaves)
@@ -137,6 +144,7 @@ struct exec {
     struct call *call;
     const char *path; /* NULL: relative to a descriptor */
     u64 envp;
+    u64 given; /* first argument */
 };
 
 static void run_exec(void *argument)
@@ -145,7 +153,7 @@ static void run_exec(void *argument)
     struct exec_state s = before_exec(e->path, e->envp);
     const u64 *a = e->call->a;
 
-    e->call->ret = (u64)calls_wait((long)e->call->nr, a[0], a[1], a[2], a[3], a[4], 0);
+    e->call->ret = (u64)calls_wait((long)e->call->nr, e->given, a[1], a[2], a[3], a[4], 0);
     exec_failed(&s);
 }
 
@@ -158,16 +166,25 @@ static enum call_answer exec(struct exec *e)
 enum call_answer call_execve(struct call *call)
 {
     char path[4096];
-    struct exec e = {call, path, call->a[2]};
+    struct exec e = {call, path, call->a[2], call->a[0]};
+    struct tree_walk w;
 
     if (!interpose_string(call->a[0], path, sizeof(path)))
         return CALL_PASS;
+    if (paths_find(AT_FDCWD, call->a[0], true, &w)) {
+        if (w.where != TREE_HOST)
+            return call_done(call, w.where == TREE_FAILED ? w.error : -EACCES);
+        if (w.moved) {
+            e.path = w.path;
+            e.given = (u64)w.path;
+        }
+    }
     return exec(&e);
 }
 
 enum call_answer call_execveat(struct call *call)
 {
-    struct exec e = {call, NULL, call->a[3]};
+    struct exec e = {call, NULL, call->a[3], call->a[0]};
 
     return exec(&e);
 }
@@ -247,7 +264,7 @@ enum call_answer call_clone(struct call *call)
         patch_stop(); /* trampolines keep registers in that storage, whether they make an access or not */
         return CALL_PASS;
     }
-    if (sys_getpid() != self)
+    if (!process_own())
         return CALL_PASS;
     member_expect(interpose_machine->arena, 1);
     alias_hold(); /* the child gets a whole table, and mappings that agree with it */

@@ -16,11 +16,12 @@
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 8u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: end_base */
+#define ARENA_VERSION 10u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: listeners; 9: tree; 10: end_base */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 #define ARENA_HARTS   64u
 #define ARENA_SIGNALS 65u
+#define ARENA_LISTENERS 256u
 
 enum {
     MEMBER_TOUCHED = 1, /* had an access or wrote RAM */
@@ -98,6 +99,15 @@ struct arena_irqs {
     struct arena_vector vector[ARENA_SIGNALS];
 };
 
+/* A descriptor that listens to an interrupt line (bus/listeners.h). Changed under events_lock. */
+struct arena_listener {
+    u64 token;   /* its name, 0: free */
+    u64 network; /* the namespace that this name is known in */
+    u32 device, line;
+    u32 seen;    /* events of the line when it was last read */
+    u32 told;    /* a datagram lies in it */
+};
+
 /* A log that has its [MEM] block. */
 struct arena_log {
     u64 dev, ino;
@@ -131,7 +141,9 @@ struct arena {
     u32 next_stack;
     u32 pid_ordinals, tid_ordinals;
     struct arena_counters counters;
-    u32 mem_opened; /* somebody opened /dev/mem: reads and writes look whether they go there */
+    u32 tree_opened; /* somebody opened a file of the tree: descriptors are looked at */
+    u64 tree_dev;    /* of such files, 0: there was none yet */
+    u64 tree_born;   /* their times: seconds of CLOCK_REALTIME */
     u32 pending;  /* children that were made and have not joined yet */
     u64 killed;   /* members that died without reporting their pages, since the last [DIRTY] */
     u64 finished; /* accesses at the last [EXIT]: a machine nobody touched since writes none */
@@ -141,6 +153,9 @@ struct arena {
     struct arena_irqs irqs;
     struct lock worker_lock; /* of making one. Never biased */
     char bell[6];            /* name of the worker's bell (trap/worker.h), zeroes: there was none yet */
+    struct lock events_lock; /* of listeners. Never biased */
+    u32 listeners_used;      /* entries of the table from here on are free */
+    struct arena_listener listeners[ARENA_LISTENERS];
 
     struct arena_log logs[ARENA_LOGS];
     u32 members_used; /* entries of the table from here on never held anybody: to read all would bring 48 pages to life */

@@ -553,7 +553,7 @@ void trap_diagnose_port(u16 port, struct fmt *out)
     fmt_printf(out, "I/O port %s %s", s.kind == VIEW_NONE ? "of" : "in", s.kind == VIEW_NONE ? "nobody" : owner_name(&s));
 }
 
-bool trap_access(u64 machine_addr, void *data, unsigned width, bool write)
+static bool access_apart(enum space space, u64 addr, void *data, unsigned width, bool write)
 {
     static const struct cpu_insn none;
     struct trap t;
@@ -566,13 +566,23 @@ bool trap_access(u64 machine_addr, void *data, unsigned width, bool write)
     caller_state(&t.state, &t.thread->call);
     signals_mask(&saved);
     do {
-        done = route(&t, SPACE_MACHINE, machine_addr, data, width, write);
+        done = route(&t, space, addr, data, width, write);
         if (t.wait)
             bus_wait(t.wait, 50);
     } while (t.wait);
     trap_requests(&t);
     signals_restore(&saved);
     return done && !t.refused;
+}
+
+bool trap_access(u64 machine_addr, void *data, unsigned width, bool write)
+{
+    return access_apart(SPACE_MACHINE, machine_addr, data, width, write);
+}
+
+bool trap_access_port(u32 port, void *data, unsigned width, bool write)
+{
+    return access_apart(SPACE_PORTS, port, data, width, write);
 }
 
 void trap_start(struct bus *b, const struct view *v, const struct view *p)

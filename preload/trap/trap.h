@@ -114,6 +114,8 @@ void trap_end(int status) __attribute__((noreturn));
  * MMIOSHIM_UNASSIGNED=fault. Ordinary context.
  */
 bool trap_access(u64 machine_addr, void *data, unsigned width, bool write);
+/* The same at an I/O port. */
+bool trap_access_port(u32 port, void *data, unsigned width, bool write);
 /*
  * The program waits, at most so many nanoseconds (CLOCK_NEVER: for ever): virtual time goes on to the next time that a
  * device waits for, again and again until one of them interrupts this process. Returns the signals that tell it. With

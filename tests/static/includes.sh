@@ -34,7 +34,8 @@ allow virtio base mmioshim
 allow calls base cpu/cpu.h patch/patch.h trap/signals.h trap/stepping.h trap/thread.h
 allow patch base cpu memory/ram.h calls/calls.h trap/backtrace.h trap/log.h trap/near.h trap/signals.h trap/thread.h trap/trap.h
 allow trap base calls/calls.h patch/patch.h config trace memory cpu bus mmioshim
-allow interpose base config memory bus mmioshim calls patch/patch.h trap/backtrace.h trap/probe.h trap/resume.h trap/signals.h trap/thread.h trap/trap.h trap/log.h cpu/cpu.h
+allow tree base config memory bus mmioshim
+allow interpose base config memory bus tree mmioshim calls patch/patch.h trap/backtrace.h trap/probe.h trap/resume.h trap/signals.h trap/thread.h trap/trap.h trap/log.h cpu/cpu.h
 
 # What ordinary processes run too knows no signal, and no trap.
 if grep -ln '<signal.h>\|<ucontext.h>' preload/bus/*.[ch] preload/devices/*.[ch] preload/virtio/*.[ch] preload/cpu/decode.c; then

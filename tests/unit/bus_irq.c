@@ -2,7 +2,13 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/process.h"
 #include "base/sys.h"
@@ -247,6 +253,195 @@ TEST(events_wake_other_processes)
     CHECK_EQ(waitpid(pid, &status, 0), pid);
     CHECK_EQ(status, 0);
     CHECK_EQ(wire->waiters, 0);
+}
+
+/* --- descriptors --- */
+
+static bool readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    return poll(&p, 1, 0) == 1 && p.revents == POLLIN;
+}
+
+/* An edge of the UART's line. */
+static void pulse(struct bus_device *uart)
+{
+    get(uart, 2, 1);
+    put(uart, 0, 1, 'x');
+}
+
+static int listen_to(struct bus_device *uart)
+{
+    int fd = irq_event_open(&bus, uart->dev.index, 0, O_CLOEXEC | O_NONBLOCK, &self);
+
+    CHECK(fd >= 0);
+    return fd;
+}
+
+TEST(descriptors)
+{
+    u32 device = 0, line = 9, count = 0;
+    struct bus_device *uart;
+    int a, b;
+
+    setup(false);
+    uart = named("uart@10000000");
+    put(uart, 1, 1, 2);
+    a = listen_to(uart);
+    b = listen_to(uart);
+    CHECK_EQ(fcntl(a, F_GETFD), FD_CLOEXEC);
+    CHECK_EQ(fcntl(a, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+    CHECK(irq_event_line(&bus, a, &device, &line));
+    CHECK_EQ(device, uart->dev.index);
+    CHECK_EQ(line, 0);
+    CHECK(!readable(a)); /* what was before does not count */
+    CHECK_EQ(irq_event_read(&bus, a, &count, &self), (u64)-EAGAIN);
+    CHECK_EQ(count, 1);
+    for (int n = 0; n < 500; n++) /* more than the queue of a socket takes (max_dgram_qlen) */
+        pulse(uart);
+    CHECK(readable(a) && readable(b));
+    CHECK_EQ(irq_event_read(&bus, a, &count, &self), 0);
+    CHECK_EQ(count, 501);
+    CHECK(!readable(a) && readable(b));
+    CHECK_EQ(irq_event_read(&bus, a, &count, &self), (u64)-EAGAIN);
+    pulse(uart);
+    CHECK(readable(a));
+    CHECK_EQ(irq_event_read(&bus, b, &count, &self), 0);
+    CHECK_EQ(count, 502);
+    CHECK(readable(a) && !readable(b));
+}
+
+TEST(descriptors_that_are_none)
+{
+    struct sockaddr_un foreign = {.sun_family = AF_UNIX, .sun_path = "\0mmioshim-irq-0123456789abcdef"};
+    u32 device, line, count;
+    int fd, pair[2];
+
+    setup(false);
+    fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    CHECK_EQ(bind(fd, (struct sockaddr *)&foreign, sizeof(sa_family_t) + 30), 0);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+    listen_to(named("uart@10000000"));
+    CHECK(!irq_event_line(&bus, fd, &device, &line));
+    CHECK(!irq_event_line(&bus, pair[0], &device, &line));
+    CHECK(!irq_event_line(&bus, 0, &device, &line));
+    CHECK(!irq_event_line(&bus, -1, &device, &line));
+    CHECK_EQ(irq_event_read(&bus, fd, &count, &self), (u64)-EBADF);
+    CHECK_EQ(irq_event_open(&bus, named("uart@10000000")->dev.index, 1, 0, &self), (u64)-EINVAL);
+    CHECK_EQ(irq_event_open(&bus, 4000, 0, 0, &self), (u64)-EINVAL);
+}
+
+/* uio_pdrv_genirq: an event masks the line; what is high when it is unmasked is the next one. */
+TEST(descriptors_of_masked_lines)
+{
+    struct bus_device *uart;
+    u32 count;
+    int fd;
+
+    setup(false);
+    uart = named("uart@10000000");
+    irq_event_set(&bus, uart->dev.index, 0, false, true, &self);
+    fd = listen_to(uart);
+    put(uart, 1, 1, 2);
+    CHECK(readable(fd));
+    CHECK_EQ(irq_event_read(&bus, fd, &count, &self), 0);
+    pulse(uart);
+    CHECK(!readable(fd)); /* masked */
+    irq_event_mask(&bus, uart->dev.index, 0, false, &self);
+    CHECK(readable(fd));
+    CHECK_EQ(irq_event_read(&bus, fd, &count, &self), 0);
+    CHECK_EQ(count, 2);
+    get(uart, 2, 1);
+    irq_event_mask(&bus, uart->dev.index, 0, false, &self);
+    CHECK(!readable(fd)); /* low */
+}
+
+/* Places are free again when the last copy is closed, wherever it was; until then they are not. */
+TEST(descriptors_come_and_go)
+{
+    struct bus_device *uart;
+    int fds[ARENA_LISTENERS], status;
+    pid_t pid;
+
+    setup(false);
+    uart = named("uart@10000000");
+    for (u32 i = 0; i < ARENA_LISTENERS; i++)
+        fds[i] = listen_to(uart);
+    CHECK_EQ(irq_event_open(&bus, uart->dev.index, 0, 0, &self), (u64)-ENOSPC);
+    pid = fork();
+    if (pid == 0) {
+        pause();
+        _exit(0);
+    }
+    close(fds[7]);
+    CHECK_EQ(irq_event_open(&bus, uart->dev.index, 0, 0, &self), (u64)-ENOSPC);
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    fds[7] = listen_to(uart);
+    put(uart, 1, 1, 2);
+    for (u32 i = 0; i < ARENA_LISTENERS; i++) {
+        CHECK(readable(fds[i]));
+        close(fds[i]);
+    }
+    CHECK_EQ(machine.arena->listeners_used, ARENA_LISTENERS);
+    for (u32 i = 0; i < ARENA_LISTENERS; i++)
+        machine.arena->listeners[i].told = 0;
+    pulse(uart); /* nobody is there */
+    CHECK_EQ(machine.arena->listeners_used, 0);
+}
+
+/* As a driver waits: epoll, in a process that has the descriptor from another, while a third makes the events. */
+static void follow(int fd, u32 until)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int epoll = epoll_create1(0);
+    u32 count = 0, before = 0;
+
+    alarm(60);
+    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+    while (count < until) {
+        if (epoll_wait(epoll, &event, 1, -1) != 1 || irq_event_read(&bus, fd, &count, &self) || count <= before)
+            _exit(3);
+        before = count;
+    }
+    _exit(epoll_wait(epoll, &event, 1, 0)); /* nothing is left */
+}
+
+TEST(descriptors_in_other_processes)
+{
+    struct bus_device *uart;
+    pid_t child[2];
+    int status, fd;
+
+    setup(false);
+    uart = named("uart@10000000");
+    put(uart, 1, 1, 2);
+    for (int i = 0; i < 2; i++) {
+        fd = listen_to(uart);
+        child[i] = fork();
+        if (child[i] == 0) {
+            self.tid = self.pid = (u32)getpid();
+            self.start = process_start(self.pid);
+            follow(fd, 2001);
+        }
+        close(fd);
+    }
+    if (fork() == 0) {
+        self.tid = self.pid = (u32)getpid();
+        self.start = process_start(self.pid);
+        for (int n = 0; n < 1000; n++)
+            pulse(uart);
+        _exit(0);
+    }
+    wait(&status);
+    CHECK_EQ(status, 0);
+    for (int n = 0; n < 1000; n++)
+        pulse(uart);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(waitpid(child[i], &status, 0), child[i]);
+        CHECK_EQ(status, 0);
+    }
 }
 
 TEST(virtual_time)

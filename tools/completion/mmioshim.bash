@@ -20,7 +20,7 @@ lint on off error
 unassigned ones zero fault
 clock real virtual
 plugin none
-overlay none
+overlay @file
 debug
 # END OPTIONS
 '

@@ -1,0 +1,13 @@
+/* Paths that the program gives: are they of the tree? In a call. */
+#ifndef MMIOSHIM_INTERPOSE_PATHS_H
+#define MMIOSHIM_INTERPOSE_PATHS_H
+
+#include "interpose/interpose.h"
+#include "tree/tree.h"
+
+/* Where a string of the program leads. False: the host's, as it is given; or it cannot be read, which the kernel will say. */
+bool paths_find(int dir, u64 given, bool follow, struct tree_walk *w);
+/* The kernel's answer for a path of the host: as it is given, or as a link of the tree has it, in place of argument `arg`. */
+enum call_answer paths_moved(struct call *call, unsigned arg, const struct tree_walk *w);
+
+#endif

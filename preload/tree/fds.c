@@ -1,0 +1,303 @@
+/* Descriptors of the tree: files in memory, known by their names, and what is remembered of the program's descriptors. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "base/mem.h"
+#include "base/sys.h"
+#include "tree/dirents.h"
+#include "tree/overlay.h"
+#include "tree/own.h"
+#include "tree/parts.h"
+#include "tree/tree.h"
+
+#define KNOWN 65536 /* descriptors above this are asked about each time */
+
+/* What is known of a descriptor: two bits whether it is the tree's, two whether it is a directory near it. */
+enum { UNKNOWN = 0, NO = 1, YES = 2, FILE_BITS = 3, NEAR_SHIFT = 2 };
+static u8 known[KNOWN];
+
+static u8 recall(int fd, unsigned shift)
+{
+    return fd >= 0 && fd < KNOWN ? (__atomic_load_n(&known[fd], __ATOMIC_RELAXED) >> shift) & FILE_BITS : UNKNOWN;
+}
+
+/* In a vfork child the descriptors are its own and this memory is its parent's: nothing is noted. */
+static void note(int fd, unsigned shift, u8 what)
+{
+    if (fd < 0 || fd >= KNOWN || !tree_own())
+        return;
+    __atomic_and_fetch(&known[fd], (u8) ~(FILE_BITS << shift), __ATOMIC_RELAXED);
+    __atomic_or_fetch(&known[fd], (u8)(what << shift), __ATOMIC_RELAXED);
+}
+
+void tree_fd_forget(u32 first, u32 last)
+{
+    for (u32 fd = first; fd <= last && fd < KNOWN; fd++)
+        if (__atomic_load_n(&known[fd], __ATOMIC_RELAXED))
+            __atomic_store_n(&known[fd], UNKNOWN, __ATOMIC_RELAXED);
+}
+
+/* --- names --- */
+
+#define MARK "/memfd:mmioshim:"
+#define GONE " (deleted)"
+
+bool tree_fd_name(char *link, long *length)
+{
+    size_t n = (size_t)*length, mark = sizeof(MARK) - 1, gone = sizeof(GONE) - 1;
+
+    if (n < mark + gone || memcmp(link, MARK, mark) != 0 || memcmp(link + n - gone, GONE, gone) != 0)
+        return false;
+    *length = (long)(n - mark - gone);
+    memmove(link, link + mark, (size_t)*length);
+    link[*length] = 0;
+    return true;
+}
+
+static bool name_of(int fd, char *path)
+{
+    char link[40];
+    struct fmt f = FMT_INIT(link);
+    long n;
+
+    fmt_printf(&f, "/proc/self/fd/%d", fd);
+    n = sys_readlink(fmt_end(&f), path, TREE_PATH - 1);
+    if (n <= 0)
+        return false;
+    path[n] = 0;
+    return tree_fd_name(path, &n);
+}
+
+static bool ask(int fd, char *path)
+{
+    const struct arena *a = tree_machine->arena;
+    struct stat st = {0};
+
+    if (sys_fstat(fd, &st) < 0)
+        return false;
+    if (st.st_ino == a->mem_ino && st.st_dev == a->mem_dev) {
+        memcpy(path, "/dev/mem", sizeof("/dev/mem"));
+        return true;
+    }
+    if (S_ISSOCK(st.st_mode))
+        return uio_fd(fd, path);
+    return st.st_dev == a->tree_dev && name_of(fd, path);
+}
+
+bool tree_fd(int fd, char *path)
+{
+    bool is;
+
+    if (fd < 0 || !tree_used() || recall(fd, 0) == NO)
+        return false;
+    is = ask(fd, path);
+    note(fd, 0, is ? YES : NO);
+    return is;
+}
+
+bool tree_fd_node(int fd, struct tree_node *node, bool *gone)
+{
+    struct tree_walk w;
+    char path[TREE_PATH];
+
+    *gone = false;
+    if (!tree_fd(fd, path))
+        return false;
+    tree_find(&w, AT_FDCWD, path, false);
+    *node = w.node;
+    *gone = w.where != TREE_HERE;
+    return !*gone;
+}
+
+/* --- directories of the host --- */
+
+/* Most directories are on other file systems than the tree is. */
+static bool far_away(int fd)
+{
+    static const char *const tops[] = {"/dev", "/proc", "/sys", "/"};
+    struct stat st = {0}, top;
+
+    if (sys_fstat(fd, &st) < 0)
+        return true;
+    for (unsigned i = 0; i < ARRAY_SIZE(tops); i++) {
+        memset(&top, 0, sizeof(top));
+        if (sys(SYS_stat, tops[i], &top) == 0 && top.st_dev == st.st_dev && (i < 3 || top.st_ino == st.st_ino))
+            return false;
+    }
+    return st.st_dev != tree_machine->arena->tree_dev;
+}
+
+bool tree_directory(int fd, char *path)
+{
+    char link[40];
+    struct fmt f = FMT_INIT(link);
+    long n;
+
+    fmt_printf(&f, "/proc/self/fd/%d", fd);
+    n = sys_readlink(fmt_end(&f), path, TREE_PATH - 1);
+    if (n <= 0)
+        return false;
+    path[n] = 0;
+    if (!tree_fd_name(path, &n))
+        overlay_strip(path, &n);
+    return path[0] == '/';
+}
+
+static bool near(int fd)
+{
+    char path[TREE_PATH];
+
+    return (overlay_used() || !far_away(fd)) && tree_directory(fd, path) && tree_path_near(path);
+}
+
+bool tree_fd_near(int fd)
+{
+    u8 what = recall(fd, NEAR_SHIFT);
+
+    if (what == UNKNOWN) {
+        what = near(fd) ? YES : NO;
+        note(fd, NEAR_SHIFT, what);
+    }
+    return what == YES;
+}
+
+/* --- new ones --- */
+
+/* Another description of the same file, with the flags that the program asked for, in the place of `fd`. */
+static long reopen(long fd, int flags)
+{
+    char link[40];
+    struct fmt f = FMT_INIT(link);
+    long again, cloexec = flags & O_CLOEXEC;
+
+    fmt_printf(&f, "/proc/self/fd/%d", (int)fd);
+    again = sys_open(fmt_end(&f), flags & (O_ACCMODE | O_CLOEXEC | O_NONBLOCK | O_APPEND | O_SYNC | O_DSYNC | O_PATH), 0);
+    if (again < 0) { /* no /proc: one that may do more is better than none */
+        sys_fcntl((int)fd, F_SETFD, cloexec ? FD_CLOEXEC : 0);
+        return fd;
+    }
+    sys(SYS_dup3, again, fd, cloexec);
+    sys_close((int)again);
+    return fd;
+}
+
+/* The kernel has one file system for all of them. */
+static void learn_device(int fd)
+{
+    struct stat st = {0};
+
+    if (!tree_machine->arena->tree_dev && sys_fstat(fd, &st) == 0)
+        __atomic_store_n(&tree_machine->arena->tree_dev, st.st_dev, __ATOMIC_RELAXED);
+}
+
+static long memory_file(const struct tree_node *node, const char *path, int flags)
+{
+    char name[250]; /* memfd_create(2): 249 bytes */
+    struct fmt f = FMT_INIT(name);
+    long fd;
+
+    fmt_str(&f, "mmioshim:");
+    fmt_str(&f, path);
+    fmt_end(&f);
+    if (f.full)
+        return -ENAMETOOLONG;
+    fd = sys(SYS_memfd_create, name, MFD_CLOEXEC);
+    if (fd < 0)
+        return fd;
+    learn_device((int)fd);
+    if (!(flags & O_PATH))
+        tree_fill((int)fd, node, path);
+    return reopen(fd, flags);
+}
+
+static long refuse(const struct tree_node *node, int flags)
+{
+    const struct tree_class *c = node->class;
+    bool writes = (flags & O_ACCMODE) != O_RDONLY;
+
+    if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+        return -EEXIST;
+    if (c->kind == TREE_DIR)
+        return writes || (flags & O_CREAT) ? -EISDIR : 0;
+    if (flags & O_DIRECTORY)
+        return -ENOTDIR;
+    if (c->kind == TREE_LINK)
+        return flags & O_PATH ? 0 : -ELOOP;
+    if (writes && !(c->mode & 0222) && sys(SYS_geteuid) != 0)
+        return -EACCES;
+    return c->opens && !(flags & O_PATH) ? c->opens(node, flags) : 0;
+}
+
+/* The path that the node being opened was found at. */
+static __thread const char *opening;
+
+long tree_open_plain(const struct tree_node *node, int flags)
+{
+    return memory_file(node, opening, flags);
+}
+
+long tree_open(const struct tree_node *node, const char *path, int flags)
+{
+    long fd = refuse(node, flags);
+
+    if (fd < 0)
+        return fd;
+    opening = path;
+    if (node->class->descriptor && !(flags & O_PATH))
+        fd = node->class->descriptor(node, flags);
+    else
+        fd = memory_file(node, path, flags);
+    if (fd >= 0) {
+        __atomic_store_n(&tree_machine->arena->tree_opened, 1, __ATOMIC_RELEASE);
+        note((int)fd, 0, UNKNOWN);
+        note((int)fd, NEAR_SHIFT, node->class->kind == TREE_DIR ? YES : NO);
+    }
+    return fd;
+}
+
+/* --- contents --- */
+
+static long open_to_fill(int fd)
+{
+    char link[40];
+    struct fmt f = FMT_INIT(link);
+
+    fmt_printf(&f, "/proc/self/fd/%d", fd);
+    return sys_open(fmt_end(&f), O_WRONLY | O_TRUNC | O_CLOEXEC, 0);
+}
+
+/* Bytes at fixed offsets: those that can be read without harm, for who reads by other ways than ours. */
+static void fill_bytes(const struct tree_node *node, struct fmt *text)
+{
+    long n = node->class->read(node, 0, text->buf, MIN(text->cap, tree_size(node)));
+
+    text->len = n > 0 ? (size_t)n : 0;
+}
+
+void tree_fill(int fd, const struct tree_node *node, const char *path)
+{
+    const struct tree_class *c = node->class;
+    struct fmt text = {.cap = TREE_TEXT};
+    long to;
+
+    if (c->kind == TREE_DEVICE || c->kind == TREE_LINK || (c->kind == TREE_FILE && !c->show && !c->read))
+        return;
+    text.buf = sys_pages(TREE_TEXT);
+    if (!text.buf)
+        return;
+    if (c->kind == TREE_DIR)
+        dirents_make(node, path, &text);
+    else if (c->show)
+        c->show(node, &text);
+    else
+        fill_bytes(node, &text);
+    to = open_to_fill(fd);
+    if (to >= 0) {
+        sys_write_all((int)to, text.buf, text.len);
+        sys_close((int)to);
+    }
+    sys_munmap(text.buf, TREE_TEXT);
+}
