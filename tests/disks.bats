@@ -118,6 +118,7 @@ nbdkit_file() {
     assert_count 1 '^\[DIRTY\] [a-z]+: 2 of 131072 pages: 0x80100000-0x80101fff$'
     run --separate-stderr shim MMIOSHIM_LOG=none cat /proc/self/maps
     refute_output --partial nbd
+    shim MMIOSHIM_LOG=none bash -c '"$DRIVER" read 0 300; (unset MMIOSHIM_ATTACH; cd /; "$DRIVER" read 300 300 & wait)' | cmp - image
 }
 
 @test "nbd: a qcow2 image is what qemu-img says" {
@@ -217,7 +218,7 @@ left() {
     nbdkit_file file image
     attach blk:nbd:sock
     run --separate-stderr shim MMIOSHIM_LOG=none DRIVER="$DRIVER" SERVER=$SERVER sh -c \
-        '"$DRIVER" read 0 64 | cmp - image && kill -9 $SERVER && while grep -qa nbdkit /proc/$SERVER/cmdline; do sleep 0.02; done; "$DRIVER" read 0 1'
+        '"$DRIVER" read 0 64 | cmp - image && kill -9 $SERVER && while grep -qsa nbdkit /proc/$SERVER/cmdline; do sleep 0.02; done; "$DRIVER" read 0 1'
     assert_failure 1
     assert_equal "$stderr" "virtio-blk: a read failed"
 }
