@@ -88,20 +88,20 @@ TEST(load_refuses_what_another_slot_holds)
     memcpy(blob, m.dev.state, m.state_size);
     setup();
     v = (void *)blob;
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 3, blob, m.state_size), -1);
     CHECK_EQ(rd(&m, 8, 4), 0);
     v->type = 0;
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), 0);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 3, blob, m.state_size), 0);
     CHECK_EQ(class_virtio_mmio.load(&m.dev, 1, blob, m.state_size), -1);
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size - 1), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 3, blob, m.state_size - 1), -1);
     v->end[0] = 'x';
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 3, blob, m.state_size), -1);
     v->end[0] = 0;
     v->status = 0x10;
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 3, blob, m.state_size), -1);
     v->status = 0;
     v->queues[0].ready = 1;
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, 3, blob, m.state_size), -1);
 }
 
 TEST(what_can_be_plugged_in)
