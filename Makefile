@@ -48,7 +48,7 @@ all: libmmioshim.so mmioshim mmioshim-nbd $(EXAMPLES)
 # --- set-up: what is missing is installed by the first command of a fresh clone ---
 
 PACKAGES := gcc make libunwind-dev libzydis-dev libfdt-dev device-tree-compiler libpng-dev libnbd-dev
-TEST_PACKAGES := git bats bats-support bats-assert busybox g++ clang python3 gdb strace procps util-linux e2fsprogs nbdkit qemu-utils
+TEST_PACKAGES := git bats bats-support bats-assert busybox g++ clang python3 gdb strace procps util-linux e2fsprogs pciutils nbdkit qemu-utils
 
 deps:
 	$(Q)sh tests/deps.sh $(PACKAGES) $(TEST_PACKAGES)

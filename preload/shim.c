@@ -24,6 +24,7 @@
 #include "memory/load.h"
 #include "memory/ram.h"
 #include "patch/patch.h"
+#include "pci/pci.h"
 #include "trap/backtrace.h"
 #include "trap/irq.h"
 #include "trap/log.h"
@@ -205,9 +206,16 @@ static int create(void *context, struct machine *m, struct fmt *error)
     struct arena_plan plan;
 
     bus_plan(&bus, &plan, context, options.value[OPT_ATTACH], wants_virtual_time());
-    if (plan.create(plan.context, m, error) < 0)
+    if (plan.create(plan.context, m, error) < 0 || pci_create(m, error) < 0)
         return -1;
     return ram_load(m, options.value[OPT_LOAD], error);
+}
+
+/* Functions that are attached to the PCI bus. */
+static int complete(void *context, struct machine_desc *d, struct fmt *error)
+{
+    (void)context;
+    return pci_attach(d, options.value[OPT_ATTACH], error);
 }
 
 static int attach(struct fmt *error)
@@ -216,6 +224,7 @@ static int attach(struct fmt *error)
 
     bus_plan(&bus, &plan, &desc, options.value[OPT_ATTACH], wants_virtual_time());
     plan.create = create;
+    plan.complete = complete;
     return machine_attach(&machine, &desc, options.value[OPT_MACHINE], options.value[OPT_MAP], options.given[OPT_MAP],
                           &plan, error);
 }
@@ -228,8 +237,8 @@ static int build_view(struct fmt *error)
         fmt_str(error, "machine: no memory for its map");
         return -1;
     }
-    view_build(&view, &desc, storage, machine.arena->map_version);
-    view_build_ports(&ports, &desc, more, machine.arena->map_version);
+    view_build(&view, &desc, storage, &machine.arena->map_version);
+    view_build_ports(&ports, &desc, more, &machine.arena->map_version);
     return 0;
 }
 
@@ -260,6 +269,8 @@ static int bring_up(struct fmt *error)
     member_join(machine.arena, &thread_self()->self, 0);
     ports_start(machine.arena);
     if (bus_start(&bus, &machine, answers[option_choice(&options, OPT_UNASSIGNED)], options.value[OPT_ATTACH], error) < 0)
+        return -1;
+    if (pci_start(&bus, &view, &ports, options.value[OPT_ATTACH], error) < 0)
         return -1;
     if (log_start(&bus, &options, error) < 0)
         return -1;

@@ -195,7 +195,7 @@ END
     run --separate-stderr "$CMD" devices
     assert_success
     assert_equal "$stderr" ""
-    for word in ns16550a mmioshim,scratch sifive,test0 google,goldfish-rtc virtio,mmio unimplemented stdio file pty null; do
+    for word in ns16550a mmioshim,scratch sifive,test0 google,goldfish-rtc virtio,mmio unimplemented testdev bridge stdio file pty null; do
         [[ $output == *"$word"* ]] || fail "$word is not listed"
     done
 }
@@ -209,6 +209,9 @@ END
     run --separate-stderr "$CMD" devices virtio,mmio
     assert_success
     [[ $output == *MagicValue* ]]
+    run --separate-stderr "$CMD" devices testdev
+    assert_success
+    [[ $output == *mmioshim,pci-testdev*barN=SIZE*msix=N* ]]
     run --separate-stderr "$CMD" devices teapot
     assert_failure 1
     assert_equal "${#stderr_lines[@]}" 1
@@ -223,6 +226,7 @@ import json, sys
 lines = [json.loads(l) for l in sys.argv[1].splitlines()]
 models = {l['name']: l for l in lines if l['type'] == 'model'}
 assert {'stdio', 'file', 'pty', 'null'} <= {l['name'] for l in lines if l['type'] == 'backend'}
+assert {'testdev', 'bridge', 'virtio'} <= {l['name'] for l in lines if l['type'] == 'pci-model'}
 uart = [m for m in models.values() if 'ns16550a' in m['compatible']][0]
 lsr = [r for r in uart['registers'] if r['name'] == 'LSR'][0]
 assert (lsr['offset'], lsr['width'], lsr['access']) == (5, 1, 'ro')

@@ -6,15 +6,18 @@
 #include "backends/backend.h"
 #include "base/fmt.h"
 #include "devices/classes.h"
+#include "pci/models.h"
 #include "tool.h"
 
 static const char help[] =
     "Usage: mmioshim devices [--json] [NAME]\n"
     "\n"
     "Lists the device models with the device-tree strings they answer to, and the host ends\n"
-    "that a device can be attached to (MMIOSHIM_ATTACH, mmioshim run --attach).\n"
+    "that a device can be attached to (MMIOSHIM_ATTACH, mmioshim run --attach), and what can be\n"
+    "put on the PCI bus.\n"
     "\n"
-    "  NAME        a model (ns16550a) or a compatible string: its properties and registers\n"
+    "  NAME        a model (ns16550a) or a compatible string: its properties and registers;\n"
+    "              a model of a PCI function (testdev): its options\n"
     "  -j, --json  one JSON object a line, with everything\n"
     "  -h, --help  this text\n";
 
@@ -71,11 +74,28 @@ static void print_parts_of(const struct mmioshim_class *class)
     }
 }
 
+/* Transports of one kind of device take the same parts. */
+static bool parts_are_new(u32 class)
+{
+    for (u32 i = 0; i < class; i++)
+        if (device_classes[i]->parts == device_classes[class]->parts)
+            return false;
+    return true;
+}
+
 static void print_parts(void)
 {
     printf("\nWhat can be plugged into slots (NODE=PART...):\n");
     for (u32 i = 0; i < device_class_count; i++)
-        print_parts_of(device_classes[i]);
+        if (parts_are_new(i))
+            print_parts_of(device_classes[i]);
+}
+
+static void print_functions(void)
+{
+    printf("\nPCI functions (pci:BUS:DEVICE.FUNCTION=MODEL[,OPTION...]):\n");
+    for (u32 i = 0; i < pci_model_count; i++)
+        printf("  %-29s %s\n", pci_models[i]->name, pci_models[i]->description);
 }
 
 static void print_all(void)
@@ -86,6 +106,7 @@ static void print_all(void)
     putchar('\n');
     print_backends();
     print_parts();
+    print_functions();
     printf("\nMore about one of them: mmioshim devices NAME\n");
 }
 
@@ -174,6 +195,34 @@ static void print_model(const struct mmioshim_class *class)
     printf("\nRegisters:\n  %-6s  %-18s %5s  %-2s  %s\n", "offset", "name", "bytes", "", "meaning, bits");
     for (u16 i = 0; i < class->nregisters; i++)
         print_register(&class->registers[i]);
+}
+
+/* ---- PCI functions ---- */
+
+static int function_named(const char *name)
+{
+    for (u32 i = 0; i < pci_model_count; i++)
+        if (strcmp(pci_models[i]->name, name) == 0)
+            return (int)i;
+    return pci_model_compatible(name);
+}
+
+static void print_function(const struct pci_model *model)
+{
+    printf("%s: %s\n", model->name, model->description);
+    printf("  ids         %04x:%04x, class 0x%06x\n", model->vendor, model->device, model->class);
+    printf("  compatible  " PCI_COMPATIBLE "%s, below a PCI host; options in " PCI_OPTIONS "\n", model->name);
+    for (unsigned i = 0; i < PCI_BARS; i++)
+        if (model->bars[i].size)
+            printf("  BAR %u       0x%llx bytes: %s\n", i, (unsigned long long)model->bars[i].size, model->bars[i].class->name);
+    if (model->options)
+        printf("\nOptions:\n");
+    for (const struct mmioshim_property *o = model->options; o && o->name; o++) {
+        if (strlen(o->name) <= 29)
+            printf("  %-29s %s\n", o->name, o->doc);
+        else
+            printf("  %s\n%32s%s\n", o->name, "", o->doc);
+    }
 }
 
 /* ---- JSON ---- */
@@ -266,6 +315,24 @@ static void json_model(const struct mmioshim_class *class)
     printf("]}\n");
 }
 
+static void json_function(const struct pci_model *model)
+{
+    printf("{\"type\":\"pci-model\",");
+    json_text("name", model->name);
+    putchar(',');
+    json_text("description", model->description);
+    printf(",\"vendor\":%u,\"device\":%u,\"class\":%u,", model->vendor, model->device, model->class);
+    json_properties("options", model->options);
+    printf("\"bars\":[");
+    for (unsigned i = 0, n = 0; i < PCI_BARS; i++)
+        if (model->bars[i].size) {
+            printf("%s{\"bar\":%u,\"size\":%llu,", n++ ? "," : "", i, (unsigned long long)model->bars[i].size);
+            json_text("model", model->bars[i].class->name);
+            putchar('}');
+        }
+    printf("]}\n");
+}
+
 static void json_all(void)
 {
     for (u32 i = 0; i < device_class_count; i++)
@@ -281,6 +348,8 @@ static void json_all(void)
         json_text("doc", (*kind)->doc);
         printf("}\n");
     }
+    for (u32 i = 0; i < pci_model_count; i++)
+        json_function(pci_models[i]);
 }
 
 /* ---- command ---- */
@@ -289,12 +358,23 @@ static int show_one(const char *name, bool json)
 {
     const struct mmioshim_class *class = class_by_name(name);
 
+    if (!class && function_named(name) >= 0) {
+        const struct pci_model *model = pci_models[function_named(name)];
+
+        if (json)
+            json_function(model);
+        else
+            print_function(model);
+        return 0;
+    }
     if (!class) {
         char known[512];
         struct fmt list = FMT_INIT(known);
 
         for (u32 i = 0; i < device_class_count; i++)
             fmt_printf(&list, "%s%s", i ? ", " : "", device_classes[i]->name);
+        for (u32 i = 0; i < pci_model_count; i++)
+            fmt_printf(&list, ", %s", pci_models[i]->name);
         tool_error("unknown model '%s'; known: %s", name, fmt_end(&list));
         return TOOL_FAILED;
     }

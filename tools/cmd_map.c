@@ -54,7 +54,8 @@ static void print_windows(bool json)
             .label = class->label,
             .compatible = window->compatible,
             .window = window->range,
-            .port = i >= machine.nwindows,
+            .port = i >= machine.nwindows && i < machine_fixed(&machine),
+            .moves = i >= machine_fixed(&machine),
         };
 
         trace_print_window(&line, &device, json);

@@ -72,8 +72,8 @@ void lines_add_bank(struct trace_input *in, const char *name, struct range range
     in->map.banks = l->banks;
 }
 
-void lines_add_device(struct trace_input *in, const char *name, const char *label, const char *compatible, struct range range,
-                      bool port)
+void lines_add_device(struct trace_input *in, const char *name, const char *label, const char *compatible,
+                      struct range range, bool port, bool moves)
 {
     const struct mmioshim_class *class = compatible && *compatible ? class_by_compatible(compatible) : NULL;
     struct lines *l = in->own;
@@ -89,7 +89,8 @@ void lines_add_device(struct trace_input *in, const char *name, const char *labe
     l->registers = table_grow(l->registers, in->map.ndevices, &registers_room, sizeof(*l->registers));
     d = &l->devices[in->map.ndevices];
     l->registers[in->map.ndevices] = NULL;
-    *d = (struct trace_device){.name = lines_keep(l, name, strlen(name)), .window = range, .port = port};
+    *d = (struct trace_device){.name = lines_keep(l, name, strlen(name)), .window = range, .port = port,
+                                .moves = moves};
     if (!label)
         label = class ? class->label : class_unimplemented.label;
     d->label = lines_keep(l, label, strlen(label));

@@ -39,8 +39,8 @@ const char *lines_peek(const struct lines *l, size_t *length);
 char *lines_keep(struct lines *l, const char *text, size_t n);
 
 void lines_add_bank(struct trace_input *in, const char *name, struct range range);
-void lines_add_device(struct trace_input *in, const char *name, const char *label, const char *compatible, struct range range,
-                      bool port);
+void lines_add_device(struct trace_input *in, const char *name, const char *label, const char *compatible,
+                      struct range range, bool port, bool moves);
 /* Index by name, TRACE_NONE: "unmapped", or not in the map. */
 u16 lines_device(const struct trace_input *in, const char *name);
 /* Fills device, reg, element and offset. place: "THR", "priority[3]", "mtime+4", "+0x234". */

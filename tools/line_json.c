@@ -254,6 +254,7 @@ static bool get_irq(struct trace_input *in, struct lines *l, const struct object
     (void)l;
     in->record.addr = number(o, "line");
     in->record.width = number(o, "level") != 0;
+    in->record.flags = strcmp(text(o, "message"), "true") == 0 ? TRACE_MESSAGE : 0;
     return true;
 }
 
@@ -323,7 +324,8 @@ static void get_map(struct trace_input *in, const struct object *o)
     if (strcmp(kind, "ram") == 0)
         lines_add_bank(in, text(o, "device"), range);
     else
-        lines_add_device(in, text(o, "device"), NULL, compatible ? compatible->value : NULL, range, strcmp(kind, "port") == 0);
+        lines_add_device(in, text(o, "device"), NULL, compatible ? compatible->value : NULL, range,
+                         strcmp(kind, "port") == 0, strcmp(kind, "pci") == 0);
 }
 
 static enum trace_item get_dirty(struct trace_input *in, struct lines *l, const struct object *o)

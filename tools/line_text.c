@@ -32,7 +32,7 @@ static bool skip(char **cursor, const char *prefix)
 
 static void parse_map(struct trace_input *in, char *p)
 {
-    bool port = false;
+    bool port = false, moves = false;
     struct range range;
     char *label, *place, *name;
 
@@ -43,13 +43,13 @@ static void parse_map(struct trace_input *in, char *p)
             lines_add_bank(in, p, range);
         return;
     }
-    if (!skip(&p, "MMIO: ") && !(port = skip(&p, "PORTS: ")))
+    if (!skip(&p, "MMIO: ") && !(port = skip(&p, "PORTS: ")) && !(moves = skip(&p, "PCI: ")))
         return;
     label = word(&p);
     place = word(&p);
     name = word(&p);
     if (lines_range(place, &range))
-        lines_add_device(in, name, label, *p ? p : NULL, range, port);
+        lines_add_device(in, name, label, *p ? p : NULL, range, port, moves);
 }
 
 /* --- what is at the end of a line --- */
@@ -212,7 +212,8 @@ static bool parse_irq(struct trace_input *in, char *p)
 
     r->device = lines_device(in, word(&p));
     r->addr = strtoull(word(&p), NULL, 10);
-    r->width = strcmp(p, "raised") == 0;
+    r->flags = strcmp(p, "sent") == 0 ? TRACE_MESSAGE : 0;
+    r->width = r->flags || strcmp(p, "raised") == 0;
     return true;
 }
 

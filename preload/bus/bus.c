@@ -300,6 +300,7 @@ void bus_serve_due(struct bus *bus, const struct lock_self *self)
         bus_serve(bus, (u32)i, self);
 }
 
+/* Where BARs are is part of what is reset. */
 void bus_reset(struct bus *bus, const struct lock_self *self)
 {
     for (u32 i = 0; i < bus->ndevices; i++) {
@@ -310,4 +311,5 @@ void bus_reset(struct bus *bus, const struct lock_self *self)
             d->dev.class->reset(&d->dev, MMIOSHIM_RESET_COLD);
         bus_unlock(d, self);
     }
+    __atomic_fetch_add(&bus->machine->arena->map_version, 1, __ATOMIC_RELEASE);
 }

@@ -28,6 +28,18 @@ struct bus_device {
     const struct irq_route *routes; /* where its interrupt lines go, shared->nwires of them (bus/irq.h) */
     struct transfers *transfers; /* with a disk that answers later; the worker's (bus/transfers.h) */
     struct machine_dma dma; /* what it reaches, from the device tree */
+    u16 function; /* 1 and the index of the PCI function whose BAR it is behind; 0: none */
+    u32 owner;    /* the device that is this function: interrupts and DMA are its */
+};
+
+/* What PCI functions decide for the devices behind their BARs (pci/). Trap or worker. */
+struct bus_functions {
+    bool (*masters)(u32 function); /* May it reach memory? */
+    bool (*sends)(u32 function);   /* Do messages stand for its pin? */
+    /* struct mmioshim_host's irq(), of a device that is locked. False: it is a line like any other. */
+    bool (*ask)(struct mmioshim_device *dev, u32 function, unsigned line, bool level);
+    /* Does what functions were asked for; no device is locked. */
+    void (*settle)(struct bus *bus, const struct lock_self *self);
 };
 
 struct bus {
@@ -36,6 +48,7 @@ struct bus {
     u32 ndevices;
     enum unassigned unassigned;
     struct trace_device *names; /* the same devices for the log */
+    const struct bus_functions *functions; /* NULL: there is no PCI */
 };
 
 /* What happened beside the data of an access. */
@@ -51,6 +64,7 @@ struct bus_irq {
     u32 device, number;
     u16 line; /* of the device; its number is the controller's */
     bool level;
+    bool message; /* an event of its own, which no line carries */
 };
 
 /* What a device asked for during an access; the caller does it after the event is logged. */
@@ -62,6 +76,7 @@ struct bus_requests {
             bool due;  /* the time of a device has come: bus_serve_due() */
             bool ring; /* a device waits for something: the worker is to see to it */
             bool more; /* more lines changed than there is room for: irq_deliver_all() */
+            bool functions; /* PCI functions were asked for something */
             u8 nirqs;
             u8 nsoon;
         };

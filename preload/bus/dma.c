@@ -17,7 +17,8 @@ void bus_dma_watch(void (*log)(const struct bus_dma *dma))
 
 static void tell(struct mmioshim_device *dev, u64 addr, size_t len, bool write, bool ok)
 {
-    struct bus_dma dma = {dev->index, addr, len, write, ok};
+    const struct bus_device *d = bus_device_of(dev);
+    struct bus_dma dma = {d->function ? d->owner : dev->index, addr, len, write, ok};
 
     if (!ok)
         bus_device_of(dev)->shared->refused++;
@@ -28,9 +29,12 @@ static void tell(struct mmioshim_device *dev, u64 addr, size_t len, bool write, 
 /* The machine address of what lies wholly in one piece of what the device reaches. */
 static bool translate(struct mmioshim_device *dev, u64 addr, size_t len, u64 *machine)
 {
-    const struct machine_dma *dma = &bus_device_of(dev)->dma;
+    const struct bus_device *d = bus_device_of(dev);
+    const struct machine_dma *dma = &d->dma;
 
     *machine = addr;
+    if (d->function && !d->bus->functions->masters(d->function - 1u))
+        return false;
     if (likely(dma->all))
         return true;
     for (u32 i = 0; i < dma->count; i++)

@@ -22,6 +22,13 @@ static const struct bus *bus_of(struct mmioshim_device *dev)
     return bus_device_of(dev)->bus;
 }
 
+static bool host_messages(struct mmioshim_device *dev)
+{
+    const struct bus_device *d = bus_device_of(dev);
+
+    return d->function && d->bus->functions->sends(d->function - 1u);
+}
+
 static u64 host_clock(struct mmioshim_device *dev)
 {
     return clock_now(bus_of(dev)->machine->arena);
@@ -193,6 +200,7 @@ static void host_reset_machine(struct mmioshim_device *dev)
 
 const struct mmioshim_host bus_host = {
     .irq = irq_raise,
+    .messages = host_messages,
     .clock = host_clock,
     .wall_clock = host_wall_clock,
     .wake = host_wake,

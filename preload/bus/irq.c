@@ -60,23 +60,48 @@ static void wake(struct arena *arena, u32 device, u32 line, const struct lock_se
         listeners_tell(arena, device, line, &wire->count, self);
 }
 
-void irq_raise(struct mmioshim_device *dev, unsigned line, bool level)
+static void request(struct bus_device *d, const struct bus_irq *irq)
 {
-    struct bus_device *d = bus_device_of(dev);
-    struct arena_wire *wire = line < d->shared->nwires ? &arena_wires(arena_of(d->bus), dev->index)[line] : NULL;
     struct bus_requests *r = &bus_requests;
 
-    if (!wire || wire->level == level)
-        return;
-    set_wire(wire, level);
-    if (!d->routes) /* the machine is being made: everything is low */
-        return;
     if (r->nirqs < ARRAY_SIZE(r->irqs)) {
-        r->irqs[r->nirqs++] = (struct bus_irq){dev->index, d->routes[line].number, (u16)line, level};
+        r->irqs[r->nirqs++] = *irq;
         return;
     }
     r->more = true; /* it arrives, and is missing in the log */
     __atomic_fetch_add(&arena_of(d->bus)->counters.lost, 1, __ATOMIC_RELAXED);
+}
+
+static struct arena_wire *wire_here(struct bus_device *d, unsigned line)
+{
+    return line < d->shared->nwires ? &arena_wires(arena_of(d->bus), d->dev.index)[line] : NULL;
+}
+
+void irq_raise(struct mmioshim_device *dev, unsigned line, bool level)
+{
+    struct bus_device *d = bus_device_of(dev);
+    struct arena_wire *wire;
+
+    if (d->function && d->bus->functions->ask(dev, d->function - 1u, line, level))
+        return;
+    wire = wire_here(d, line);
+    if (!wire || wire->level == level)
+        return;
+    set_wire(wire, level);
+    if (d->routes) /* NULL: the machine is being made, and everything is low */
+        request(d, &(struct bus_irq){dev->index, d->routes[line].number, (u16)line, level, false});
+}
+
+void irq_message(struct mmioshim_device *dev, unsigned line)
+{
+    struct bus_device *d = bus_device_of(dev);
+    struct arena_wire *wire = wire_here(d, line);
+
+    if (!wire || !d->routes)
+        return;
+    wire->edge = 1;
+    happen(wire);
+    request(d, &(struct bus_irq){dev->index, line - 1, (u16)line, true, true});
 }
 
 /* --- delivery --- */
@@ -174,6 +199,13 @@ void irq_event_mask(struct bus *bus, u32 device, u32 line, bool masked, const st
         unmask(wire);
     bus_unlock(&bus->devices[device], self);
     wake(arena_of(bus), device, line, self);
+}
+
+bool irq_event_masked(struct bus *bus, u32 device, u32 line)
+{
+    const struct arena_wire *wire = wire_of(bus, device, line);
+
+    return wire && __atomic_load_n(&wire->masked, __ATOMIC_RELAXED);
 }
 
 u32 irq_event_count(struct bus *bus, u32 device, u32 line)

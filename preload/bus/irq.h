@@ -44,6 +44,8 @@ void irq_watch(void (*pending)(u32 hart, u32 number, const struct lock_self *sel
 
 /* struct mmioshim_host's irq(). The device is locked. */
 void irq_raise(struct mmioshim_device *dev, unsigned line, bool level);
+/* An event that is no level: a message of a PCI function, which is locked. line: one of its own, never raised. */
+void irq_message(struct mmioshim_device *dev, unsigned line);
 /* Hands a change on. No device is locked; asks for more by bus_requests. */
 void irq_deliver(struct bus *bus, const struct bus_irq *irq, const struct lock_self *self);
 /* Hands on how all lines are. */
@@ -58,6 +60,7 @@ void irq_deliver_all(struct bus *bus, const struct lock_self *self);
  */
 void irq_event_set(struct bus *bus, u32 device, u32 line, bool edge, bool once, const struct lock_self *self);
 void irq_event_mask(struct bus *bus, u32 device, u32 line, bool masked, const struct lock_self *self);
+bool irq_event_masked(struct bus *bus, u32 device, u32 line);
 /* How many there were so far; wraps. 0 for a line that is not there. */
 u32 irq_event_count(struct bus *bus, u32 device, u32 line);
 /*

@@ -20,6 +20,16 @@ struct seen {
     struct machine_interrupt first[FEW];
 };
 
+/* A device behind a BAR has the interrupt of its function. */
+static u32 interrupts_of(const struct machine_desc *desc, u32 window, struct machine_interrupt *out, u32 most)
+{
+    const struct machine_window *w = &desc->windows[window];
+
+    if (!w->function)
+        return machine_interrupts(desc, w->node, out, most);
+    return w->bar == PCI_CONFIG_SPACE && machine_pci_interrupt(desc, w->function - 1u, out) ? 1 : 0;
+}
+
 static struct seen *look(const struct machine_desc *desc, u32 window)
 {
     static struct seen *table;
@@ -35,14 +45,24 @@ static struct seen *look(const struct machine_desc *desc, u32 window)
     hash = desc->hash;
     s = &table[window];
     if (!s->n)
-        s->n = machine_interrupts(desc, desc->windows[window].node, s->first, FEW) + 1;
+        s->n = interrupts_of(desc, window, s->first, FEW) + 1;
     return s;
+}
+
+/* The pin of a PCI function, and its messages. */
+static u32 function_lines(const struct machine_desc *desc, u32 window)
+{
+    const struct pci_function *f = &desc->pci.functions[desc->windows[window].function - 1];
+
+    return 1 + MAX((u32)f->msi, (u32)f->msix);
 }
 
 u32 irq_lines(const struct machine_desc *desc, u32 window, const struct mmioshim_class *class)
 {
     const struct seen *s = class->lines ? look(desc, window) : NULL;
 
+    if (desc->windows[window].function && desc->windows[window].bar == PCI_CONFIG_SPACE)
+        return function_lines(desc, window);
     return s && s->n > 1 ? MIN(s->n - 1, (u32)class->lines) : MIN((u32)class->lines, (u32)UNWIRED);
 }
 
@@ -56,12 +76,12 @@ static const struct machine_interrupt *read_interrupts(const struct machine *mac
 
     if (!s)
         return NULL;
-    if (s->n == 1)
-        return n <= UNWIRED ? nowhere : NULL;
+    if (s->n == 1 && n <= UNWIRED)
+        return nowhere;
     if (n <= MIN(s->n - 1, (u32)FEW))
         return s->first;
     list = sys_pages(n * sizeof(*list)); /* stays: tables that live as long as the process */
-    for (u32 line = list ? machine_interrupts(machine->desc, machine->desc->windows[i].node, list, n) : n; line < n; line++)
+    for (u32 line = list ? interrupts_of(machine->desc, i, list, n) : n; line < n; line++)
         list[line].controller = -1;
     return list;
 }

@@ -67,20 +67,50 @@ static bool attachment(const char *attach, const char *node, struct fmt *spec)
     }
 }
 
+/*
+ * What is attached to a device. What is behind a BAR of a PCI function has it from the node of that, where MMIOSHIM_ATTACH was
+ * written to.
+ */
+static bool attached(const struct machine *machine, const struct mmioshim_device *dev, const char *attach, struct fmt *spec)
+{
+    const struct machine_window *w = &machine->desc->windows[dev->index];
+    struct mmioshim_node node = {machine->desc, w->node};
+    u32 length = 0;
+    const char *text;
+
+    if (!w->function)
+        return attachment(attach, dev->name, spec);
+    text = dev->class->plug || dev->class->backends ? node_property(&node, "mmioshim,options", &length) : NULL;
+    if (!text || !length || text[length - 1])
+        return false;
+    fmt_str(spec, text);
+    fmt_end(spec);
+    return true;
+}
+
 /* MMIOSHIM_ATTACH of the machine that is being made. */
 static const char *plugged;
 
+/* As MMIOSHIM_ATTACH names it: a device behind a BAR belongs to a function. */
+static const char *attach_name(const struct machine *machine, const struct mmioshim_device *dev)
+{
+    const struct machine_desc *desc = machine->desc;
+    u16 function = desc->windows[dev->index].function;
+
+    return function ? desc->windows[desc->pci.functions[function - 1].device].name : dev->name;
+}
+
 /* What a slot gets. */
-static int plug(struct mmioshim_device *dev, struct fmt *error)
+static int plug(const struct machine *machine, struct mmioshim_device *dev, struct fmt *error)
 {
     char text[512];
     struct fmt spec = FMT_INIT(text);
-    bool given = attachment(plugged, dev->name, &spec);
+    bool given = attached(machine, dev, plugged, &spec);
     const char *why = "cannot be had";
 
     if (!dev->class->plug || dev->class->plug(dev, given ? text : NULL, &why) == 0)
         return 0;
-    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: %s; allowed:", dev->name, text, why);
+    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: %s; allowed:", attach_name(machine, dev), text, why);
     for (const struct mmioshim_property *part = dev->class->parts; part->name; part++)
         fmt_printf(error, "%s %s", part == dev->class->parts ? "" : ",", part->name);
     return -1;
@@ -104,7 +134,7 @@ static int create_one(struct bus *made, u32 i, struct fmt *error)
         fmt_printf(error, "%s: %s", dev->name, why);
         return -1;
     }
-    if (plug(dev, error) < 0)
+    if (plug(machine, dev, error) < 0)
         return -1;
     if (dev->class->reset)
         dev->class->reset(dev, MMIOSHIM_RESET_COLD);
@@ -237,7 +267,7 @@ static int open_end(struct bus *bus, struct bus_device *d, const char *spec, u32
     if (!*spec)
         return 0;
     d->backend.first = !bus->machine->joined;
-    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", d->dev.name, spec);
+    fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", attach_name(bus->machine, &d->dev), spec);
     if (!adopt_end(bus, d, spec) && open_remembered(bus->machine, d, spec, error) < 0)
         return -1;
     error->len = 0;
@@ -250,7 +280,7 @@ static int open_backend(struct bus *bus, struct bus_device *d, const char *attac
 {
     char text[512];
     struct fmt spec = FMT_INIT(text);
-    bool given = attachment(attach, d->dev.name, &spec);
+    bool given = attached(bus->machine, &d->dev, attach, &spec);
 
     if (d->dev.class->end) /* what is plugged in belongs to the machine, whatever this process was given */
         return open_end(bus, d, d->dev.class->end(&d->dev), used, error);
@@ -276,6 +306,8 @@ static int check_nodes(const struct bus *bus, const char *attach, struct fmt *er
         if (!list_next(&attach, ';', &f))
             return 0;
         fmt_end(&f);
+        if (strncmp(piece, "pci:", 4) == 0) /* pci/attach.c */
+            continue;
         equals = strchr(piece, '=');
         if (equals)
             *equals = 0;
@@ -321,7 +353,8 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
             .label = d->dev.class->label,
             .compatible = w->compatible,
             .window = w->range,
-            .port = i >= machine->desc->nwindows,
+            .port = i >= machine->desc->nwindows && i < machine_fixed(machine->desc),
+            .moves = i >= machine_fixed(machine->desc),
             .registers = d->dev.class->registers,
             .nregisters = d->dev.class->nregisters,
         };

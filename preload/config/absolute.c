@@ -105,6 +105,9 @@ static bool put_attachment(struct fmt *out, const char *piece, size_t len, const
         fmt_mem(out, piece, len);
         return false;
     }
+    /* On a PCI bus the same devices have longer names. */
+    if (len - node - 1 >= 7 && starts(piece + node + 1, "virtio-"))
+        node += 7;
     node += own_end(piece + node + 1, len - node - 1);
     fmt_mem(out, piece, node + 1);
     return put_backend(out, piece + node + 1, len - node - 1, cwd);

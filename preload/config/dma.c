@@ -18,7 +18,7 @@ static bool has_name(const void *fdt, const char *name)
     return false;
 }
 
-/* 2.3.5: not inherited, defaults 2 and 1 */
+/* 2.3.5: not inherited, defaults 2 and 1. Addresses on a PCI bus have a cell in front that says what they are. */
 static bool cells(const void *fdt, int node, const char *name, u32 absent, u32 *count)
 {
     int length = 0;
@@ -36,14 +36,18 @@ struct entry {
 
 struct step {
     const u8 *data;
-    u32 count, child_cells, parent_cells, size_cells;
+    u32 count, kind_cells, child_cells, parent_cells, size_cells;
 };
 
 static struct entry entry_of(const struct step *s, u32 i)
 {
-    const u8 *p = s->data + 4ul * i * (s->child_cells + s->parent_cells + s->size_cells);
-    u64 child = dt_cells(p, s->child_cells), parent = dt_cells(p + 4 * s->child_cells, s->parent_cells);
-    u64 size = dt_cells(p + 4 * (s->child_cells + s->parent_cells), s->size_cells);
+    const u8 *p = s->data + 4ul * i * (s->kind_cells + s->child_cells + s->parent_cells + s->size_cells);
+    u64 child, parent, size;
+
+    p += 4 * s->kind_cells;
+    child = dt_cells(p, s->child_cells);
+    parent = dt_cells(p + 4 * s->child_cells, s->parent_cells);
+    size = dt_cells(p + 4 * (s->child_cells + s->parent_cells), s->size_cells);
 
     return (struct entry){{child, size}, parent};
 }
@@ -57,10 +61,15 @@ static int read_step(const void *fdt, int bus, int parent, struct step *s)
 
     if (!p || length == 0)
         return 0;
-    if (!cells(fdt, bus, "#address-cells", 2, &s->child_cells) || !cells(fdt, bus, "#size-cells", 1, &s->size_cells) ||
+    s->kind_cells = 0;
+    if (!cells(fdt, bus, "#address-cells", 2, &s->child_cells) && s->child_cells == 3) {
+        s->kind_cells = 1;
+        s->child_cells = 2;
+    }
+    if (s->child_cells < 1 || s->child_cells > 2 || !cells(fdt, bus, "#size-cells", 1, &s->size_cells) ||
         !cells(fdt, parent, "#address-cells", 2, &s->parent_cells))
         return -1;
-    entry = 4 * (s->child_cells + s->parent_cells + s->size_cells);
+    entry = 4 * (s->kind_cells + s->child_cells + s->parent_cells + s->size_cells);
     if (length < 0 || (u32)length % entry)
         return -1;
     s->data = p;

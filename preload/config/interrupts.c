@@ -118,6 +118,71 @@ u32 machine_interrupts(const struct machine_desc *desc, int node, struct machine
     return length / (4 * cells);
 }
 
+/* --- pins of PCI functions --- */
+
+#define MAP_CELLS 4 /* of a PCI function's interrupt: address of three cells, and its pin */
+
+/* "Interrupt pin swizzling": a bridge turns what comes from below by the number of the device, 9.1. */
+static u32 swizzle(const struct machine_pci *pci, const struct pci_function *f, u8 *slot)
+{
+    u32 pin = f->pin;
+
+    for (; f->parent >= 0; f = &pci->functions[f->parent])
+        pin = (pin - 1 + pci_slot(f->devfn)) % 4 + 1;
+    *slot = f->devfn;
+    return pin;
+}
+
+/* One entry of the map: child address and pin, controller, its address, its specifier. *length: bytes. False: damaged. */
+static bool map_entry(const struct machine_desc *desc, const u8 *p, u32 left, u32 *length, struct machine_interrupt *out)
+{
+    struct mmioshim_node node = {.desc = desc};
+    u32 address = 0, cells;
+
+    if (left < 4 * (MAP_CELLS + 1))
+        return false;
+    node.node = controller_of(desc, (u32)dt_cells(p + 4 * MAP_CELLS, 1));
+    if (!cells_of(desc, node.node, &cells))
+        return false;
+    node_property_u32(&node, "#address-cells", &address); /* absent: none, as Linux has it */
+    if (address > 4 || left < 4 * (MAP_CELLS + 1 + address + cells))
+        return false;
+    *length = 4 * (MAP_CELLS + 1 + address + cells);
+    *out = specifier(node.node, p + 4 * (MAP_CELLS + 1 + address), cells);
+    return true;
+}
+
+static bool entry_is(const u8 *p, const u8 *mask, u32 high, u32 pin)
+{
+    u32 wanted[MAP_CELLS] = {high, 0, 0, pin};
+
+    for (unsigned i = 0; i < MAP_CELLS; i++) {
+        u32 bits = mask ? (u32)dt_cells(mask + 4 * i, 1) : UINT32_MAX;
+
+        if (((u32)dt_cells(p + 4 * i, 1) & bits) != (wanted[i] & bits))
+            return false;
+    }
+    return true;
+}
+
+bool machine_pci_interrupt(const struct machine_desc *desc, u32 function, struct machine_interrupt *out)
+{
+    const struct pci_function *f = &desc->pci.functions[function];
+    struct mmioshim_node host = {desc, desc->pci.node};
+    u32 length = 0, bytes = 0, entry;
+    const u8 *map = node_property(&host, "interrupt-map", &length);
+    const u8 *mask = node_property(&host, "interrupt-map-mask", &bytes);
+    u8 slot;
+    u32 pin = swizzle(&desc->pci, f, &slot);
+
+    if (!f->pin || !map || (mask && bytes != 4 * MAP_CELLS))
+        return false;
+    for (; map_entry(desc, map, length, &entry, out); map += entry, length -= entry)
+        if (entry_is(map, mask, (u32)slot << 8, pin))
+            return out->controller >= 0;
+    return false;
+}
+
 bool machine_is_hart(const struct machine_desc *desc, int node, int *cpu)
 {
     struct mmioshim_node n = {desc, node};

@@ -17,6 +17,11 @@ struct machine_interrupt {
  * are; 0 also where the properties make no sense.
  */
 u32 machine_interrupts(const struct machine_desc *desc, int node, struct machine_interrupt *out, u32 most);
+/*
+ * Where the pin of a PCI function leads by way of bridges and of the host's interrupt-map; false: nowhere. Source:
+ * Devicetree Specification 0.4, 2.4.3; PCI-to-PCI Bridge Architecture 1.2, 9.1.
+ */
+bool machine_pci_interrupt(const struct machine_desc *desc, u32 function, struct machine_interrupt *out);
 /* Is the node a hart's own controller: inside a node of a CPU? *cpu gets that. */
 bool machine_is_hart(const struct machine_desc *desc, int node, int *cpu);
 

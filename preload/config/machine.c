@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "config/fdt.h"
 #include "config/windows.h"
+#include "pci/describe.h"
 
 #define USER_LIMIT  (((u64)1 << 47) - PAGE_SIZE) /* end of user space with 4-level page tables: TASK_SIZE */
 #define TRANSLATION_WORK (1u << 24)              /* entries of ranges looked at; real trees need a few thousand */
@@ -208,6 +209,45 @@ static int read_reg(struct parse *p, const struct dt_node *node)
     return 0;
 }
 
+static int add_range(struct parse *p, const struct dt_node *node, struct pci_range *range, u32 entry)
+{
+    struct range r = {range->machine, range->bus.size};
+
+    if (translate(p, &r.base) != DT_TRANSLATED)
+        return say(p, node, "the CPU cannot reach an entry of ranges");
+    range->machine = r.base;
+    return check_range(p, node, r) < 0 ? -1 : add_window(p, node, r, entry);
+}
+
+/* The ports of configuration mechanism #1 (PCI Local Bus 3.0, 3.2.2.3.2): x86 has them whatever else there is. */
+static int add_config_ports(struct parse *p, const struct dt_node *node, u32 entry)
+{
+    if (add_window(p, node, (struct range){0xcf8, 8}, entry) < 0)
+        return -1;
+    p->reg[p->nreg - 1].port = true;
+    p->desc->ioports = true;
+    return 0;
+}
+
+/* The first one is the machine's; what others have behind them nobody models. */
+static int read_host(struct parse *p, const struct dt_node *node)
+{
+    struct machine_pci *pci = &p->desc->pci;
+    u32 first = p->nreg;
+
+    if (pci->present || p->buses[p->depth - 1].opaque || !node->prop[DT_REG].data)
+        return 0;
+    if (pci_read_host(pci, node, &p->buses[p->depth - 1], p->desc->fdt, p->error) < 0 || read_reg(p, node) < 0)
+        return -1;
+    if (p->nreg != first + 1)
+        return say(p, node, "a PCI host has one entry of reg, its configuration space");
+    pci->ecam = p->reg[first].range;
+    for (u32 i = 0; i < pci->nranges; i++)
+        if (add_range(p, node, &pci->ranges[i], 1 + i) < 0)
+            return -1;
+    return add_config_ports(p, node, 1 + pci->nranges);
+}
+
 /* x86 has one space of ports, so a machine has one node of it. */
 static int read_ports(struct parse *p, const struct dt_node *node)
 {
@@ -236,6 +276,8 @@ static int read_node(struct parse *p, int offset)
         return read_ports(p, &node);
     if (dt_read_bus(bus, &node, parent, p->error) < 0)
         return -1;
+    if (parent && dt_compatible(&node, PCI_HOST) && !p->desc->pci.present)
+        return read_host(p, &node);
     return parent ? read_reg(p, &node) : 0;
 }
 
@@ -273,7 +315,9 @@ int machine_parse(struct machine_desc *desc, const void *blob, size_t size, stru
     int result;
 
     desc->ioports = false;
-    desc->nbanks = desc->nwindows = desc->nports = 0;
+    desc->nbanks = desc->nwindows = desc->nports = desc->nmoving = 0;
+    desc->pci.present = false;
+    desc->pci.nfunctions = 0;
     if (dt_check(blob, size, error) < 0)
         return -1;
     desc->fdt = blob;
@@ -287,6 +331,8 @@ int machine_parse(struct machine_desc *desc, const void *blob, size_t size, stru
     result = walk(&p);
     if (result == 0)
         result = windows_flatten(desc, p.reg, p.nreg, error);
+    if (result == 0 && desc->pci.present)
+        result = pci_describe(desc, error);
     sys_munmap(p.reg, bytes);
     if (result == 0 && desc->nbanks + desc->nwindows == 0 && !desc->ioports) {
         fmt_str(error, "the tree has neither RAM nor a window that the CPU can reach");

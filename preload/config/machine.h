@@ -8,6 +8,7 @@
 
 #include "base/fmt.h"
 #include "base/range.h"
+#include "config/pci.h"
 #include "mmioshim/device.h"
 
 #define MACHINE_BANKS   32
@@ -33,8 +34,13 @@ struct machine_window {
     char name[MACHINE_NAME];       /* "uart@10000000" */
     char compatible[MACHINE_NAME]; /* the first string (cut if longer, '?' for what does not print), "" without one */
     int node;                      /* offset in the blob, for properties */
-    u16 entry;                     /* which entry of reg */
+    u16 entry;                     /* which entry of reg; behind those, ranges of a PCI host */
+    u16 class;                     /* 1 and the number of its class; 0: found by the compatible strings */
+    u16 function;                  /* 1 and the index of the PCI function that it belongs to; 0: none */
+    u8 bar;                        /* of the function; PCI_CONFIG_SPACE: no BAR */
 };
+
+#define PCI_CONFIG_SPACE 0xff
 
 /* Bytes that the device of a window sees: a piece of a window that others cut up keeps its offsets. */
 static inline u64 machine_device_size(const struct machine_window *window)
@@ -50,15 +56,26 @@ struct machine_desc {
     u32 nbanks;
     u32 nwindows;
     u32 nports;
+    u32 nmoving; /* of functions on the PCI bus: where they are, if anywhere, is decided at run time */
     struct machine_bank banks[MACHINE_BANKS];       /* ascending, disjoint */
-    /* nwindows of memory, then nports of ports; each of the two ascending by base, disjoint */
+    /*
+     * nwindows of memory, then nports of ports; each of the two ascending by base, disjoint. Then nmoving, whose ranges
+     * begin at 0.
+     */
     struct machine_window windows[MACHINE_WINDOWS];
+    struct machine_pci pci;
 };
 
-/* Windows of both address spaces: a device each, numbered as in `windows`. */
-static inline u32 machine_devices(const struct machine_desc *desc)
+/* Windows that stay where they are, of both address spaces. */
+static inline u32 machine_fixed(const struct machine_desc *desc)
 {
     return desc->nwindows + desc->nports;
+}
+
+/* All windows: a device each, numbered as in `windows`. */
+static inline u32 machine_devices(const struct machine_desc *desc)
+{
+    return machine_fixed(desc) + desc->nmoving;
 }
 
 /*

@@ -73,7 +73,7 @@ static const char *attach_fault(const char *piece)
     if (backend == piece)
         return "no node before '='";
     backend++;
-    while (is_lower(backend[kind]))
+    while (is_lower(backend[kind]) || (kind && backend[kind] == '-'))
         kind++;
     if (kind == 0)
         return "no back end after '='";

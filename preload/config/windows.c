@@ -90,12 +90,12 @@ static int emit(struct sweep *sweep, struct open_window *open, u64 end)
 {
     struct machine_desc *desc = sweep->desc;
     const struct reg_window *reg = open->reg;
-    struct machine_window *window = &desc->windows[machine_devices(desc)];
+    struct machine_window *window = &desc->windows[machine_fixed(desc)];
     struct fmt name = FMT_INIT(window->name);
 
     if (end <= open->next)
         return 0;
-    if (machine_devices(desc) == MACHINE_WINDOWS) {
+    if (machine_fixed(desc) == MACHINE_WINDOWS) {
         fmt_printf(sweep->error, "node %s: too many windows; allowed: %d", reg->name, MACHINE_WINDOWS);
         return -1;
     }
@@ -104,6 +104,7 @@ static int emit(struct sweep *sweep, struct open_window *open, u64 end)
     window->offset = open->next - reg->range.base;
     window->node = reg->node;
     window->entry = reg->entry;
+    window->class = window->function = 0;
     copy_compatible(window->compatible, reg->compatible);
     window_name(&name, reg->name, reg->entry);
     if (open->named)

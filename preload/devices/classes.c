@@ -50,7 +50,11 @@ const struct mmioshim_class *class_for_window(const struct machine_desc *desc, c
     struct mmioshim_node node = {.desc = desc, .node = window->node};
     const struct mmioshim_class *class = NULL;
     u32 length = 0;
-    const char *list = node_property(&node, "compatible", &length);
+    const char *list;
+
+    if (window->class)
+        return class_by_number(window->class - 1u);
+    list = node_property(&node, "compatible", &length);
 
     if (list)
         class = class_in_list(list, length);

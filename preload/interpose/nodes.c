@@ -30,7 +30,7 @@ static enum nodes_io io_of(const struct tree_node *node, bool write, long *error
     }
     if (c->event && !write)
         return NODES_EVENT;
-    return c->port || c->read || c->write || write ? NODES_OURS : NODES_KERNEL;
+    return c->show && !write ? NODES_KERNEL : NODES_OURS;
 }
 
 enum nodes_io nodes_io(int fd, bool write, u64 offset_known, u64 offset, struct tree_node *node, long *error)
@@ -42,7 +42,7 @@ enum nodes_io nodes_io(int fd, bool write, u64 offset_known, u64 offset, struct 
     if (!tree_fd(fd, path))
         return NODES_HOST;
     if (!tree_fd_node(fd, node, &gone)) {
-        *error = -ENODEV;
+        *error = strncmp(path, "/dev/uio", 8) == 0 ? -EIO : -ENODEV; /* drivers/uio/uio.c, uio_read() */
         return gone ? NODES_GONE : NODES_HOST;
     }
     io = io_of(node, write, error);
@@ -138,7 +138,7 @@ enum call_answer nodes_event(struct call *call, const struct tree_node *node, co
         total += MIN((u64)vectors[i].iov_len, (u64)16);
     if (total != sizeof(count))
         return call_done(call, -EINVAL);
-    while ((ret = node->class->event(fd, &count)) == -EAGAIN && !(sys_fcntl(fd, F_GETFL, 0) & O_NONBLOCK)) {
+    while ((ret = node->class->event(node, fd, &count)) == -EAGAIN && !(sys_fcntl(fd, F_GETFL, 0) & O_NONBLOCK)) {
         ret = wait_readable(fd);
         if (ret == CALLS_AGAIN)
             return CALL_AGAIN;

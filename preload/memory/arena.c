@@ -34,6 +34,14 @@ static int load_map(struct machine_desc *desc, const char *map, struct fmt *erro
     return 0;
 }
 
+/* The map of a machine that is about to be made. */
+static int load_whole(struct machine_desc *desc, const char *map, const struct arena_plan *plan, struct fmt *error)
+{
+    if (load_map(desc, map, error) < 0)
+        return -1;
+    return plan->complete ? plan->complete(plan->context, desc, error) : 0;
+}
+
 static u64 ram_bytes(const struct machine_desc *desc)
 {
     u64 bytes = 0;
@@ -237,6 +245,7 @@ static bool device_sound(struct arena *arena, const struct machine_desc *desc, u
     const struct mmioshim_class *class = class_by_number(d->class);
 
     return d->window == i && class_number(class) == d->class &&
+           (!desc->windows[i].class || desc->windows[i].class == d->class + 1u) &&
            d->state_size >= class_state_size(class, machine_device_size(&desc->windows[i])) &&
            inside(arena, d->state, d->state_size) && inside(arena, d->wires, d->nwires * sizeof(struct arena_wire));
 }
@@ -320,7 +329,7 @@ static int attach_unnamed(struct machine *m, struct machine_desc *desc, const ch
             return ret;
         find_drop(&found);
     }
-    if (load_map(desc, map, error) < 0)
+    if (load_whole(desc, map, plan, error) < 0)
         return -1;
     m->arena_fd = memfd("mmioshim-arena");
     m->ram_fd = memfd("mmioshim-ram");
@@ -385,7 +394,7 @@ static int attach_named(struct machine *m, struct machine_desc *desc, const char
     if (m->arena_fd < 0 || m->ram_fd < 0 || m->mem_fd < 0) {
         fail(error, "machine", name, MIN(MIN(m->arena_fd, m->ram_fd), m->mem_fd));
     } else if (sys_fstat(m->arena_fd, &st) == 0 && st.st_size == 0) {
-        if (load_map(desc, map, error) == 0)
+        if (load_whole(desc, map, plan, error) == 0)
             ret = make(m, desc, name, map, plan, error);
     } else {
         m->arena = arena_open(m->arena_fd, &why);

@@ -16,12 +16,13 @@
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 10u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: listeners; 9: tree; 10: end_base */
+#define ARENA_VERSION 11u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: listeners; 9: tree; 10: the PCI bus; 11: end_base */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 #define ARENA_HARTS   64u
 #define ARENA_SIGNALS 65u
 #define ARENA_LISTENERS 256u
+#define ARENA_PCI_IDS 16u
 
 enum {
     MEMBER_TOUCHED = 1, /* had an access or wrote RAM */
@@ -131,7 +132,7 @@ struct arena {
     u64 pages;   /* of RAM, all banks */
     u64 session; /* counts the times that the machine came to life */
 
-    u64 map_version; /* odd while windows change */
+    u64 map_version; /* grows whenever something on the PCI bus moves, appears or goes */
     struct lock members_lock;
     struct lock log_lock;
     u32 log_writing; /* the holder of log_lock has taken a number and not yet written its line */
@@ -141,6 +142,7 @@ struct arena {
     u32 next_stack;
     u32 pid_ordinals, tid_ordinals;
     struct arena_counters counters;
+    u64 pci_ids[ARENA_PCI_IDS]; /* vendor << 32 | device that uio_pci_generic was told of. Atomic */
     u32 tree_opened; /* somebody opened a file of the tree: descriptors are looked at */
     u64 tree_dev;    /* of such files, 0: there was none yet */
     u64 tree_born;   /* their times: seconds of CLOCK_REALTIME */
@@ -213,6 +215,8 @@ struct arena_plan {
     /* How many interrupt lines it has. */
     u32 (*wires)(void *context, u32 window);
     bool clock_virtual;
+    /* The map of a machine that is about to be made was loaded: what else belongs to it. May be NULL. 0, or -1 with one line. */
+    int (*complete)(void *context, struct machine_desc *desc, struct fmt *error);
     /* The machine was just made: creates its devices, before anybody else can join. 0, or -1 with one line. */
     int (*create)(void *context, struct machine *machine, struct fmt *error);
 };

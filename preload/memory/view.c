@@ -48,7 +48,7 @@ static void add_bank(struct view *view, const struct machine_desc *desc, u32 ban
             break;
         before = w.base > rest.base ? w.base - rest.base : 0;
         add_span(view, (struct range){rest.base, before}, VIEW_RAM, bank, rest.base - base);
-        add_span(view, w, VIEW_WINDOW, *window, 0);
+        add_span(view, w, VIEW_WINDOW, *window, desc->windows[*window].offset);
         ++*window;
         rest = range_after(rest, range_last(w));
     }
@@ -73,7 +73,7 @@ static void build_trapped(struct view *view, const struct machine_desc *desc)
     }
 }
 
-void view_build(struct view *view, const struct machine_desc *desc, void *storage, u64 version)
+void view_build(struct view *view, const struct machine_desc *desc, void *storage, const u64 *version)
 {
     u32 window = 0;
 
@@ -82,17 +82,19 @@ void view_build(struct view *view, const struct machine_desc *desc, void *storag
     view->count = 0;
     view->trapped = (void *)(view->spans + view->capacity);
     view->version = version;
+    view->refine = NULL;
+    view->ports = false;
     for (u32 bank = 0; bank < desc->nbanks; bank++) {
         struct range r = desc->banks[bank].range;
 
         while (window < desc->nwindows && range_last(desc->windows[window].range) < r.base) {
-            add_span(view, desc->windows[window].range, VIEW_WINDOW, window, 0);
+            add_span(view, desc->windows[window].range, VIEW_WINDOW, window, desc->windows[window].offset);
             window++;
         }
         add_bank(view, desc, bank, &window);
     }
     for (; window < desc->nwindows; window++)
-        add_span(view, desc->windows[window].range, VIEW_WINDOW, window, 0);
+        add_span(view, desc->windows[window].range, VIEW_WINDOW, window, desc->windows[window].offset);
     build_trapped(view, desc);
 }
 
@@ -101,11 +103,11 @@ size_t view_ports_bytes(const struct machine_desc *desc)
     return (desc->nports + 1) * sizeof(struct view_span);
 }
 
-void view_build_ports(struct view *view, const struct machine_desc *desc, void *storage, u64 version)
+void view_build_ports(struct view *view, const struct machine_desc *desc, void *storage, const u64 *version)
 {
-    *view = (struct view){.spans = storage, .capacity = desc->nports + 1, .version = version};
-    for (u32 i = desc->nwindows; i < machine_devices(desc); i++)
-        add_span(view, desc->windows[i].range, VIEW_WINDOW, i, 0);
+    *view = (struct view){.spans = storage, .capacity = desc->nports + 1, .version = version, .ports = true};
+    for (u32 i = desc->nwindows; i < machine_fixed(desc); i++)
+        add_span(view, desc->windows[i].range, VIEW_WINDOW, i, desc->windows[i].offset);
 }
 
 bool view_trapped_any(const struct view *view, struct range range)
@@ -132,7 +134,7 @@ static u32 spans_up_to(const struct view *view, u64 addr)
     return low;
 }
 
-struct view_span view_find(const struct view *view, u64 addr)
+static struct view_span find_fixed(const struct view *view, u64 addr)
 {
     u32 n = spans_up_to(view, addr);
     struct view_span gap = {.kind = VIEW_NONE};
@@ -146,6 +148,15 @@ struct view_span view_find(const struct view *view, u64 addr)
         last = view->spans[n].range.base - 1;
     gap.range = (struct range){first, last - first + 1};
     return gap;
+}
+
+struct view_span view_find(const struct view *view, u64 addr)
+{
+    struct view_span span = find_fixed(view, addr);
+
+    if (unlikely(view->refine != NULL) && span.kind != VIEW_RAM)
+        view->refine(view, addr, &span);
+    return span;
 }
 
 bool view_trapped(const struct view *view, u64 addr)

@@ -125,6 +125,11 @@ struct mmioshim_device {
 struct mmioshim_host {
     /* Interrupt line of the device: entry of interrupts or interrupts-extended, from 0; level 0 or 1. Idempotent. */
     void (*irq)(struct mmioshim_device *dev, unsigned line, bool level);
+    /*
+     * Behind a BAR of a PCI function line 0 is the function's pin, and line 1 + v, when it is told level 1, sends message
+     * v (MSI-X vector or MSI message). Do messages stand for the pin now? False for any other device.
+     */
+    bool (*messages)(struct mmioshim_device *dev);
     /* The machine's time in nanoseconds; wall clock gives nanoseconds since 1970, UTC. */
     uint64_t (*clock)(struct mmioshim_device *dev);
     uint64_t (*wall_clock)(struct mmioshim_device *dev);

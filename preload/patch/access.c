@@ -78,7 +78,7 @@ static void remember(struct patch_thread *own, u64 addr)
     struct trap_place place;
 
     memset(known->room, 0, sizeof(known->room));
-    if (epoch == 1 || clock_virtual(trap_the_bus()->machine->arena) || (log_wanted() && !log_is_lean()) || !trap_place(addr, &place))
+    if (epoch == 1 || clock_virtual(trap_the_bus()->machine->arena) || (log_wanted() && !log_is_lean()) || !trap_place(addr, &place) || place.moves)
         return;
     class = place.device->dev.class;
     *known = (struct known){.base = place.window.base, .epoch = epoch, .offset = place.offset, .device = place.device,

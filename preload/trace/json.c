@@ -126,6 +126,10 @@ static void put_irq(struct fmt *out, const struct trace_record *record, const st
     key_text(out, "device", part_device_name(record, names));
     key_dec(out, "line", record->addr);
     key_dec(out, "level", record->width != 0);
+    if (record->flags & TRACE_MESSAGE) {
+        key(out, "message");
+        fmt_str(out, "true");
+    }
 }
 
 static void put_mark(struct fmt *out, const struct trace_record *record)

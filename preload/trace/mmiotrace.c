@@ -50,7 +50,7 @@ void trace_print_mmiotrace_begin(struct fmt *out, const struct trace_names *name
 {
     fmt_str(out, "VERSION 20070824\n");
     for (u32 i = 0; i < names->ndevices; i++)
-        if (!names->devices[i].port)
+        if (!names->devices[i].port && !names->devices[i].moves)
             put_mapping(out, &names->devices[i], i + 1, time);
 }
 

@@ -19,6 +19,7 @@ struct trace_device {
     const struct mmioshim_register *registers;
     u16 nregisters;
     bool port; /* window is a range of I/O ports */
+    bool moves; /* it is on the PCI bus, and window begins at 0: where it is changes at run time */
 };
 
 struct trace_bank {

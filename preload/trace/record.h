@@ -27,6 +27,7 @@ enum {
     TRACE_UNASSIGNED = 1, /* nobody models the place: the value is what MMIOSHIM_UNASSIGNED says */
     TRACE_FAILED = 2,     /* DMA that was refused */
     TRACE_PRIVATE_PC = 4, /* pc lies in code that belongs to no file */
+    TRACE_MESSAGE = 8,    /* IRQ that is a message of a PCI function: addr is its number */
 };
 
 #define TRACE_NONE      0xffffu /* no device, no register */

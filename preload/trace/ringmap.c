@@ -65,7 +65,7 @@ void ringmap_write(struct fmt *out, const struct ring_map *map)
         put_text(out, d->compatible);
         put(out, d->window.base, 8);
         put(out, d->window.size, 8);
-        put(out, d->port, 1);
+        put(out, d->port | (u64)d->moves << 1, 1);
         put(out, same, 4);
         put(out, d->nregisters, 2);
         for (unsigned k = 0; same == i && k < d->nregisters; k++)
@@ -154,7 +154,7 @@ static void get_device(struct cursor *c, struct trace_device *devices, u32 index
 {
     struct trace_device *d = &devices[index];
     struct mmioshim_register *registers;
-    u64 same;
+    u64 same, where;
 
     memset(d, 0, sizeof(*d));
     d->name = get_text(c);
@@ -162,7 +162,9 @@ static void get_device(struct cursor *c, struct trace_device *devices, u32 index
     d->compatible = get_text(c);
     d->window.base = get(c, 8);
     d->window.size = get(c, 8);
-    d->port = get(c, 1);
+    where = get(c, 1);
+    d->port = where & 1;
+    d->moves = where >> 1 & 1;
     same = get(c, 4);
     d->nregisters = (u16)get(c, 2);
     if (same < index) {

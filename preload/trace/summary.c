@@ -60,10 +60,10 @@ void trace_print_window(struct fmt *out, const struct trace_device *device, bool
     const char *compatible = device->compatible;
 
     if (json) {
-        json_map(out, device->port ? "port" : "mmio", device->window, device->name, compatible);
+        json_map(out, device->moves ? "pci" : device->port ? "port" : "mmio", device->window, device->name, compatible);
         return;
     }
-    fmt_str(out, device->port ? "[MEM] PORTS: " : "[MEM] MMIO: ");
+    fmt_str(out, device->moves ? "[MEM] PCI: " : device->port ? "[MEM] PORTS: " : "[MEM] MMIO: ");
     fmt_str(out, device->label && *device->label ? device->label : "unimplemented");
     fmt_char(out, ' ');
     part_range(out, device->window);

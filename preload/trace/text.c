@@ -132,7 +132,10 @@ static void put_irq(struct fmt *out, const struct trace_record *record, const st
     part_line(out, part_device_name(record, names));
     fmt_char(out, ' ');
     fmt_dec(out, record->addr);
-    fmt_str(out, record->width ? " raised" : " lowered");
+    if (record->flags & TRACE_MESSAGE)
+        fmt_str(out, " sent");
+    else
+        fmt_str(out, record->width ? " raised" : " lowered");
 }
 
 static void put_fault(struct fmt *out, const struct trace_record *record)

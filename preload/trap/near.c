@@ -60,14 +60,14 @@ static bool recall_near(struct trap *t, u64 addr)
     const struct kept_near *kept = &t->thread->near;
 
     if (addr - kept->near.base >= kept->near.size || kept->changing || kept->aliases != alias_version() ||
-        kept->view != view->version)
+        kept->view != __atomic_load_n(view->version, __ATOMIC_ACQUIRE))
         return false;
     t->near = kept->near;
     return true;
 }
 
-/* version: of the aliases, before they were looked at. */
-static void remember_near(struct trap *t, u32 version)
+/* version: of the aliases, and moved: of the view, before they were looked at. */
+static void remember_near(struct trap *t, u32 version, u64 moved)
 {
     struct kept_near *kept = &t->thread->near;
 
@@ -77,22 +77,23 @@ static void remember_near(struct trap *t, u32 version)
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     kept->near = t->near;
     kept->aliases = version;
-    kept->view = view->version;
+    kept->view = moved;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     kept->changing = 0;
 }
 
 bool trap_finds(struct trap *t, u64 addr)
 {
+    u64 machine, moved;
     u32 version;
-    u64 machine;
 
     if (likely(addr - t->near.base < t->near.size) || likely(recall_near(t, addr)))
         return true;
     version = alias_version();
+    moved = __atomic_load_n(view->version, __ATOMIC_ACQUIRE);
     if (!trap_concerns(addr, &machine))
         return false;
     keep_near(&t->near, addr, machine);
-    remember_near(t, version);
+    remember_near(t, version, moved);
     return true;
 }

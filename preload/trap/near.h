@@ -19,7 +19,7 @@ struct kept_near {
     struct near near;
     u32 aliases; /* alias_version() */
     u32 changing; /* a fault may come in the middle of a change, and trap again */
-    u64 view;
+    u64 view; /* *view->version */
 };
 
 /* Ordinary context, once. */

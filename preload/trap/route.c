@@ -97,10 +97,10 @@ static void next_segment(struct trap *t, struct segment *s, enum space space, u6
     s->prot = near->prot;
 }
 
-/* Offset within the device: a window that others cut up knows where its piece began. */
+/* Offset within the device. */
 static u64 device_offset(const struct segment *s)
 {
-    return s->machine - s->span.range.base + bus->machine->desc->windows[s->span.index].offset;
+    return s->machine - s->span.range.base + s->span.offset;
 }
 
 /* --- locks --- */
@@ -318,7 +318,7 @@ static enum trap_answer route_window(struct trap *t, u64 addr, void *data, unsig
         log_wanted())
         return TRAP_DECLINED;
     d = &bus->devices[near->span.index];
-    offset = at + near->machine - near->span.range.base + bus->machine->desc->windows[near->span.index].offset;
+    offset = at + near->machine - near->span.range.base + near->span.offset;
     if (!t->kept)
         lock_device(t, d);
     waits = bus_access(bus, d, offset, data, n, write, &note) == MMIOSHIM_WAIT;
@@ -419,6 +419,7 @@ static void log_irq(struct thread *thread, const struct bus_irq *irq)
 
     rec.addr = irq->number;
     rec.width = irq->level;
+    rec.flags = irq->message ? TRACE_MESSAGE : 0;
     log_event(thread, &rec, NULL);
 }
 
@@ -436,6 +437,8 @@ bool trap_site_requests(struct trap *t, int *status)
         }
         if (r.more)
             irq_deliver_all(bus, self);
+        if (r.functions)
+            bus->functions->settle(bus, self);
         if (r.nsoon)
             trap_serve(t, bus, &r);
         if (r.due)
@@ -477,6 +480,7 @@ bool trap_place(u64 addr, struct trap_place *place)
     place->window.base += a.range.base - a.machine;
     place->device = &bus->devices[s.span.index];
     place->offset = device_offset(&s);
+    place->moves = s.span.index >= machine_fixed(bus->machine->desc);
     place->prot = a.prot;
     return true;
 }

@@ -83,7 +83,8 @@ struct trap_place {
     struct bus_device *device;
     u64 offset;  /* of its base in the device */
     u64 machine; /* of its base in the machine */
-    int prot;   /* what the program mapped it for */
+    int prot;    /* what the program mapped it for */
+    bool moves;  /* the device may be elsewhere at the next access */
 };
 
 /* False: it lies in none. Any context. */

@@ -8,6 +8,8 @@
 extern const struct tree_class devtree_base; /* a: offset of the node in the blob; 0: the root */
 extern const struct tree_class devtree_blob;
 /* uio.c */
+#define UIO_MAJOR 240 /* the first of those that Linux leaves to dynamic and local use */
+u32 uio_count(void);  /* UIO devices of the device tree; those of PCI follow them */
 extern const struct tree_class uio_class;    /* /sys/class/uio */
 extern const struct tree_class uio_platform; /* /sys/devices/platform */
 bool uio_list_dev(u32 index, struct tree_entry *entry); /* in /dev */

@@ -4,6 +4,7 @@
  */
 #include "base/mem.h"
 #include "tree/parts.h"
+#include "tree/pci.h"
 
 static bool begins(const char *name, const char *with)
 {
@@ -55,7 +56,11 @@ static void devtree_target(const struct tree_node *link, struct fmt *text)
 
 static const struct tree_class devtree_link = {.kind = TREE_LINK, .show = devtree_target};
 
+static const struct tree_fixed proc_bus_fixed[] = {{"pci", &pci_proc_dir}, {NULL, NULL}};
+static const struct tree_class proc_bus = {.kind = TREE_DIR, .mode = 0555, .merged = true, .fixed = proc_bus_fixed};
+
 static const struct tree_fixed proc_fixed[] = {
+    {"bus", &proc_bus},
     {"device-tree", &devtree_link},
     {NULL, NULL},
 };
@@ -76,10 +81,25 @@ static const struct tree_class firmware = {.kind = TREE_DIR, .mode = 0755, .merg
 static const struct tree_fixed class_fixed[] = {{"uio", &uio_class}, {NULL, NULL}};
 static const struct tree_class class_dir = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = class_fixed};
 
-static const struct tree_fixed devices_fixed[] = {{"platform", &uio_platform}, {NULL, NULL}};
-static const struct tree_class devices = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = devices_fixed};
+static bool devices_hides(const char *name)
+{
+    return begins(name, "pci0");
+}
+
+static const struct tree_fixed devices_fixed[] = {{"pci0000:00", &pci_root_dir}, {"platform", &uio_platform}, {NULL, NULL}};
+static const struct tree_class devices = {
+    .kind = TREE_DIR,
+    .mode = 0755,
+    .merged = true,
+    .fixed = devices_fixed,
+    .hides = devices_hides,
+};
+
+static const struct tree_fixed bus_fixed[] = {{"pci", &pci_bus_dir}, {NULL, NULL}};
+static const struct tree_class bus_dir = {.kind = TREE_DIR, .mode = 0755, .merged = true, .fixed = bus_fixed};
 
 static const struct tree_fixed sys_fixed[] = {
+    {"bus", &bus_dir},
     {"class", &class_dir},
     {"devices", &devices},
     {"firmware", &firmware},

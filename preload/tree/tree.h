@@ -83,7 +83,7 @@ struct tree_class {
      * What read(2) of 4 bytes tells, which waits for it on a descriptor that is readable then. 0 and *count, -EAGAIN: not
      * yet, other -errno. In place of read.
      */
-    long (*event)(int fd, u32 *count);
+    long (*event)(const struct tree_node *node, int fd, u32 *count);
     /* A descriptor of its own kind for somebody who opens it. NULL: a file of the machine. */
     long (*descriptor)(const struct tree_node *node, int flags);
     /*

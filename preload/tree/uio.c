@@ -12,10 +12,10 @@
 #include "bus/irq.h"
 #include "tree/own.h"
 #include "tree/parts.h"
+#include "tree/pci.h"
 
 #define MAPS  5 /* MAX_UIO_MAPS */
 #define PORTS 5 /* MAX_UIO_PORT_REGIONS */
-#define UIO_MAJOR 240 /* the first of those that Linux leaves to dynamic and local use */
 
 static const struct machine_window *window_at(u32 index)
 {
@@ -34,7 +34,7 @@ static int next_node(int after)
 {
     int best = -1;
 
-    for (u32 i = 0; i < machine_devices(tree_machine->desc); i++) {
+    for (u32 i = 0; i < machine_fixed(tree_machine->desc); i++) {
         const struct machine_window *w = window_at(i);
 
         if (w->node > after && (best < 0 || w->node < best) && is_uio(w))
@@ -62,6 +62,15 @@ static bool number_of(int node, u32 *n)
     return false;
 }
 
+u32 uio_count(void)
+{
+    u32 n = 0;
+
+    for (int at = next_node(-1); at >= 0; at = next_node(at))
+        n++;
+    return n;
+}
+
 /* --- regions --- */
 
 struct region {
@@ -74,7 +83,7 @@ struct region {
 static bool region_of(u32 uio, bool ports, u32 index, struct region *r)
 {
     const struct machine_desc *desc = tree_machine->desc;
-    u32 first = ports ? desc->nwindows : 0, end = ports ? machine_devices(desc) : desc->nwindows;
+    u32 first = ports ? desc->nwindows : 0, end = ports ? machine_fixed(desc) : desc->nwindows;
     int node = node_of(uio);
 
     for (u32 entry = 0; node >= 0 && entry < 64; entry++) {
@@ -430,9 +439,11 @@ static const struct tree_class class_link = {.kind = TREE_LINK, .show = show_cla
 static bool list_class(const struct tree_node *dir, u32 index, struct tree_entry *e)
 {
     (void)dir;
+    if (index >= uio_count())
+        return pci_uio_list(index - uio_count(), false, e);
     e->node = (struct tree_node){&class_link, index, 0};
     numbered(e, "uio", index);
-    return node_of(index) >= 0;
+    return true;
 }
 
 const struct tree_class uio_class = {.kind = TREE_DIR, .mode = 0755, .list = list_class};
@@ -455,20 +466,21 @@ bool uio_fd(int fd, char *path)
     struct fmt f = {.buf = path, .cap = TREE_PATH};
     u32 device, line, n;
 
-    if (!irq_event_line(tree_bus, fd, &device, &line) || !number_of(window_at(device)->node, &n))
+    if (!irq_event_line(tree_bus, fd, &device, &line))
         return false;
+    if (device >= machine_devices(tree_machine->desc) || !number_of(window_at(device)->node, &n))
+        if (line != 0 || !pci_uio_number(device, &n))
+            n = UINT32_MAX; /* its driver has left it: a name that nothing has */
     fmt_printf(&f, "/dev/uio%u", n);
     fmt_end(&f);
     return true;
 }
 
-static long read_event(int fd, u32 *count)
+static long read_event(const struct tree_node *n, int fd, u32 *count)
 {
-    struct tree_node n;
     u32 device;
-    bool gone;
 
-    if (!tree_fd_node(fd, &n, &gone) || !line_of(n.a, &device))
+    if (!line_of(n->a, &device))
         return -EIO;
     return irq_event_read(tree_bus, fd, count, tree_self());
 }
@@ -511,7 +523,9 @@ static const struct tree_class uio_device = {
 
 bool uio_list_dev(u32 index, struct tree_entry *e)
 {
+    if (index >= uio_count())
+        return pci_uio_list(index - uio_count(), true, e);
     e->node = (struct tree_node){&uio_device, index, 0};
     numbered(e, "uio", index);
-    return node_of(index) >= 0;
+    return true;
 }

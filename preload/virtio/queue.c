@@ -103,8 +103,10 @@ void virtio_signal(struct mmioshim_device *dev, unsigned queue)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (!virtio_live(v))
         return;
-    if (ring_of(v)->wants(dev, q))
+    if (ring_of(v)->wants(dev, q)) {
         v->isr |= VIRTIO_ISR_USED;
+        v->signals |= 1u << queue;
+    }
     q->told = q->used; /* last: an interrupt may come twice, but not never */
     q->told_wrap = q->used_wrap;
 }

@@ -54,6 +54,14 @@ static const char *options_of(const struct virtio_type *type, const char *attach
     return attachment[n] == ':' ? attachment + n + 1 : NULL;
 }
 
+const struct virtio_type *virtio_type_named(const char *attachment)
+{
+    for (u16 i = 0; i < ARRAY_SIZE(types); i++)
+        if (options_of(types[i], attachment))
+            return types[i];
+    return NULL;
+}
+
 /* Options of all types, which are taken out of an attachment. */
 static const struct {
     const char *text;
@@ -138,6 +146,7 @@ void virtio_reset(struct mmioshim_device *dev)
     v->quiet = 0;
     if (v->poll)
         dev->host->poll(dev, MMIOSHIM_POLL_OFF);
+    v->signals = 0;
     memset(v->queues, 0, sizeof(v->queues));
     if (type && type->reset)
         type->reset(dev);

@@ -80,7 +80,9 @@ struct virtio {
     u32 again;      /* queues that are to stay notified, bit each */
     u32 quiet;      /* queues whose driver was told that it need not notify, bit each */
     u8 poll;        /* enum mmioshim_poll, as it was attached */
-    u8 reserved[3];
+    u8 unused[3];
+    u32 signals;    /* queues whose driver is to be interrupted, bit each: for transports that tell them apart */
+    u32 reserved;
     struct virtio_queue queues[VIRTIO_QUEUES];
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
     char end[VIRTIO_END];        /* host end, "" for none */
@@ -128,6 +130,8 @@ struct virtio_type {
 /* --- for transports --- */
 
 const struct virtio_type *virtio_type(const struct virtio *v); /* NULL: none */
+/* Of "blk:FILE"; NULL: there is none of this name. */
+const struct virtio_type *virtio_type_named(const char *attachment);
 int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why);
 extern const struct mmioshim_property virtio_parts[];
 

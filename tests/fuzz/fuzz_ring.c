@@ -151,9 +151,9 @@ static const struct mmioshim_register registers[] = {
     {.name = "prio", .offset = 16, .width = 4, .count = 8, .stride = 4},
 };
 static const struct trace_device devices[] = {
-    {"dev@1000", "DEV", "test,dev", {0x1000, 0x1000}, registers, ARRAY_SIZE(registers), false},
-    {"dev@2000", "DEV", "test,dev", {0x2000, 0x1000}, registers, ARRAY_SIZE(registers), false},
-    {"io@70", "IO", NULL, {0x70, 2}, NULL, 0, true},
+    {"dev@1000", "DEV", "test,dev", {0x1000, 0x1000}, registers, ARRAY_SIZE(registers), false, false},
+    {"dev@2000", "DEV", "test,dev", {0x2000, 0x1000}, registers, ARRAY_SIZE(registers), false, false},
+    {"io@70", "IO", NULL, {0x70, 2}, NULL, 0, true, false},
 };
 static const struct trace_bank banks[] = {{"memory@80000000", {0x80000000, 0x100000}}};
 

@@ -23,22 +23,23 @@ allow() {
 }
 
 allow base
-allow config base mmioshim trace/print.h
+allow config base mmioshim trace/print.h pci/describe.h
 allow trace base mmioshim
 allow cpu base
 allow backends base
 allow memory base config mmioshim trace devices/classes.h
 allow bus base config memory mmioshim trace backends devices/classes.h
+allow pci base bus config memory mmioshim devices/classes.h
 allow devices base mmioshim config/machine.h
-allow virtio base mmioshim
+allow virtio base mmioshim pci/build.h pci/models.h pci/msix.h
 allow calls base cpu/cpu.h patch/patch.h trap/signals.h trap/stepping.h trap/thread.h
 allow patch base cpu memory/ram.h calls/calls.h trap/backtrace.h trap/log.h trap/near.h trap/signals.h trap/thread.h trap/trap.h
 allow trap base calls/calls.h patch/patch.h config trace memory cpu bus mmioshim
-allow tree base config memory bus mmioshim
+allow tree base config memory bus pci/pci.h mmioshim
 allow interpose base config memory bus tree mmioshim calls patch/patch.h trap/backtrace.h trap/probe.h trap/resume.h trap/signals.h trap/thread.h trap/trap.h trap/log.h cpu/cpu.h
 
 # What ordinary processes run too knows no signal, and no trap.
-if grep -ln '<signal.h>\|<ucontext.h>' preload/bus/*.[ch] preload/devices/*.[ch] preload/virtio/*.[ch] preload/cpu/decode.c; then
+if grep -ln '<signal.h>\|<ucontext.h>' preload/bus/*.[ch] preload/pci/*.[ch] preload/devices/*.[ch] preload/virtio/*.[ch] preload/cpu/decode.c; then
     echo "bus, devices, virtio and the decoder know no signal"
     bad=1
 fi

@@ -146,7 +146,7 @@ TEST(the_map_comes_back)
 {
     static const struct trace_bank banks[] = {{"memory@80000000", {0x80000000, 0x20000000}}, {"memory@0", {0, 4096}}};
     struct trace_device devices[] = {sample_devices[0], sample_devices[1], sample_devices[0],
-                                     {"bare@1", NULL, NULL, {1, 2}, NULL, 0, true}};
+                                     {"bare@1", NULL, NULL, {1, 2}, NULL, 0, true, false}};
     struct ring_map map = {banks, ARRAY_SIZE(banks), devices, ARRAY_SIZE(devices)}, back;
     static char buf[8192], pool[8192 * 32 + 64];
     struct fmt out = FMT_INIT(buf);

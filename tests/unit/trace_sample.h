@@ -34,9 +34,9 @@ static const struct mmioshim_register other_registers[] = {
 };
 
 static const struct trace_device sample_devices[] = {
-    {"uart@10000000", "UART", "ns16550a", {0x10000000, 0x1000}, uart_registers, ARRAY_SIZE(uart_registers), false},
+    {"uart@10000000", "UART", "ns16550a", {0x10000000, 0x1000}, uart_registers, ARRAY_SIZE(uart_registers), false, false},
     {"virtio_mmio@10001000", "VIRTIO", "virtio,mmio", {0x10001000, 0x1000}, other_registers,
-     ARRAY_SIZE(other_registers), false},
+     ARRAY_SIZE(other_registers), false, false},
 };
 
 static void sample_pc(void *context, u64 pc, struct fmt *out)

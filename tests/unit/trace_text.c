@@ -179,8 +179,8 @@ TEST(memory_map)
 {
     struct fmt out = FMT_INIT(buffer);
     struct trace_bank bank = {"memory@80000000", {0x80000000, 0x20000000}};
-    struct trace_device nobody = {"gpu@3000", NULL, "", {0x3000, 100}, NULL, 0, false};
-    struct trace_device ports = {"serial@3f8", "UART", "ns16550a", {0x3f8, 8}, NULL, 0, true};
+    struct trace_device nobody = {"gpu@3000", NULL, "", {0x3000, 100}, NULL, 0, false, false};
+    struct trace_device ports = {"serial@3f8", "UART", "ns16550a", {0x3f8, 8}, NULL, 0, true, false};
 
     trace_print_bank(&out, &bank, false);
     trace_print_window(&out, &sample_devices[0], false);

@@ -148,7 +148,7 @@ _mmioshim() {
             _mmioshim_words '--json --help' "$word"
         else
             _mmioshim_words "$("${COMP_WORDS[0]}" devices --json 2>/dev/null |
-                sed -n 's/^{"type":"model","name":"\([^"]*\)".*/\1/p')" "$word"
+                sed -n 's/^{"type":"\(pci-\)\{0,1\}model","name":"\([^"]*\)".*/\2/p')" "$word"
         fi
         ;;
     trace)
