@@ -38,6 +38,11 @@ static void child_ended(int sig)
     children++;
 }
 
+static void moment(long ms)
+{
+    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+}
+
 static void put(unsigned i, const volatile void *address, uint32_t len, uint16_t flags)
 {
     big->desc[i] = (struct descriptor){(uintptr_t)address, len, flags, (uint16_t)(i + 1)};
@@ -77,11 +82,6 @@ static void submit_all(struct disk *d, uint32_t type)
     big->avail.idx = (uint16_t)(big->avail.idx + DEPTH);
     barrier();
     reg_write(d, QUEUE_NOTIFY, 0);
-}
-
-static void moment(long ms)
-{
-    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
 /* Each ends once, in order, with its length. */
@@ -142,8 +142,11 @@ static int kill_all(const char *comm, int sig)
         if (e->d_name[0] < '0' || e->d_name[0] > '9' || contents(e->d_name, "comm", name, sizeof(name)) <= 0)
             continue;
         name[strcspn(name, "\n")] = 0;
-        if (strcmp(name, comm) == 0 && ours(e->d_name, mark))
-            killed += kill(atoi(e->d_name), sig) == 0;
+        if (strcmp(name, comm) != 0 || !ours(e->d_name, mark) || kill(atoi(e->d_name), sig) < 0)
+            continue;
+        killed++;
+        for (int i = 0; sig && ours(e->d_name, mark) && i < 5000; i++)
+            moment(1); /* until it has died: a signal may take its time */
     }
     closedir(proc);
     return killed;
