@@ -356,7 +356,7 @@ END
     python3 - "$output" <<'END'
 import json, sys
 models = {l['name']: l for l in map(json.loads, sys.argv[1].splitlines()) if l['type'] == 'model'}
-assert [p['name'].split(':')[0] for p in models['virtio_mmio']['parts']] == ['blk', 'console'] + ['iommu'] * 2 + ['net'] * 5 + ['rng']
+assert [p['name'].split(':')[0] for p in models['virtio_mmio']['parts']] == ['blk'] * 3 + ['console'] + ['iommu'] * 2 + ['net'] * 5 + ['rng']
 assert models['ns16550a']['parts'] == []
 END
 }

@@ -5,8 +5,8 @@
 #include "base/sys.h"
 
 const struct backend_ops *const backend_kinds[] = {&backend_stdio, &backend_pty, &backend_file, &backend_socket, &backend_null,
-                                                   &backend_disk, &backend_pcap, &backend_loopback, &backend_stream,
-                                                   &backend_dgram, &backend_tap, NULL};
+                                                   &backend_disk, &backend_memory, &backend_nbd, &backend_pcap, &backend_loopback,
+                                                   &backend_stream, &backend_dgram, &backend_tap, NULL};
 
 const struct backend_ops *backend_kind(const char *text, size_t length)
 {
@@ -57,12 +57,30 @@ static int unknown_kind(const char *spec, size_t length, struct fmt *error)
     return -1;
 }
 
-int backend_open(struct backend *b, const char *spec, struct fmt *error)
+static size_t kind_length(const char *spec)
 {
     size_t length = 0;
 
     while (spec[length] && spec[length] != ':' && spec[length] != ',')
         length++;
+    return length;
+}
+
+/* What follows the kind. */
+static const char *behind(const char *spec, size_t length)
+{
+    return spec + length + (spec[length] == ':');
+}
+
+long backend_serve(struct backend *b, const char *spec, int socket, int memory, int after)
+{
+    return b->ops->disk->serve(b, behind(spec, kind_length(spec)), socket, memory, after);
+}
+
+int backend_open(struct backend *b, const char *spec, struct fmt *error)
+{
+    size_t length = kind_length(spec);
+
     b->ops = backend_kind(spec, length);
     b->in = b->out = -1;
     b->ended = b->owns = b->moved = false;
@@ -75,7 +93,7 @@ int backend_open(struct backend *b, const char *spec, struct fmt *error)
         return unknown_kind(spec, length, error);
     if (b->ops->packets && !(b->room = sys_pages(BACKEND_ROOM)))
         fmt_printf(error, "%s: no memory", b->ops->name);
-    else if (b->ops->open(b, spec + length + (spec[length] == ':'), error) == 0)
+    else if (b->ops->open(b, behind(spec, length), error) == 0)
         return 0;
     backend_close(b);
     return -1;

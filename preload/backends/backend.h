@@ -15,10 +15,36 @@ struct backend;
 enum { BACKEND_IN = 1, BACKEND_OUT = 4 }; /* as POLLIN, POLLOUT */
 
 /*
+ * A disk that answers later is served by a process of its own, the helper: messages through a socket that keeps them apart
+ * (SOCK_SEQPACKET), data in memory that both have mapped: BACKEND_SLOTS pieces. Requests may be answered in any order;
+ * one slot has one request. At the end of the socket the helper ends what it has begun, and itself.
+ */
+#define BACKEND_SLOTS 32u
+#define BACKEND_SLOT  (128u << 10) /* bytes */
+
+enum backend_what { BACKEND_READ, BACKEND_WRITE, BACKEND_FLUSH, BACKEND_DISCARD, BACKEND_ZERO, BACKEND_ZERO_UNMAP };
+
+struct backend_request {
+    u32 slot;
+    u16 what, safe; /* safe: what it changes is to be safe when it is answered */
+    u64 position, length;
+};
+
+struct backend_answer {
+    u32 slot;
+    int error; /* 0 or -errno */
+};
+
+/*
  * Bytes by position. Moved bytes (0: there are none at that position) or -errno; the others 0 or -errno. The caller
  * keeps to [0, size). Any context, SIGXFSZ masked.
  */
 struct backend_disk {
+    /*
+     * Instead of all others but size: makes a helper, which takes over its ends of both. after: a pidfd; the helper asks the
+     * host end for nothing before that process has ended; -1: none. Its pid, or -errno. worker.
+     */
+    long (*serve)(struct backend *b, const char *spec, int socket, int memory, int after);
     u64 (*size)(struct backend *b);
     long (*read)(struct backend *b, void *buf, size_t n, u64 position);
     long (*write)(struct backend *b, const void *buf, size_t n, u64 position);
@@ -101,8 +127,8 @@ struct backend_ops {
 #define BACKEND_ROOM 81920
 
 /*
- * One end in one process. Zeroed by its owner, who then sets `first` and `epoch`. The owner may move in and out to other numbers
- * (both, when they are equal), and then keeps them under a use.
+ * One end in one process. Zeroed by its owner, who then sets `first` and `epoch`, and what is said to be set before open. The owner may move
+ * in and out to other numbers (both, when they are equal), and then keeps them under a use.
  */
 struct backend {
     const struct backend_ops *ops;
@@ -115,6 +141,12 @@ struct backend {
     u16 use[2];   /* under which use (base/fds.h) in and out are kept; 0: not kept */
     u32 *epoch;   /* counts changes of the end, for all processes of the machine; NULL: there is one process */
     u64 mark;     /* private */
+    /*
+     * What a machine remembers of an end: set before open to what they were behind it where it was opened first; all 0
+     * there. A disk: its bytes, and where in the file `in` they begin.
+     */
+    u64 base, size;
+    int store;    /* set before open: the machine's RAM file, which may grow behind RAM; -1: none */
     u8 *map;      /* private: all of a disk, NULL: it is not mapped */
     u8 *room;     /* kinds with packets: BACKEND_ROOM bytes for who moves them */
     bool held;    /* this process is the worker, which alone has it open. Of kinds with attend, as are */
@@ -132,7 +164,7 @@ struct backend {
 };
 
 extern const struct backend_ops backend_stdio, backend_file, backend_pty, backend_null, backend_socket;
-extern const struct backend_ops backend_disk;
+extern const struct backend_ops backend_disk, backend_memory, backend_nbd;
 extern const struct backend_ops backend_pcap, backend_loopback, backend_stream, backend_dgram, backend_tap;
 /* NULL-terminated list of all kinds. */
 extern const struct backend_ops *const backend_kinds[];
@@ -141,6 +173,8 @@ extern const struct backend_ops *const backend_kinds[];
 const struct backend_ops *backend_kind(const char *text, size_t length);
 /* Opens "kind[:argument][,option...]". On failure nothing is open and b->ops is NULL. ordinary */
 int backend_open(struct backend *b, const char *spec, struct fmt *error);
+/* Makes the helper of a disk that answers later; spec: as for backend_open. worker */
+long backend_serve(struct backend *b, const char *spec, int socket, int memory, int after);
 /* Closes what is open and forgets it; b->ops == NULL is nothing to close. ordinary */
 void backend_close(struct backend *b);
 

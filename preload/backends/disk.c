@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "backends/descriptor.h"
+#include "backends/disk.h"
 
 #include "base/errname.h"
 #include "base/guard.h"
@@ -43,20 +44,21 @@ static int look(struct backend *b, const char *path, struct fmt *error)
         return refuse(error, path, "it is no regular file");
     if (st.st_size <= 0 || st.st_size % 512)
         return refuse(error, path, "its size is not a multiple of 512");
-    b->mark = (u64)st.st_size;
+    b->base = 0;
+    b->size = (u64)st.st_size;
     return 0;
 }
 
 /* It costs addresses, and memory of the program's only as far as it is used (RssFile). */
 static int map(struct backend *b, const char *path, bool readonly, struct fmt *error)
 {
-    long p = (long)sys_mmap(NULL, b->mark, readonly ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, b->in, 0);
+    long p = (long)sys_mmap(NULL, b->size, readonly ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, b->in, 0);
 
     if (sys_failed(p)) {
         fmt_printf(error, "cannot map %s: %s", path, errname(p));
         return -1;
     }
-    sys(SYS_madvise, p, b->mark, MADV_DONTDUMP);
+    sys(SYS_madvise, p, b->size, MADV_DONTDUMP);
     b->map = (u8 *)p;
     return 0;
 }
@@ -92,26 +94,26 @@ static int disk_open(struct backend *b, const char *spec, struct fmt *error)
 static void disk_close(struct backend *b)
 {
     if (b->map)
-        sys_munmap(b->map, b->mark);
+        sys_munmap(b->map, b->size);
     b->map = NULL;
     descriptor_close(b);
 }
 
 static u64 disk_size(struct backend *b)
 {
-    return b->mark;
+    return b->size;
 }
 
 static bool in_map(const struct backend *b, size_t n, u64 position)
 {
-    return b->map && range_contains((struct range){0, b->mark}, position, n);
+    return b->map && range_contains((struct range){0, b->size}, position, n);
 }
 
 static long disk_pread(struct backend *b, void *buf, size_t n, u64 position)
 {
     if (in_map(b, n, position) && guard_copy(buf, b->map + position, n))
         return (long)n;
-    return sys_pread(b->in, buf, n, position);
+    return sys_pread(b->in, buf, n, b->base + position);
 }
 
 static long disk_pwrite(struct backend *b, const void *buf, size_t n, u64 position)
@@ -120,7 +122,7 @@ static long disk_pwrite(struct backend *b, const void *buf, size_t n, u64 positi
 
     if (in_map(b, n, position) && guard_copy(b->map + position, buf, n))
         return (long)n;
-    done = sys(SYS_pwrite64, b->out, buf, n, position);
+    done = sys(SYS_pwrite64, b->out, buf, n, b->base + position);
     if (done == -EFBIG)
         sys_drain(SIGXFSZ); /* RLIMIT_FSIZE */
     return done;
@@ -142,7 +144,7 @@ static int disk_flush(struct backend *b)
 /* What lies there afterwards is nobody's business, so a file system that has no holes has done it. */
 static int disk_discard(struct backend *b, u64 position, u64 n)
 {
-    long ret = sys(SYS_fallocate, b->out, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, position, n);
+    long ret = sys(SYS_fallocate, b->out, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, b->base + position, n);
 
     return ret == -EOPNOTSUPP || ret == -ENOSYS ? 0 : (int)ret;
 }
@@ -167,12 +169,12 @@ static int write_zeroes(struct backend *b, u64 position, u64 n)
 static int disk_zero(struct backend *b, u64 position, u64 n, bool unmap)
 {
     int mode = FALLOC_FL_KEEP_SIZE | (unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
-    long ret = sys(SYS_fallocate, b->out, mode, position, n);
+    long ret = sys(SYS_fallocate, b->out, mode, b->base + position, n);
 
     return ret == -EOPNOTSUPP || ret == -ENOSYS ? write_zeroes(b, position, n) : (int)ret;
 }
 
-static const struct backend_disk disk_ops = {
+const struct backend_disk disk_file_ops = {
     .size = disk_size,
     .read = disk_pread,
     .write = disk_pwrite,
@@ -189,5 +191,5 @@ const struct backend_ops backend_disk = {
     .doc = "the bytes of a regular file, by position",
     .open = disk_open,
     .close = disk_close,
-    .disk = &disk_ops,
+    .disk = &disk_file_ops,
 };

@@ -122,20 +122,31 @@ bool bus_dma_write(struct mmioshim_device *dev, u64 addr, const void *buf, size_
     return ok;
 }
 
+bool bus_dma_begin(struct mmioshim_device *dev, u64 addr, size_t len, bool write)
+{
+    struct bus_passage p = {.device = NULL};
+    u64 machine;
+    bool ok = translate(dev, addr, len, &machine) && bus_passage_begin(&p, bus_device_of(dev), machine, len, write);
+
+    bus_passage_end(&p);
+    tell(dev, addr, len, write, ok);
+    return ok;
+}
+
 /* --- disks --- */
 
+/* NULL: there is none, or it answers later. */
 static const struct backend_disk *disk_of(struct mmioshim_device *dev, struct backend **b)
 {
     *b = bus_end(bus_device_of(dev));
-    return (*b)->ops ? (*b)->ops->disk : NULL;
+    return (*b)->ops && (*b)->ops->disk && !(*b)->ops->disk->serve ? (*b)->ops->disk : NULL;
 }
 
 u64 bus_disk_size(struct mmioshim_device *dev)
 {
     struct backend *b = &bus_device_of(dev)->backend; /* its descriptors say nothing of it */
-    const struct backend_disk *disk = b->ops ? b->ops->disk : NULL;
 
-    return disk ? disk->size(b) : 0;
+    return b->ops && b->ops->disk ? b->ops->disk->size(b) : 0;
 }
 
 /* By way of a buffer: RAM that has no mapping of ours. */
@@ -228,6 +239,7 @@ int bus_disk_control(struct mmioshim_device *dev, enum mmioshim_disk what, u64 p
     case MMIOSHIM_DISK_ZERO:
     case MMIOSHIM_DISK_ZERO_UNMAP:
         return disk->zero(b, position, len, what == MMIOSHIM_DISK_ZERO_UNMAP);
+    default:
+        return -ENXIO;
     }
-    return -ENXIO;
 }

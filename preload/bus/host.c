@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
@@ -10,10 +11,12 @@
 #include "bus/iommu.h"
 #include "bus/irq.h"
 #include "bus/outside.h"
+#include "bus/transfers.h"
 #include "config/machine.h"
 #include "base/trapsafe.h"
 
-#define RETRY 5000000 /* ns until a host end that took no more is tried again */
+#define RETRY      5000000 /* ns until a host end that took no more is tried again */
+#define RING_AGAIN 20      /* ms */
 
 __thread struct bus_requests bus_requests;
 
@@ -66,10 +69,43 @@ static void host_wake_on_input(struct mmioshim_device *dev)
     host_wake_on_end(dev, 0);
 }
 
+static u32 coarse_milliseconds(void)
+{
+    struct timespec t = {0, 0};
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (u32)((u64)t.tv_sec * 1000 + (u64)t.tv_nsec / 1000000);
+}
+
+/*
+ * What has been asked for before rings the bell again from time to time: who heard it may have been killed. It is no request for
+ * a driver that looks at registers a million times a second.
+ */
+static void ring(struct arena_device *shared, bool before)
+{
+    u32 now = coarse_milliseconds();
+
+    if (before && now - shared->rung < RING_AGAIN)
+        return;
+    shared->rung = now;
+    bus_requests.ring = true;
+}
+
 static void host_wake(struct mmioshim_device *dev)
 {
-    __atomic_store_n(&bus_device_of(dev)->shared->wake, 1, __ATOMIC_RELEASE);
-    bus_requests.ring = true;
+    struct arena_device *shared = bus_device_of(dev)->shared;
+
+    ring(shared, __atomic_exchange_n(&shared->wake, 1, __ATOMIC_RELEASE));
+}
+
+static void host_poll(struct mmioshim_device *dev, enum mmioshim_poll how)
+{
+    struct arena_device *shared = bus_device_of(dev)->shared;
+    u32 before = shared->polled;
+
+    __atomic_store_n(&shared->polled, how, __ATOMIC_RELEASE);
+    if (how != MMIOSHIM_POLL_OFF)
+        ring(shared, before == how);
 }
 
 static void host_soon(struct mmioshim_device *dev)
@@ -112,9 +148,7 @@ static void *host_packet_buffer(struct mmioshim_device *dev, size_t *size)
 
 static bool host_packet_here(struct mmioshim_device *dev)
 {
-    const struct bus_device *d = bus_device_of(dev);
-
-    return !outside_is(d) || d->backend.held;
+    return outside_mine(bus_device_of(dev));
 }
 
 static bool host_packet_link(struct mmioshim_device *dev)
@@ -280,6 +314,7 @@ const struct mmioshim_host bus_host = {
     .wall_clock = host_wall_clock,
     .wake = host_wake,
     .wake_at = host_wake_at,
+    .poll = host_poll,
     .wake_on_input = host_wake_on_input,
     .wake_on_end = host_wake_on_end,
     .soon = host_soon,
@@ -293,6 +328,11 @@ const struct mmioshim_host bus_host = {
     .disk_write = bus_disk_write,
     .disk_control = bus_disk_control,
     .disk_soon = bus_disk_soon,
+    .disk_later = transfers_later,
+    .disk_begun = transfers_begun,
+    .disk_begin = transfers_begin,
+    .disk_ended = transfers_ended,
+    .disk_forget = transfers_forget,
     .packet_send = host_packet_send,
     .packet_receive = host_packet_receive,
     .packet_buffer = host_packet_buffer,

@@ -116,6 +116,12 @@ void outside_looked(const struct pollfd *fds)
 
 void outside_leave(void)
 {
-    for (u32 i = 0; i < held.n; i++)
-        held.ends[i].device->backend.ops->close(&held.ends[i].device->backend);
+    for (u32 i = 0; i < held.n; i++) {
+        struct backend *b = &held.ends[i].device->backend;
+
+        b->ops->close(b);
+        b->in = b->out = -1;
+        b->held = b->up = b->full = false;
+    }
+    held.n = 0;
 }

@@ -19,6 +19,12 @@ static inline bool outside_is(const struct bus_device *d)
     return d->backend.ops && d->backend.ops->packets && d->backend.ops->packets->attend;
 }
 
+/* May it be used here? */
+static inline bool outside_mine(const struct bus_device *d)
+{
+    return !outside_is(d) || d->backend.held;
+}
+
 /* Has the machine one that nobody has looked after yet? Any context. */
 bool outside_waits(const struct bus *bus);
 /* Waits until somebody has, two seconds at most. ordinary */
@@ -34,7 +40,7 @@ u64 outside_serve(const struct lock_self *self, u64 now);
 u32 outside_descriptors(struct pollfd *fds);
 /* What came of it. */
 void outside_looked(const struct pollfd *fds);
-/* Closes them. */
+/* Closes them: whoever takes them next begins anew. */
 void outside_leave(void);
 
 #endif

@@ -1,5 +1,7 @@
 /* Bring-up of the bus: which model for which window, their states, their host ends. */
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include "base/debug.h"
 #include "base/fds.h"
@@ -239,6 +241,34 @@ static bool adopt_end(struct bus *bus, struct backend *b, u64 identity, const ch
     return true;
 }
 
+/* Processes that come to a named machine at once: one of them is the first (flock(2) is of who opened the file). */
+static int open_remembered(struct machine *machine, struct bus_device *d, const char *spec, struct fmt *error)
+{
+    struct backend *b = &d->backend;
+    int ret;
+
+    sys(SYS_flock, machine->ram_fd, LOCK_EX);
+    b->store = machine->ram_fd;
+    b->base = d->shared->end_base;
+    b->size = d->shared->end_size;
+    ret = backend_open(b, spec, error);
+    if (ret == 0) {
+        d->shared->end_base = b->base;
+        d->shared->end_size = b->size;
+    }
+    sys(SYS_flock, machine->ram_fd, LOCK_UN);
+    return ret;
+}
+
+/* Of several ends nothing is remembered. */
+static int open_new(struct bus *bus, struct bus_device *d, struct backend *b, const char *spec, struct fmt *error)
+{
+    if (b == &d->backend)
+        return open_remembered(bus->machine, d, spec, error);
+    b->store = -1;
+    return backend_open(b, spec, error);
+}
+
 static int open_end(struct bus *bus, struct bus_device *d, const char *spec, struct fmt *error)
 {
     struct backend *b = d->nends ? &d->more[d->nends - 1] : &d->backend;
@@ -248,7 +278,7 @@ static int open_end(struct bus *bus, struct bus_device *d, const char *spec, str
     b->first = !bus->machine->joined;
     b->epoch = &d->shared->end_epoch[d->nends];
     fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", attach_name(bus->machine, &d->dev), spec);
-    if (!adopt_end(bus, b, *identity, spec) && backend_open(b, spec, error) < 0)
+    if (!adopt_end(bus, b, *identity, spec) && open_new(bus, d, b, spec, error) < 0)
         return -1;
     error->len = 0;
     debug(DEV, 1, "%s: host end %s%s", d->dev.name, spec, b->name);

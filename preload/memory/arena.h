@@ -40,6 +40,12 @@ struct arena_member {
     u64 namespace; /* its pid namespace: numbers mean nothing elsewhere */
 };
 
+/* A process that does something for a device. pid 0: there was none. */
+struct arena_process {
+    u32 pid, reserved;
+    u64 start, namespace;
+};
+
 /* The first cache line is all that an access needs which nobody wants a record of. */
 struct arena_device {
     struct lock lock;
@@ -60,6 +66,10 @@ struct arena_device {
     u64 numbered;      /* how many of the quiet ones next_seq knows of. Under log_lock */
     u64 ends[ARENA_ENDS];      /* by what host ends that processes share are known (backends/backend.h); 0: not shared */
     u32 end_epoch[ARENA_ENDS]; /* how often they changed */
+    u64 end_base, end_size; /* of its host end (backends/backend.h) */
+    u32 rung;   /* when `wake` or `polled` was last said: milliseconds of CLOCK_MONOTONIC_COARSE */
+    u32 polled; /* enum mmioshim_poll. Under the lock */
+    struct arena_process server, helper; /* a disk that answers later: the worker that serves it, and who asks its host end */
 };
 
 /* An interrupt line of a device, and what was heard of it (bus/irq.h). Changed under the device's lock. */

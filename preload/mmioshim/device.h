@@ -40,7 +40,34 @@ enum mmioshim_status {
 enum mmioshim_reset { MMIOSHIM_RESET_COLD, MMIOSHIM_RESET_WARM };
 
 /* What a disk does beside reading and writing: all written data is safe; bytes are of no use any more; are zeroes. */
-enum mmioshim_disk { MMIOSHIM_DISK_FLUSH, MMIOSHIM_DISK_DISCARD, MMIOSHIM_DISK_ZERO, MMIOSHIM_DISK_ZERO_UNMAP };
+enum mmioshim_disk {
+    MMIOSHIM_DISK_FLUSH,
+    MMIOSHIM_DISK_DISCARD,
+    MMIOSHIM_DISK_ZERO,
+    MMIOSHIM_DISK_ZERO_UNMAP,
+    MMIOSHIM_DISK_READ, /* these two only in a transfer */
+    MMIOSHIM_DISK_WRITE,
+};
+
+#define MMIOSHIM_PIECES 256u /* of a transfer, at most */
+
+/* Bytes in RAM, by bus addresses. */
+struct mmioshim_piece {
+    uint64_t addr;
+    uint32_t length;
+};
+
+/* What a disk is to do that answers later. */
+struct mmioshim_transfer {
+    enum mmioshim_disk what;
+    bool safe; /* ends when what it changed is safe */
+    uint64_t position, length; /* bytes */
+    uint32_t npieces; /* READ and WRITE: together as long as the transfer */
+    struct mmioshim_piece pieces[MMIOSHIM_PIECES];
+};
+
+/* How the worker looks at what a driver writes to RAM: not; while it moves, and a moment longer; always, the more rarely the longer nothing moves. */
+enum mmioshim_poll { MMIOSHIM_POLL_OFF, MMIOSHIM_POLL_MOVING, MMIOSHIM_POLL_ALWAYS };
 
 /* What packet_send() says when the host end has no room. */
 #define MMIOSHIM_LATER 1
@@ -151,6 +178,11 @@ struct mmioshim_host {
     void (*soon)(struct mmioshim_device *dev);
     /* Ask for service() when clock() shows `ns` or later, and no more for any time that was asked for before. UINT64_MAX: never. */
     void (*wake_at)(struct mmioshim_device *dev, uint64_t ns);
+    /*
+     * Ask for poll() in the worker, for rings whose driver need not write to a register. MOVING ends by itself when nothing has
+     * moved for some time, and may be asked for again; the other two hold until something else is asked for.
+     */
+    void (*poll)(struct mmioshim_device *dev, enum mmioshim_poll how);
     /* Ask for service() when the first host end has input, or somebody comes or goes there, once; and for another one. */
     void (*wake_on_input)(struct mmioshim_device *dev);
     void (*wake_on_end)(struct mmioshim_device *dev, unsigned end);
@@ -178,6 +210,20 @@ struct mmioshim_host {
     int (*disk_control)(struct mmioshim_device *dev, enum mmioshim_disk what, uint64_t position, uint64_t len);
     /* A hint: these bytes are read or written next, behind what is done now. */
     void (*disk_soon)(struct mmioshim_device *dev, uint64_t position, size_t len);
+    /*
+     * Does the disk answer later (a server, the network)? Then disk_read, disk_write and disk_control fail, and transfers are
+     * begun in service() of the worker, which runs again when one has ended. They end in the order in which they began, whatever the host
+     * end does first. Everything about them is the worker's own: a worker that takes over from one that was killed finds
+     * that it has begun none. disk_begun: how many have not ended; -1: nothing can be begun here and now, but service() runs
+     * where and when it can. disk_begin: false = the host end is gone. disk_ended: the next that has; false = none has.
+     * *error: 0 or -errno. disk_forget: none of them touches RAM any more; none is begun until the host end has done with
+     * them.
+     */
+    bool (*disk_later)(struct mmioshim_device *dev);
+    int (*disk_begun)(struct mmioshim_device *dev);
+    bool (*disk_begin)(struct mmioshim_device *dev, const struct mmioshim_transfer *transfer);
+    bool (*disk_ended)(struct mmioshim_device *dev, int *error);
+    void (*disk_forget)(struct mmioshim_device *dev);
     /*
      * A host end with frames. send: 0, MMIOSHIM_LATER: it takes none now, or -1: it failed, or there is none. receive: the
      * length of the next frame behind *position, at most `room` bytes, or 0: there is none. buffer: memory of this process
@@ -275,6 +321,11 @@ struct mmioshim_class {
      */
     void (*irq_in)(struct mmioshim_device *dev, unsigned line, bool level);
     void (*service)(struct mmioshim_device *dev);                          /* worker. May be NULL. */
+    /*
+     * Looks whether a driver has written something to RAM, and serves it. True: it had. last: the last look unless it is true,
+     * so the driver is to be told first that it must notify. worker. May be NULL.
+     */
+    bool (*poll)(struct mmioshim_device *dev, bool last);
     /* Bytes written (or needed, when size is too small), or -1. ordinary, lock held. May be NULL: plain copy of state. */
     long (*save)(struct mmioshim_device *dev, void *buf, size_t size);
     /* Validates everything it is given. 0, or -1 with the state as before. ordinary, lock held. May be NULL. */

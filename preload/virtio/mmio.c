@@ -86,7 +86,7 @@ static const struct mmioshim_register registers[] = {
     NET(0x08, 2, "max_virtqueue_pairs", RO, "pairs of queues that there are; 0: one, and not offered"),
     CONFIG(VIRTIO_ID_CONSOLE, 0x08, 4, "emerg_wr", WO, "writes a character at once", .flags = MMIOSHIM_REG_DATA),
     IOMMU(0x08, 8, "input_range_start", RO, "first address that can be mapped"),
-    BLK(0x08, 4, "size_max", RO, "not offered: 0"),
+    BLK(0x08, 4, "size_max", RO, "most bytes of a segment of data"),
     NET(0x0a, 2, "mtu", RO, "longest packet that the network takes; 0: not offered"),
     BLK(0x0c, 4, "seg_max", RO, "most segments of data in a request"),
     IOMMU(0x10, 8, "input_range_end", RO, "last address that can be mapped"),
@@ -297,7 +297,7 @@ static enum mmioshim_status set_ready(struct mmioshim_device *dev, u32 queue, u3
         return MMIOSHIM_OK;
     if (value)
         return rule(virtio_enable(dev, queue));
-    q->ready = 0;
+    virtio_disable(dev, queue);
     return MMIOSHIM_OK;
 }
 
@@ -427,6 +427,14 @@ static void virtio_mmio_service(struct mmioshim_device *dev)
     update_line(dev);
 }
 
+static bool virtio_mmio_poll(struct mmioshim_device *dev, bool last)
+{
+    bool moved = virtio_poll(dev, last);
+
+    update_line(dev);
+    return moved;
+}
+
 static unsigned virtio_mmio_view(const struct mmioshim_device *dev)
 {
     const struct virtio_type *type = virtio_type(virtio_of(dev));
@@ -506,5 +514,6 @@ const struct mmioshim_class class_virtio_mmio = {
     .write = virtio_mmio_write,
     .view = virtio_mmio_view,
     .service = virtio_mmio_service,
+    .poll = virtio_mmio_poll,
     .load = virtio_mmio_load,
 };

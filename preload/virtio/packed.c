@@ -12,7 +12,7 @@ struct descriptor { /* 2.8.13 */
 
 enum { FLAGS_AT = 14, AVAIL = 1 << 7, USED = 1 << 15 };
 
-/* Event suppression, 2.8.14: what the driver area says of interrupts. */
+/* Event suppression, 2.8.14: what the driver area says of interrupts, and the device area of notifications. */
 struct suppression {
     u16 place; /* bit 15: wrap counter */
     u16 flags;
@@ -163,6 +163,13 @@ static bool passed(const struct virtio_queue *q, u16 place, u16 place_wrap, u16 
     return ago > 0 && ago <= since && event < size;
 }
 
+static void packed_quiet(struct mmioshim_device *dev, struct virtio_queue *q, bool on)
+{
+    struct suppression s = {0, on ? EVENTS_DISABLE : EVENTS_ENABLE};
+
+    store(dev, q->device, &s, sizeof(s));
+}
+
 static bool packed_wants(struct mmioshim_device *dev, struct virtio_queue *q)
 {
     u16 before = q->told, before_wrap = q->told_wrap;
@@ -183,4 +190,4 @@ static bool packed_wants(struct mmioshim_device *dev, struct virtio_queue *q)
     }
 }
 
-const struct virtio_ring virtio_packed = {packed_enable, packed_pop, packed_push, packed_wants};
+const struct virtio_ring virtio_packed = {packed_enable, packed_pop, packed_push, packed_quiet, packed_wants};

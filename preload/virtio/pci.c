@@ -463,6 +463,14 @@ static void virtio_pci_service(struct mmioshim_device *dev)
     interrupts(dev);
 }
 
+static bool virtio_pci_poll(struct mmioshim_device *dev, bool last)
+{
+    bool moved = virtio_poll(dev, last);
+
+    interrupts(dev);
+    return moved;
+}
+
 /* --- life --- */
 
 static int virtio_pci_plug(struct mmioshim_device *dev, const char *attachment, const char **why)
@@ -532,5 +540,6 @@ const struct mmioshim_class class_virtio_pci = {
     .read = virtio_pci_read,
     .write = virtio_pci_write,
     .service = virtio_pci_service,
+    .poll = virtio_pci_poll,
     .load = virtio_pci_load,
 };

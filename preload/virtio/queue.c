@@ -19,6 +19,7 @@ bool virtio_enable(struct mmioshim_device *dev, unsigned queue)
 
     if (!(v->status & VIRTIO_FEATURES_OK || v->legacy) || !q->size || q->size > VIRTIO_QUEUE_MAX || !ring_of(v)->enable(dev, q))
         return false;
+    v->quiet &= ~(1u << queue);
     q->ready = 1;
     return true;
 }
@@ -57,9 +58,13 @@ struct virtio_end virtio_end_of(const struct virtio_chain *chain, u32 written)
 
 void virtio_push(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, u32 written)
 {
+    virtio_push_end(dev, queue, virtio_end_of(chain, written));
+}
+
+void virtio_push_end(struct mmioshim_device *dev, unsigned queue, struct virtio_end end)
+{
     struct virtio *v = virtio_of(dev);
     struct virtio_queue *q = &v->queues[queue];
-    struct virtio_end end = virtio_end_of(chain, written);
 
     if (!virtio_live(v))
         return;
@@ -108,6 +113,22 @@ void virtio_recover(struct mmioshim_device *dev)
         q->together = 0;
         virtio_put_back(dev, i);
     }
+}
+
+void virtio_hush(struct mmioshim_device *dev, bool on)
+{
+    struct virtio *v = virtio_of(dev);
+
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+        struct virtio_queue *q = &v->queues[i];
+
+        if (!q->ready || virtio_quiet(v, q) == on || !virtio_live(v))
+            continue;
+        v->quiet ^= 1u << i;
+        ring_of(v)->quiet(dev, q, on);
+    }
+    /* What the driver makes available from here on it notifies of, and what it did before is seen. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 void virtio_signal(struct mmioshim_device *dev, unsigned queue)

@@ -12,7 +12,7 @@ struct descriptor { /* 2.7.5 */
 
 /* Places in the driver area (2.7.6) and the device area (2.7.8). */
 enum { RING_FLAGS = 0, RING_INDEX = 2, RING_ENTRIES = 4 };
-enum { NO_INTERRUPT = 1 };
+enum { NO_INTERRUPT = 1, NO_NOTIFY = 1 };
 
 /* Of a running index: sizes are powers of 2. */
 static u16 place(const struct virtio_queue *q, u16 index)
@@ -104,7 +104,7 @@ static bool look(struct mmioshim_device *dev, const struct virtio_queue *q, cons
 
     if (!virtio_fetch(dev, ring, RING_INDEX, &index, sizeof(index)))
         return lost(dev);
-    if (index == q->ahead && events) {
+    if (index == q->ahead && events && !virtio_quiet(virtio_of(dev), q)) {
         if (!store(dev, avail_event(q), &q->ahead, sizeof(q->ahead)))
             return false;
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -154,6 +154,14 @@ static void split_push(struct mmioshim_device *dev, struct virtio_queue *q, cons
         virtio_done(q, (u16)(q->next + n), 0, index, 0);
 }
 
+/* With the event index the driver is to ignore the flags (2.7.10): there it is the index that stays where it was. */
+static void split_quiet(struct mmioshim_device *dev, struct virtio_queue *q, bool on)
+{
+    u16 flags = on ? NO_NOTIFY : 0;
+
+    store(dev, q->device + RING_FLAGS, &flags, sizeof(flags));
+}
+
 static bool split_wants(struct mmioshim_device *dev, struct virtio_queue *q)
 {
     u16 before = q->told, now = q->used, word;
@@ -166,4 +174,4 @@ static bool split_wants(struct mmioshim_device *dev, struct virtio_queue *q)
     return fetch(dev, used_event(q), &word) && (u16)(now - word - 1) < (u16)(now - before);
 }
 
-const struct virtio_ring virtio_split = {split_enable, split_pop, split_push, split_wants};
+const struct virtio_ring virtio_split = {split_enable, split_pop, split_push, split_quiet, split_wants};

@@ -1,6 +1,7 @@
 #include "virtio/virtio.h"
 
 #include "base/debug.h"
+#include "base/fmt.h"
 #include "base/mem.h"
 
 #include "base/trapsafe.h"
@@ -30,6 +31,8 @@ static const struct virtio_type *const types[] = {
 
 const struct mmioshim_property virtio_parts[] = {
     {"blk:FILE[,readonly][,mmap][,serial=TEXT][,block-size=BYTES]", "a disk with the contents of a file"},
+    {"blk:memory,size=BYTES[K|M|G][,...]", "a disk that lives and ends with the machine"},
+    {"blk:nbd:SOCKET[,export=NAME][,...]", "a disk of an NBD server, by its unix socket"},
     {"console:END[+console:END...][+port:NAME=END...]", "terminals, and serial ports with names, each with a host end of a UART"},
     {"iommu", "an IOMMU; devices that its driver has not attached reach RAM as if it were not there"},
     {"iommu:bypass=off", "an IOMMU; they reach nothing"},
@@ -67,20 +70,61 @@ const struct virtio_type *virtio_type_named(const char *attachment)
     return NULL;
 }
 
-int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why)
+/* Options of all types, which are taken out of an attachment. */
+static const struct {
+    const char *text;
+    u8 poll;
+} common[] = {
+    {",poll=off", MMIOSHIM_POLL_OFF},
+    {",poll=on", MMIOSHIM_POLL_MOVING},
+    {",poll=always", MMIOSHIM_POLL_ALWAYS},
+};
+
+static size_t take_common(struct virtio *v, const char *at)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(common); i++) {
+        size_t n = strlen(common[i].text);
+
+        if (strncmp(at, common[i].text, n) == 0 && (!at[n] || at[n] == ',')) {
+            v->poll = common[i].poll;
+            return n;
+        }
+    }
+    return 0;
+}
+
+static int plug_type(struct mmioshim_device *dev, const char *attachment, const char **why)
 {
     struct virtio *v = virtio_of(dev);
 
-    *why = "no such device";
-    for (u16 i = 0; attachment && i < ARRAY_SIZE(types); i++) {
+    for (u16 i = 0; i < ARRAY_SIZE(types); i++) {
         const char *options = options_of(types[i], attachment);
 
         if (!options)
             continue;
         v->type = (u16)(i + 1);
-        return types[i]->plug(dev, options, why);
+        *why = "it does not take poll";
+        return v->poll && types[i]->unpolled ? -1 : types[i]->plug(dev, options, why);
     }
-    return attachment ? -1 : 0;
+    return -1;
+}
+
+int virtio_plug(struct mmioshim_device *dev, const char *attachment, const char **why)
+{
+    char text[VIRTIO_END];
+    struct fmt rest = FMT_INIT(text);
+
+    if (!attachment)
+        return 0;
+    while (*attachment) {
+        size_t n = take_common(virtio_of(dev), attachment);
+
+        attachment += n;
+        if (!n)
+            fmt_char(&rest, *attachment++);
+    }
+    *why = rest.full ? "the path is too long" : "no such device";
+    return rest.full ? -1 : plug_type(dev, fmt_end(&rest), why);
 }
 
 /* --- status and features --- */
@@ -134,6 +178,9 @@ void virtio_reset(struct mmioshim_device *dev)
 
     v->status = v->isr = 0;
     v->accepted = v->notified = 0;
+    v->quiet = 0;
+    if (v->poll)
+        dev->host->poll(dev, MMIOSHIM_POLL_OFF);
     v->signals = 0;
     memset(v->queues, 0, sizeof(v->queues));
     if (type && type->reset)
@@ -175,6 +222,8 @@ bool virtio_set_status(struct mmioshim_device *dev, u8 status)
         good = false;
     }
     v->status |= set;
+    if (v->poll && virtio_live(v))
+        dev->host->poll(dev, v->poll);
     debug(VIRTIO, 1, "%s: status %x, features %lx", dev->name, (unsigned)v->status, v->accepted);
     return good;
 }
@@ -210,15 +259,28 @@ void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue)
 {
     struct virtio *v = virtio_of(dev);
 
+    virtio_disable(dev, queue);
     v->queues[queue] = (struct virtio_queue){.size = 0};
+    v->quiet &= ~(1u << queue);
     v->notified &= ~((u64)1 << queue);
+}
+
+void virtio_disable(struct mmioshim_device *dev, unsigned queue)
+{
+    struct virtio *v = virtio_of(dev);
+    const struct virtio_type *type = virtio_type(v);
+
+    v->queues[queue].ready = 0;
+    if (type->stopped)
+        type->stopped(dev, queue);
 }
 
 void virtio_serve(struct mmioshim_device *dev)
 {
     struct virtio *v = virtio_of(dev);
     const struct virtio_type *type = virtio_type(v);
-    u64 queues = v->notified | (type && type->has_input ? (u64)1 << type->input : 0) |
+    bool later = type && type->later && type->later(dev);
+    u64 queues = (later ? ~(u64)0 : 0) | (type && type->has_input ? (u64)1 << type->input : 0) |
                  (type && type->inputs ? type->inputs(dev) : 0);
 
     if (type && type->attend)
@@ -227,18 +289,45 @@ void virtio_serve(struct mmioshim_device *dev)
     /* "The device MUST NOT consume buffers or send any used buffer notifications to the driver before DRIVER_OK", 2.1.2 */
     if (!type || !virtio_live(v))
         return;
+    if (v->poll && !v->quiet)
+        dev->host->poll(dev, v->poll);
     /*
      * A driver can have the device write new requests into its own queue for ever. It has to come back for those: the
      * queue stays notified, and the next access to a register goes on.
      */
     v->left = VIRTIO_AT_ONCE;
     v->again = 0;
-    virtio_recover(dev);
+    if (!later)
+        virtio_recover(dev);
     for (unsigned i = 0; i < type->nqueues; i++)
         if (queues & (u64)1 << i && v->queues[i].ready)
             type->notify(dev, i);
     if (v->left)
         v->notified = (v->notified & ~queues) | v->again;
+}
+
+/* How far all queues are. */
+static u64 places(const struct virtio *v)
+{
+    u64 sum = 0;
+
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
+        sum = sum * 31 + v->queues[i].done + v->queues[i].ahead;
+    return sum;
+}
+
+bool virtio_poll(struct mmioshim_device *dev, bool last)
+{
+    struct virtio *v = virtio_of(dev);
+    u64 before = places(v);
+
+    if (!virtio_live(v))
+        return false;
+    virtio_hush(dev, !last);
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
+        v->notified |= (u64)v->queues[i].ready << i;
+    virtio_serve(dev);
+    return places(v) != before;
 }
 
 /* --- configuration space --- */
@@ -307,7 +396,8 @@ static bool same_parts(const struct mmioshim_device *dev, const struct virtio *v
 
 bool virtio_valid(const struct mmioshim_device *dev, const struct virtio *v)
 {
-    if (!same_parts(dev, v) || (v->status & ~STATUS_BITS) || v->isr > (VIRTIO_ISR_USED | VIRTIO_ISR_CONFIG))
+    if (!same_parts(dev, v) || (v->status & ~STATUS_BITS) || v->isr > (VIRTIO_ISR_USED | VIRTIO_ISR_CONFIG) ||
+        v->poll != virtio_of(dev)->poll)
         return false;
     if ((v->status & VIRTIO_FEATURES_OK || v->legacy) && v->accepted & ~virtio_features(dev))
         return false;

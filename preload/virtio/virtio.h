@@ -40,6 +40,7 @@ struct virtio_end {
     u16 id;
     u16 places; /* bit 15: it had buffers to be written */
 };
+enum { END_IN = 1 << 15, END_PLACES = END_IN - 1 }; /* of virtio_end.places */
 
 /* Why an interrupt was raised: ISR of all transports */
 enum { VIRTIO_ISR_USED = 1, VIRTIO_ISR_CONFIG = 2 };
@@ -90,8 +91,12 @@ struct virtio {
     u64 notified;   /* queues that the driver spoke of, and that may hold more, bit each */
     u32 left;       /* of VIRTIO_AT_ONCE, while queues are served */
     u32 again;      /* queues that are to stay notified, bit each */
-    u32 legacy;     /* 1: the interface is that before VIRTIO 1.0, 1.3.1 */
+    u32 quiet;      /* queues whose driver was told that it need not notify, bit each */
+    u8 poll;        /* enum mmioshim_poll, as it was attached */
+    u8 legacy;      /* 1: the interface is that before VIRTIO 1.0, 1.3.1 */
+    u8 unused[2];
     u32 signals;    /* queues whose driver is to be interrupted, bit each: for transports that tell them apart */
+    u32 reserved;
     struct virtio_queue queues[VIRTIO_QUEUES];
     struct virtio_end together[VIRTIO_TOGETHER]; /* of the queue whose `together` is not 0 */
     u64 own[VIRTIO_PRIVATE / 8]; /* of the type */
@@ -109,6 +114,7 @@ struct virtio_type {
     u16 nqueues; /* most of them: */
     unsigned (*queues)(const struct mmioshim_device *dev); /* those that there are, with these features. NULL: nqueues */
     bool modern; /* there is no legacy interface to it */
+    bool unpolled; /* its host ends are the program's: the worker cannot do all that it does */
     u16 config_size; /* bytes of configuration space, all of them readable at any width */
     const char *name;
     /*
@@ -137,6 +143,10 @@ struct virtio_type {
     void (*notify)(struct mmioshim_device *dev, unsigned queue);
     /* service() runs, whatever the driver's state is. NULL: nothing is to be done then. */
     void (*attend)(struct mmioshim_device *dev);
+    /* Are its requests the worker's alone, which begins them in notify() and ends them there later? NULL: no. */
+    bool (*later)(struct mmioshim_device *dev);
+    /* A queue is gone, with all that was taken of it. NULL: nothing is taken that is not given back at once. */
+    void (*stopped)(struct mmioshim_device *dev, unsigned queue);
     bool has_input; /* service() may mean that the host end has input: */
     u16 input;      /* it is for this queue */
     u64 (*inputs)(const struct mmioshim_device *dev); /* the same when there are several, bit each. NULL: there are not */
@@ -165,6 +175,8 @@ bool virtio_enable(struct mmioshim_device *dev, unsigned queue);
 /* The same by the address of its page, for legacy drivers: the rest follows from size and alignment, 2.7.2. */
 bool virtio_enable_legacy(struct mmioshim_device *dev, unsigned queue, u64 page);
 void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue);
+/* It is no longer ready; what was written of it stays. */
+void virtio_disable(struct mmioshim_device *dev, unsigned queue);
 /* Is the queue there at all? */
 bool virtio_has_queue(const struct mmioshim_device *dev, u32 queue);
 /* Configuration space. False: nothing is there, or (write) it is read only. */
@@ -172,6 +184,8 @@ bool virtio_read_config(struct mmioshim_device *dev, u64 offset, unsigned width,
 bool virtio_write_config(struct mmioshim_device *dev, u64 offset, unsigned width, u64 value);
 /* Serves the queues in `notified`. */
 void virtio_serve(struct mmioshim_device *dev);
+/* poll() of a transport's class, beside its interrupt. */
+bool virtio_poll(struct mmioshim_device *dev, bool last);
 /* Is this a state that the device with what is plugged into it could have? For load(). */
 bool virtio_valid(const struct mmioshim_device *dev, const struct virtio *v);
 
@@ -205,14 +219,17 @@ struct virtio_chain {
     struct virtio_segment segments[VIRTIO_QUEUE_MAX];
 };
 
-/* Finishes what somebody began to give back who was killed. */
+/* Tells the driver of all queues that it need not, or must, notify. */
+void virtio_hush(struct mmioshim_device *dev, bool on);
+/* Finishes what somebody began to give back who was killed, and takes again what he had taken. */
 void virtio_recover(struct mmioshim_device *dev);
 /* The next request of a queue; false: there is none, or the queue is broken. */
 bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain *chain);
 /* Gives it back, with so many bytes written from the start of the `in` segments on. */
 void virtio_push(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, u32 written);
-/* What virtio_push() says of a request. */
+/* What virtio_push() says of a request; and the same of one whose chain is no longer at hand. */
 struct virtio_end virtio_end_of(const struct virtio_chain *chain, u32 written);
+void virtio_push_end(struct mmioshim_device *dev, unsigned queue, struct virtio_end end);
 /* Gives back n requests, VIRTIO_TOGETHER at most, of which the driver sees all or none. */
 void virtio_push_together(struct mmioshim_device *dev, unsigned queue, const struct virtio_end *ends, unsigned n);
 /* Requests that were taken and not given back are there again. */
@@ -271,6 +288,7 @@ struct virtio_ring {
     bool (*pop)(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_chain *chain);
     /* One or more, of which the driver sees none before the last. */
     void (*push)(struct mmioshim_device *dev, struct virtio_queue *q, const struct virtio_end *ends, unsigned n);
+    void (*quiet)(struct mmioshim_device *dev, struct virtio_queue *q, bool on); /* The driver need not notify. */
     bool (*wants)(struct mmioshim_device *dev, struct virtio_queue *q); /* Does the driver want an interrupt now? */
 };
 
@@ -284,8 +302,13 @@ static inline void virtio_done(struct virtio_queue *q, u16 next, u16 next_wrap, 
     __atomic_store_n(&q->done, done, __ATOMIC_RELEASE);
 }
 
+/* Has the driver been told that it need not notify of a queue? */
+static inline bool virtio_quiet(const struct virtio *v, const struct virtio_queue *q)
+{
+    return v->quiet >> (q - v->queues) & 1;
+}
+
 /* Descriptors of both kinds: flags, and how a chain grows. */
-enum { END_IN = 1 << 15, END_PLACES = END_IN - 1 }; /* of virtio_end.places */
 enum { VIRTIO_DESC_NEXT = 1, VIRTIO_DESC_WRITE = 2, VIRTIO_DESC_INDIRECT = 4 };
 
 /* What is wrong with one more descriptor of a chain; NULL: nothing. */

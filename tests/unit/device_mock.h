@@ -20,6 +20,8 @@ struct mock_property {
     u8 cell[4];
 };
 
+#define MOCK_TRANSFERS 64
+
 struct mock {
     struct mmioshim_device dev; /* first: the host finds its mock by it */
     size_t state_size;
@@ -50,6 +52,10 @@ struct mock {
     u8 *disk;
     u64 disk_size;
     unsigned flushes;
+    enum mmioshim_poll polled;
+    bool later; /* it answers later */
+    struct mmioshim_transfer begun[MOCK_TRANSFERS];
+    unsigned nbegun, nending, nended; /* transfers: that are under way, that may end, that have */
     int disk_error; /* 0, or what every use of it gives */
     /* Frames: the last one that was sent; those that arrive are frames of i + 60 bytes of value i. */
     u8 frame[10000];
@@ -59,7 +65,7 @@ struct mock {
     size_t wire_length, wire_frames[1500]; /* their lengths */
     unsigned wire_room; /* frames that it takes; 0: all */
     u8 packet_buffer[81920];
-    bool elsewhere, unplugged; /* the host end is another process's; nobody is on the other side */
+    bool elsewhere, unplugged; /* this is not the worker, the host end is another process's; nobody is on the other side */
     unsigned undone;
 };
 
@@ -144,6 +150,11 @@ static void mock_wake_on_end(struct mmioshim_device *dev, unsigned end)
 {
     mock_of(dev)->input_wakes++;
     mock_of(dev)->end_wakes |= 1u << end;
+}
+
+static void mock_poll(struct mmioshim_device *dev, enum mmioshim_poll how)
+{
+    mock_of(dev)->polled = how;
 }
 
 static bool mock_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
@@ -234,6 +245,69 @@ static int mock_disk_control(struct mmioshim_device *dev, enum mmioshim_disk wha
     CHECK(position <= m->disk_size && len <= m->disk_size - position);
     memset(m->disk + position, what == MMIOSHIM_DISK_DISCARD ? 0xdd : 0, len);
     return 0;
+}
+
+/* A disk that answers later: as many transfers as it was given wait until the test lets them end. */
+static bool mock_disk_later(struct mmioshim_device *dev)
+{
+    return mock_of(dev)->later;
+}
+
+static int mock_disk_begun(struct mmioshim_device *dev)
+{
+    struct mock *m = mock_of(dev);
+
+    return m->elsewhere ? -1 : (int)m->nbegun;
+}
+
+static bool mock_disk_begin(struct mmioshim_device *dev, const struct mmioshim_transfer *t)
+{
+    struct mock *m = mock_of(dev);
+
+    mock_live();
+    CHECK(m->nbegun < MOCK_TRANSFERS);
+    CHECK(t->position <= m->disk_size && t->length <= m->disk_size - t->position);
+    m->begun[m->nbegun++] = *t;
+    mock_live();
+    return true;
+}
+
+static int mock_transfer(struct mock *m, const struct mmioshim_transfer *t)
+{
+    u64 position = t->position, length = 0;
+    int error = 0;
+
+    m->flushes += t->safe || t->what == MMIOSHIM_DISK_FLUSH;
+    if (t->what != MMIOSHIM_DISK_READ && t->what != MMIOSHIM_DISK_WRITE)
+        return mock_disk_control(&m->dev, t->what, position, t->length);
+    for (u32 i = 0; i < t->npieces && !error; i++) {
+        error = mock_disk_move(&m->dev, position, t->pieces[i].addr, t->pieces[i].length, t->what == MMIOSHIM_DISK_READ);
+        position += t->pieces[i].length;
+        length += t->pieces[i].length;
+    }
+    CHECK(error || length == t->length);
+    return error;
+}
+
+static bool mock_disk_ended(struct mmioshim_device *dev, int *error)
+{
+    struct mock *m = mock_of(dev);
+
+    mock_live();
+    if (!m->nending || !m->nbegun)
+        return false;
+    *error = mock_transfer(m, &m->begun[0]);
+    m->nending--;
+    m->nbegun--;
+    m->nended++;
+    memmove(m->begun, m->begun + 1, m->nbegun * sizeof(m->begun[0]));
+    mock_live();
+    return true;
+}
+
+static void mock_disk_forget(struct mmioshim_device *dev)
+{
+    mock_of(dev)->nbegun = 0;
 }
 
 static int mock_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
@@ -418,6 +492,7 @@ static const struct mmioshim_host mock_host = {
     .wake_at = mock_wake_at,
     .wake_on_input = mock_wake_on_input,
     .wake_on_end = mock_wake_on_end,
+    .poll = mock_poll,
     .dma_read = mock_dma_read,
     .dma_write = mock_dma_write,
     .dma_fetch = mock_dma_fetch,
@@ -428,6 +503,11 @@ static const struct mmioshim_host mock_host = {
     .disk_write = mock_disk_write,
     .disk_control = mock_disk_control,
     .disk_soon = mock_disk_soon,
+    .disk_later = mock_disk_later,
+    .disk_begun = mock_disk_begun,
+    .disk_begin = mock_disk_begin,
+    .disk_ended = mock_disk_ended,
+    .disk_forget = mock_disk_forget,
     .packet_send = mock_packet_send,
     .packet_receive = mock_packet_receive,
     .packet_buffer = mock_packet_buffer,
