@@ -241,6 +241,20 @@ left() {
     assert_output "100 requests"
 }
 
+@test "poll=always: a mapped file that is cut is an error of the request, not the end of the worker" {
+    sectors 64 > image
+    attach blk:image,mmap,poll=always
+    run --separate-stderr shim MMIOSHIM_LOG=none "$GUESTS/g_virtio_poll" cut image
+    assert_success
+    assert_output "0 1 0"
+}
+
+@test "poll: what a console sends is the program's to write, so it takes none" {
+    attach console:stdio,poll=on
+    run --separate-stderr shim true
+    assert_refused 'it does not take poll; allowed:'
+}
+
 @test "poll=on: while requests come none is notified of; when they stop, the driver is to notify and the worker sleeps" {
     sectors 64 > image
     export MARK=$BATS_TEST_TMPDIR

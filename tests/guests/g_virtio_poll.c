@@ -4,6 +4,7 @@
  *   g_virtio_poll never N    never writes to QueueNotify, N requests, an idle moment, N more
  *   g_virtio_poll asked N    notifies where the device wants it: "N requests, fewer notifications", and then whether the
  *                            device wants it again and its worker sleeps; with a third argument from when it wants none on
+ *   g_virtio_poll cut FILE   never notifies; the file of the disk is cut between requests: their statuses
  */
 #define main example_main
 #include "../../examples/virtio-blk.c"
@@ -117,6 +118,19 @@ static int asked(struct disk *d, unsigned n, int begins)
     return requests(d, 10, 0) ? 2 : 0;
 }
 
+/* The file behind the disk is cut to its first page: who copies from a mapping of it, never notified, finds nothing there. */
+static int cut(struct disk *d, const char *file)
+{
+    int before = request(d, 32, 1), there, gone;
+
+    if (truncate(file, 4096) != 0)
+        return 3;
+    gone = request(d, 32, 1);
+    there = request(d, 0, 1);
+    printf("%d %d %d\n", before, gone, there);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct disk d = {0};
@@ -127,6 +141,8 @@ int main(int argc, char **argv)
         return 1;
     if (strcmp(argv[1], "asked") == 0)
         return asked(&d, n, argc > 3);
+    if (strcmp(argv[1], "cut") == 0)
+        return argc > 2 ? cut(&d, argv[2]) : 1;
     if (requests(&d, n, 1))
         return 2;
     moment(300);
