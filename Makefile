@@ -48,7 +48,7 @@ all: libmmioshim.so mmioshim mmioshim-nbd $(EXAMPLES)
 # --- set-up: what is missing is installed by the first command of a fresh clone ---
 
 PACKAGES := gcc make libunwind-dev libzydis-dev libfdt-dev device-tree-compiler libpng-dev libnbd-dev
-TEST_PACKAGES := git bats bats-support bats-assert busybox g++ clang python3 gdb strace procps util-linux e2fsprogs pciutils socat tcpdump nbdkit qemu-utils
+TEST_PACKAGES := git bats bats-support bats-assert busybox g++ clang python3 gdb strace procps util-linux e2fsprogs pciutils socat tcpdump nbdkit qemu-utils util-linux-extra ioport python3-gpiozero flashrom libhugetlbfs-bin dpdk dpdk-dev
 
 deps:
 	$(Q)sh tests/deps.sh $(PACKAGES) $(TEST_PACKAGES)
@@ -111,7 +111,7 @@ $(B)/libmmioshim.so: $(LIB_OBJ) preload/mmioshim.map
 		-Wl,-z,noexecstack,-z,nodelete -Wl,-Bsymbolic -Wl,--exclude-libs,ALL -Wl,-soname,libmmioshim.so -Wl,-z,defs \
 		-l:libfdt.a -ldl
 
-$(B)/maps.c: $(patsubst %,$(B)/%.dtb,virt virt-low) preload/config/maps/embed.sh
+$(B)/maps.c: $(patsubst %,$(B)/%.dtb,virt virt-low pc) preload/config/maps/embed.sh
 	$(call say,GEN,$@)
 	$(Q)sh preload/config/maps/embed.sh $(filter %.dtb,$^) > $@.new && mv $@.new $@
 

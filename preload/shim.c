@@ -17,10 +17,12 @@
 #include "bus/ports.h"
 #include "config/options.h"
 #include "cpu/cpu.h"
+#include "interpose/huge.h"
 #include "interpose/interpose.h"
 #include "libc_init.h"
 #include "memory/dirty.h"
 #include "memory/dma.h"
+#include "memory/huge.h"
 #include "memory/load.h"
 #include "memory/ram.h"
 #include "patch/patch.h"
@@ -184,6 +186,7 @@ static void child(void)
     patch_after_fork();
     irq_signals_after_fork();
     alias_after_fork();
+    huge_after_fork();
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
     member_join(machine.arena, &thread_self()->self, own_flags());
     log_after_fork(false);
@@ -252,6 +255,7 @@ static void forget_locks(void)
     lock_forget(&machine.arena->members_lock, self);
     lock_forget(&machine.arena->log_lock, self);
     lock_forget(&machine.arena->irqs.lock, self);
+    lock_forget(&huge_of(machine.arena)->lock, self);
     lock_forget(&machine.arena->events_lock, self);
     for (u32 i = 0; i < machine.arena->ndevices; i++)
         lock_forget(&arena_devices(machine.arena)[i].lock, self);
@@ -266,6 +270,7 @@ static int bring_up(struct fmt *error)
     if (cpu_init(error) < 0 || backtrace_init(error) < 0)
         return -1;
     dma_start(&machine, &view);
+    huge_start(&machine);
     trap_start(&bus, &view, &ports);
     member_join(machine.arena, &thread_self()->self, 0);
     ports_start(machine.arena);

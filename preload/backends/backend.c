@@ -83,7 +83,7 @@ int backend_open(struct backend *b, const char *spec, struct fmt *error)
 
     b->ops = backend_kind(spec, length);
     b->in = b->out = -1;
-    b->ended = b->owns = b->moved = false;
+    b->ended = b->owns = b->moved = b->readonly = false;
     b->use[0] = b->use[1] = 0;
     b->mark = 0;
     b->map = NULL;

@@ -136,6 +136,7 @@ struct backend {
     bool first;   /* set before open: this process creates the machine, files are truncated, links made */
     bool ended;   /* end of file was seen at the last look at the input */
     bool owns;    /* close() closes the descriptors */
+    bool readonly; /* a disk that must not be written */
     bool mute;    /* its output is for other processes to make */
     bool moved;   /* in and out are others than before; whoever waits for them is to be told */
     u16 use[2];   /* under which use (base/fds.h) in and out are kept; 0: not kept */

@@ -87,6 +87,7 @@ static int disk_open(struct backend *b, const char *spec, struct fmt *error)
     if (fd < 0)
         return refuse(error, path, errname(fd));
     b->owns = true;
+    b->readonly = readonly;
     b->in = b->out = (int)fd;
     return look(b, path, error) < 0 || (mapped && map(b, path, readonly, error) < 0) ? -1 : 0;
 }

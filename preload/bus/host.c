@@ -122,6 +122,43 @@ static void host_soon(struct mmioshim_device *dev)
         dev->class->service(dev);
 }
 
+/* The whole of it, by moves of the host end. */
+static int disk_move(struct mmioshim_device *dev, u64 position, u8 *buf, size_t len, bool write)
+{
+    struct backend *b = bus_end(bus_device_of(dev));
+    const struct backend_disk *disk = b->ops ? b->ops->disk : NULL;
+
+    if (!disk || disk->serve)
+        return -ENXIO;
+    while (len) {
+        long done = write ? disk->write(b, buf, len, position) : disk->read(b, buf, len, position);
+
+        if (done == -EINTR)
+            continue;
+        if (done <= 0) /* 0: the file ends before its size */
+            return done ? (int)done : -EIO;
+        position += (u64)done;
+        buf += done;
+        len -= (size_t)done;
+    }
+    return 0;
+}
+
+static int host_disk_get(struct mmioshim_device *dev, u64 position, void *buf, size_t len)
+{
+    return disk_move(dev, position, buf, len, false);
+}
+
+static int host_disk_put(struct mmioshim_device *dev, u64 position, const void *buf, size_t len)
+{
+    return disk_move(dev, position, (u8 *)(uintptr_t)buf, len, true);
+}
+
+static bool host_disk_readonly(struct mmioshim_device *dev)
+{
+    return bus_device_of(dev)->backend.readonly;
+}
+
 static int host_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
 {
     struct backend *b = bus_end(bus_device_of(dev));
@@ -333,6 +370,9 @@ const struct mmioshim_host bus_host = {
     .disk_begin = transfers_begin,
     .disk_ended = transfers_ended,
     .disk_forget = transfers_forget,
+    .disk_get = host_disk_get,
+    .disk_put = host_disk_put,
+    .disk_readonly = host_disk_readonly,
     .packet_send = host_packet_send,
     .packet_receive = host_packet_receive,
     .packet_buffer = host_packet_buffer,

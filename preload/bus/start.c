@@ -269,6 +269,18 @@ static int open_new(struct bus *bus, struct bus_device *d, struct backend *b, co
     return backend_open(b, spec, error);
 }
 
+/* A disk of the size that the device needs? */
+static bool fits(const struct bus_device *d, struct backend *b, struct fmt *error)
+{
+    u64 want = d->dev.class->disk_bytes && b->ops->disk ? d->dev.class->disk_bytes(&d->dev) : 0;
+    u64 have = want ? b->ops->disk->size(b) : 0;
+
+    if (want == have)
+        return true;
+    fmt_printf(error, "it has %lu bytes; allowed: %lu", have, want);
+    return false;
+}
+
 static int open_end(struct bus *bus, struct bus_device *d, const char *spec, struct fmt *error)
 {
     struct backend *b = d->nends ? &d->more[d->nends - 1] : &d->backend;
@@ -279,6 +291,8 @@ static int open_end(struct bus *bus, struct bus_device *d, const char *spec, str
     b->epoch = &d->shared->end_epoch[d->nends];
     fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", attach_name(bus->machine, &d->dev), spec);
     if (!adopt_end(bus, b, *identity, spec) && open_new(bus, d, b, spec, error) < 0)
+        return -1;
+    if (!fits(d, b, error))
         return -1;
     error->len = 0;
     debug(DEV, 1, "%s: host end %s%s", d->dev.name, spec, b->name);

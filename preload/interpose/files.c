@@ -19,8 +19,24 @@ static void writes_memory(const struct tree_walk *w, u64 flags)
         patch_stop();
 }
 
+/* A name that a directory of the tree has not. */
+static long create(struct tree_walk *w, u64 flags, u32 mode)
+{
+    char path[TREE_PATH];
+    long ret;
+
+    if (!w->parent.class || !(flags & O_CREAT) || (flags & O_DIRECTORY))
+        return w->error;
+    memcpy(path, w->path, w->length + 1);
+    ret = w->parent.class->make ? paths_make(w, false, mode) : -EACCES;
+    if (ret < 0 && (ret != -EEXIST || (flags & O_EXCL)))
+        return ret;
+    tree_find(w, AT_FDCWD, path, true);
+    return w->where == TREE_HERE ? tree_open(&w->node, w->path, (int)flags & ~(O_CREAT | O_EXCL)) : -ENOENT;
+}
+
 /* `arg`: which argument the path is. */
-static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 flags)
+static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 flags, u64 mode)
 {
     struct tree_walk w;
 
@@ -29,24 +45,24 @@ static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 
     if (w.where == TREE_HERE)
         return call_done(call, tree_open(&w.node, w.path, (int)flags));
     if (w.where == TREE_FAILED)
-        return call_done(call, w.parent.class && (flags & O_CREAT) ? -EACCES : w.error);
+        return call_done(call, create(&w, flags, (u32)mode));
     writes_memory(&w, flags);
     return paths_moved(call, arg, &w);
 }
 
 enum call_answer call_open(struct call *call)
 {
-    return open_path(call, AT_FDCWD, 0, call->a[1]);
+    return open_path(call, AT_FDCWD, 0, call->a[1], call->a[2]);
 }
 
 enum call_answer call_creat(struct call *call)
 {
-    return open_path(call, AT_FDCWD, 0, O_CREAT | O_WRONLY | O_TRUNC);
+    return open_path(call, AT_FDCWD, 0, O_CREAT | O_WRONLY | O_TRUNC, call->a[1]);
 }
 
 enum call_answer call_openat(struct call *call)
 {
-    return open_path(call, (int)call->a[0], 1, call->a[2]);
+    return open_path(call, (int)call->a[0], 1, call->a[2], call->a[3]);
 }
 
 /* struct open_how: flags, mode, resolve. */
@@ -56,7 +72,7 @@ enum call_answer call_openat2(struct call *call)
 
     if (call->a[3] < sizeof(how) || !probe_read(how, call->a[2], sizeof(how)) || how[0] > INT32_MAX)
         return CALL_PASS;
-    return open_path(call, (int)call->a[0], 1, how[0]);
+    return open_path(call, (int)call->a[0], 1, how[0], how[1]);
 }
 
 /* --- our descriptors are not the program's --- */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -349,14 +350,24 @@ static enum call_answer changes(struct call *call, int dir, unsigned arg, bool f
     return elsewhere(call, dir, arg, follow, &w, &answer) ? answer : call_done(call, error);
 }
 
+static enum call_answer removes(struct call *call, int dir, unsigned arg, bool directory)
+{
+    struct tree_walk w;
+    enum call_answer answer;
+
+    if (elsewhere(call, dir, arg, false, &w, &answer))
+        return answer;
+    return call_done(call, w.node.class->remove ? w.node.class->remove(&w.node, directory) : -EPERM);
+}
+
 enum call_answer call_change(struct call *call)
 {
-    return changes(call, AT_FDCWD, 0, false, -EPERM);
+    return removes(call, AT_FDCWD, 0, call->nr == SYS_rmdir);
 }
 
 enum call_answer call_change_at(struct call *call)
 {
-    return changes(call, (int)call->a[0], 1, false, -EPERM);
+    return removes(call, (int)call->a[0], 1, call->a[2] & AT_REMOVEDIR);
 }
 
 /* Modes, owners and times may be set, as those of sysfs; nobody remembers them. */
@@ -375,6 +386,30 @@ enum call_answer call_attribute_at(struct call *call)
     return tree_fd_node((int)call->a[0], &node, &gone) ? call_done(call, 0) : CALL_PASS; /* futimens */
 }
 
+/* The permissions that new files do not get; umask(2) itself tells them only by changing them, for other threads too. */
+static u32 creation_mask(void)
+{
+    char text[4096];
+    const char *p;
+    u32 mask = 0;
+    long n = sys_read_file("/proc/self/status", text, sizeof(text) - 1);
+
+    text[MAX(n, 0)] = 0;
+    p = strstr(text, "\nUmask:\t");
+    for (p = p ? p + 8 : ""; *p >= '0' && *p <= '7'; p++)
+        mask = mask * 8 + (u32)(*p - '0');
+    return mask;
+}
+
+long paths_make(const struct tree_walk *w, bool directory, u32 mode)
+{
+    const char *name = strrchr(w->path, '/');
+
+    if (!w->parent.class->make)
+        return -EPERM;
+    return w->parent.class->make(&w->parent, name + 1, directory, mode & ~creation_mask());
+}
+
 /* The call makes a name. */
 static enum call_answer makes(struct call *call, int dir, unsigned arg)
 {
@@ -384,7 +419,7 @@ static enum call_answer makes(struct call *call, int dir, unsigned arg)
     if (!elsewhere(call, dir, arg, false, &w, &answer))
         return call_done(call, -EEXIST);
     if (answer == CALL_DONE && w.where == TREE_FAILED && w.parent.class)
-        call->ret = (u64)-EPERM;
+        call->ret = (u64)(call->nr == SYS_mkdir || call->nr == SYS_mkdirat ? paths_make(&w, true, (u32)call->a[arg + 1]) : -EPERM);
     return answer;
 }
 
@@ -439,13 +474,20 @@ enum call_answer call_truncate(struct call *call)
 
     if (elsewhere(call, AT_FDCWD, 0, true, &w, &answer))
         return answer;
+    if (w.node.class->resize)
+        return call_done(call, w.node.class->resize(&w.node, -1, call->a[1]));
     return call_done(call, w.node.class->kind == TREE_DIR ? -EISDIR : w.node.class->kind == TREE_FILE ? 0 : -EINVAL);
 }
 
-/* A file system is asked about: that of the host's at the same place. */
-static long host_statfs(const char *path, u64 to)
+/* A file system is asked about: that of the host's at the same place, unless the node knows better. */
+static long answer_statfs(const struct tree_node *node, const char *path, u64 to)
 {
-    return sys(SYS_statfs, tree_top(path), to);
+    struct statfs st;
+
+    if (!node || !node->class->statfs)
+        return sys(SYS_statfs, tree_top(path), to);
+    node->class->statfs(node, &st);
+    return probe_write(to, &st, sizeof(st)) ? 0 : -EFAULT;
 }
 
 enum call_answer call_statfs(struct call *call)
@@ -453,14 +495,18 @@ enum call_answer call_statfs(struct call *call)
     struct tree_walk w;
     enum call_answer answer;
 
-    return elsewhere(call, AT_FDCWD, 0, true, &w, &answer) ? answer : call_done(call, host_statfs(w.path, call->a[1]));
+    return elsewhere(call, AT_FDCWD, 0, true, &w, &answer) ? answer : call_done(call, answer_statfs(&w.node, w.path, call->a[1]));
 }
 
 enum call_answer call_fstatfs(struct call *call)
 {
+    struct tree_node node;
     char path[TREE_PATH];
+    bool gone;
 
-    return tree_fd((int)call->a[0], path) ? call_done(call, host_statfs(path, call->a[1])) : CALL_PASS;
+    if (!tree_fd((int)call->a[0], path))
+        return CALL_PASS;
+    return call_done(call, answer_statfs(tree_fd_node((int)call->a[0], &node, &gone) ? &node : NULL, path, call->a[1]));
 }
 
 enum call_answer call_xattr(struct call *call)

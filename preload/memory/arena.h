@@ -124,6 +124,12 @@ struct arena_counters {
     u64 accesses, reads, writes, lint, lost;
 };
 
+/* What /sys/class/u-dma-buf lets programs set. */
+struct arena_buffer {
+    u64 sync_offset, sync_size;
+    u32 sync_mode, sync_direction, sync_owner;
+};
+
 struct arena {
     u64 magic;
     u32 version;
@@ -174,6 +180,8 @@ struct arena {
     u64 dirty_bits;
     u64 fdt;
     u64 fdt_size;
+    u64 huge; /* pages for DMA (memory/huge.h) */
+    struct arena_buffer buffers[8]; /* of u-dma-buf, as config/pools.h has them */
     char map[256]; /* MMIOSHIM_MAP as given, made absolute */
     char name[80]; /* MMIOSHIM_MACHINE, "" when unnamed */
 };

@@ -210,6 +210,10 @@ struct mmioshim_host {
     int (*disk_control)(struct mmioshim_device *dev, enum mmioshim_disk what, uint64_t position, uint64_t len);
     /* A hint: these bytes are read or written next, behind what is done now. */
     void (*disk_soon)(struct mmioshim_device *dev, uint64_t position, size_t len);
+    /* The same between a position and memory of the device, for contents that no DMA moves. 0 or -errno. */
+    int (*disk_get)(struct mmioshim_device *dev, uint64_t position, void *buf, size_t len);
+    int (*disk_put)(struct mmioshim_device *dev, uint64_t position, const void *buf, size_t len);
+    bool (*disk_readonly)(struct mmioshim_device *dev); /* the attachment says so */
     /*
      * Does the disk answer later (a server, the network)? Then disk_read, disk_write and disk_control fail, and transfers are
      * begun in service() of the worker, which runs again when one has ended. They end in the order in which they began, whatever the host
@@ -326,6 +330,8 @@ struct mmioshim_class {
      * so the driver is to be told first that it must notify. worker. May be NULL.
      */
     bool (*poll)(struct mmioshim_device *dev, bool last);
+    /* Bytes that a disk at its end must have; one of another size is refused at start. ordinary. May be NULL: any. */
+    uint64_t (*disk_bytes)(const struct mmioshim_device *dev);
     /* Bytes written (or needed, when size is too small), or -1. ordinary, lock held. May be NULL: plain copy of state. */
     long (*save)(struct mmioshim_device *dev, void *buf, size_t size);
     /* Validates everything it is given. 0, or -1 with the state as before. ordinary, lock held. May be NULL. */

@@ -494,7 +494,7 @@ static void virtio_pci_reset(struct mmioshim_device *dev, enum mmioshim_reset ki
 
 static bool vectors_valid(const struct mmioshim_device *dev, const struct transport *t)
 {
-    if (t->config_vector != NO_VECTOR && vector(dev, t->config_vector) == NO_VECTOR)
+    if (t->virtio.signals >> VIRTIO_QUEUES || (t->config_vector != NO_VECTOR && vector(dev, t->config_vector) == NO_VECTOR))
         return false;
     for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
         if (t->vectors[i] != NO_VECTOR && vector(dev, t->vectors[i]) == NO_VECTOR)

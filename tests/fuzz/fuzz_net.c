@@ -47,6 +47,12 @@ static bool host_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t n
     return true;
 }
 
+static const void *host_direct(struct mmioshim_device *dev, u64 addr, size_t n)
+{
+    (void)dev;
+    return reach(addr, n) ? ram + (addr - BASE) : NULL;
+}
+
 static bool host_write(struct mmioshim_device *dev, u64 addr, const void *buf, size_t n)
 {
     (void)dev;
@@ -101,6 +107,7 @@ static void host_soon(struct mmioshim_device *dev)
 static const struct mmioshim_host host = {
     .irq = host_irq, .soon = host_soon, .packet_send = host_send, .packet_receive = host_receive, .packet_buffer = host_buffer,
     .dma_read = host_read, .dma_fetch = host_read, .dma_write = host_write, .dma_store = host_write,
+    .dma_direct = host_direct,
 };
 
 static void reg(u32 offset, u64 value)

@@ -439,6 +439,33 @@ static inline void to_state(struct cpu_state *state, struct machine *m)
     state->xfeatures = components;
 }
 
+#define PKRU_BIT 9 /* SDM vol. 1, 13.5.7: of all components the one that is loaded while the tests run */
+
+static inline bool has_pkru(void)
+{
+    unsigned a, b, c, d;
+
+    __cpuid_count(7, 0, a, b, c, d);
+    return c >> 4 & 1; /* OSPKE */
+}
+
+/* What a signal frame has of it, as far as the CPU says that it is in use (XGETBV with ECX = 1). */
+static inline void show_pkru(struct cpu_state *state, u8 *area)
+{
+    unsigned in_use, value, high, b, c, d;
+
+    if (!has_pkru())
+        return;
+    __asm__ volatile("xgetbv" : "=a"(in_use), "=d"(high) : "c"(1));
+    __asm__ volatile(".byte 0x0f, 0x01, 0xee" /* rdpkru */ : "=a"(value), "=d"(high) : "c"(0));
+    if (!(in_use >> PKRU_BIT & 1))
+        return;
+    state->xfeatures |= 1u << PKRU_BIT;
+    area[512 + PKRU_BIT / 8] |= 1u << PKRU_BIT % 8;
+    __cpuid_count(0xd, PKRU_BIT, in_use, b, c, d);
+    memcpy(area + b, &value, sizeof(value));
+}
+
 static inline enum cpu_outcome emulate(const struct cpu_insn *insn, struct machine *m, struct cpu_result *result)
 {
     struct cpu_bus bus = plain_bus;
@@ -446,8 +473,10 @@ static inline enum cpu_outcome emulate(const struct cpu_insn *insn, struct machi
     enum cpu_outcome outcome;
 
     to_state(&state, m);
+    show_pkru(&state, m->area);
     bus.context = result;
     outcome = cpu_run(insn, &state, &bus, result);
+    m->area[512 + PKRU_BIT / 8] &= (u8)~(1u << PKRU_BIT % 8);
     memcpy(m->gpr, state.gpr, sizeof(m->gpr));
     m->rip = state.rip;
     m->flags = state.rflags;

@@ -27,6 +27,8 @@ struct mock {
     size_t state_size;
     bool line[4];
     unsigned irq_calls, irq_changes;
+    u32 raised; /* lines that were raised, ever: bit each */
+    bool by_messages; /* the device is a PCI function's, whose messages are on */
     u64 wall, clock, wake_at;
     unsigned wakes, input_wakes, resets, ends;
     int end_status;
@@ -56,6 +58,7 @@ struct mock {
     bool later; /* it answers later */
     struct mmioshim_transfer begun[MOCK_TRANSFERS];
     unsigned nbegun, nending, nended; /* transfers: that are under way, that may end, that have */
+    bool disk_readonly;
     int disk_error; /* 0, or what every use of it gives */
     /* Frames: the last one that was sent; those that arrive are frames of i + 60 bytes of value i. */
     u8 frame[10000];
@@ -92,6 +95,7 @@ static void mock_irq(struct mmioshim_device *dev, unsigned line, bool level)
     struct mock *m = mock_of(dev);
 
     CHECK(line < dev->class->lines);
+    m->raised |= level && line < 32 ? 1u << line : 0;
     if (line < 4) {
         m->irq_calls++;
         m->irq_changes += m->line[line] != level;
@@ -245,6 +249,33 @@ static int mock_disk_control(struct mmioshim_device *dev, enum mmioshim_disk wha
     CHECK(position <= m->disk_size && len <= m->disk_size - position);
     memset(m->disk + position, what == MMIOSHIM_DISK_DISCARD ? 0xdd : 0, len);
     return 0;
+}
+
+static int mock_disk_copy(struct mmioshim_device *dev, u64 position, void *buf, size_t len, bool put)
+{
+    struct mock *m = mock_of(dev);
+
+    CHECK(position <= m->disk_size && len <= m->disk_size - position);
+    m->transfers++;
+    if (m->disk_error)
+        return m->disk_error;
+    memcpy(put ? m->disk + position : buf, put ? buf : m->disk + position, len);
+    return 0;
+}
+
+static int mock_disk_get(struct mmioshim_device *dev, u64 position, void *buf, size_t len)
+{
+    return mock_disk_copy(dev, position, buf, len, false);
+}
+
+static int mock_disk_put(struct mmioshim_device *dev, u64 position, const void *buf, size_t len)
+{
+    return mock_disk_copy(dev, position, (void *)(uintptr_t)buf, len, true);
+}
+
+static bool mock_disk_readonly(struct mmioshim_device *dev)
+{
+    return mock_of(dev)->disk_readonly;
 }
 
 /* A disk that answers later: as many transfers as it was given wait until the test lets them end. */
@@ -483,8 +514,14 @@ static bool mock_property_u32_at(const struct mmioshim_node *node, const char *p
     return mock_property_u32(node, name, value);
 }
 
+static bool mock_messages(struct mmioshim_device *dev)
+{
+    return mock_of(dev)->by_messages;
+}
+
 static const struct mmioshim_host mock_host = {
     .irq = mock_irq,
+    .messages = mock_messages,
     .clock = mock_clock,
     .wall_clock = mock_wall_clock,
     .wake = mock_wake,
@@ -508,6 +545,9 @@ static const struct mmioshim_host mock_host = {
     .disk_begin = mock_disk_begin,
     .disk_ended = mock_disk_ended,
     .disk_forget = mock_disk_forget,
+    .disk_get = mock_disk_get,
+    .disk_put = mock_disk_put,
+    .disk_readonly = mock_disk_readonly,
     .packet_send = mock_packet_send,
     .packet_receive = mock_packet_receive,
     .packet_buffer = mock_packet_buffer,
