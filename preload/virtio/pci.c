@@ -190,7 +190,7 @@ static u64 read_common(struct mmioshim_device *dev, u64 offset)
     case CONFIG_VECTOR:
         return t->config_vector;
     case NUM_QUEUES:
-        return virtio_type(v)->nqueues;
+        return virtio_most_queues(dev);
     case DEVICE_STATUS:
         return v->status;
     case CONFIG_GENERATION:

@@ -248,6 +248,18 @@ static unsigned count(const struct mmioshim_device *dev, const struct virtio_typ
     return type->queues ? type->queues(dev) : type->nqueues;
 }
 
+unsigned virtio_most_queues(struct mmioshim_device *dev)
+{
+    struct virtio *v = virtio_of(dev);
+    u64 accepted = v->accepted;
+    unsigned most;
+
+    v->accepted = virtio_features(dev);
+    most = count(dev, virtio_type(v));
+    v->accepted = accepted;
+    return most;
+}
+
 bool virtio_has_queue(const struct mmioshim_device *dev, u32 queue)
 {
     const struct virtio_type *type = virtio_type(virtio_of(dev));

@@ -177,6 +177,8 @@ bool virtio_enable_legacy(struct mmioshim_device *dev, unsigned queue, u64 page)
 void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue);
 /* It is no longer ready; what was written of it stays. */
 void virtio_disable(struct mmioshim_device *dev, unsigned queue);
+/* How many queues there are with all features that are offered. Something is plugged in. */
+unsigned virtio_most_queues(struct mmioshim_device *dev);
 /* Is the queue there at all? */
 bool virtio_has_queue(const struct mmioshim_device *dev, u32 queue);
 /* Configuration space. False: nothing is there, or (write) it is read only. */
