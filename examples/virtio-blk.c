@@ -45,6 +45,7 @@ enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8, NEEDS_RESET 
 #define F_RO        (1ull << 5) /* 5.2.3 */
 #define F_FLUSH     (1ull << 9)
 #define F_VERSION_1 (1ull << 32) /* 6 */
+#define F_ACCESS_PLATFORM (1ull << 33) /* what the disk gets are bus addresses: here they are, see bus_address() */
 
 /* A queue, 2.7 */
 enum { QUEUE_SIZE = 8, DESC_NEXT = 1, DESC_WRITE = 2, AVAIL_NO_INTERRUPT = 1 };
@@ -196,7 +197,7 @@ __attribute__((noinline)) static int negotiate(struct disk *d)
     offered = reg_read(d, DEVICE_FEATURES);
     reg_write(d, DEVICE_FEATURES_SEL, 1);
     offered |= (uint64_t)reg_read(d, DEVICE_FEATURES) << 32;
-    d->features = offered & (F_VERSION_1 | F_FLUSH | F_RO);
+    d->features = offered & (F_VERSION_1 | F_ACCESS_PLATFORM | F_FLUSH | F_RO);
     reg_write(d, DRIVER_FEATURES_SEL, 0);
     reg_write(d, DRIVER_FEATURES, (uint32_t)d->features);
     reg_write(d, DRIVER_FEATURES_SEL, 1);

@@ -30,6 +30,7 @@
 #include "trap/backtrace.h"
 #include "trap/irq.h"
 #include "trap/log.h"
+#include "trap/serve.h"
 #include "trap/signals.h"
 #include "trap/sink.h"
 #include "trap/thread.h"
@@ -279,6 +280,7 @@ static int bring_up(struct fmt *error)
         return -1;
     if (log_start(&bus, &options, error) < 0)
         return -1;
+    trap_serve_start();
     return dirty_start(&machine, &view, modes[option_choice(&options, OPT_DIRTY_MODE)], error);
 }
 

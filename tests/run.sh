@@ -109,6 +109,8 @@ fuzz() {
     check "fuzz fdt" "$B/fuzz/fuzz_fdt" "${FUZZ_RUNS:-20000}" 1 tests/fuzz/corpus-fdt/*
     check "fuzz dirtyfile" "$B/fuzz/fuzz_dirtyfile" "${FUZZ_RUNS:-20000}" 1
     check "fuzz virtqueue" "$B/fuzz/fuzz_virtqueue" "${FUZZ_RUNS:-20000}" 1
+    check "fuzz iommu" "$B/fuzz/fuzz_iommu" "${FUZZ_RUNS:-2000}" 1
+    check "fuzz net" "$B/fuzz/fuzz_net" "${FUZZ_RUNS:-20000}" 1
     check "fuzz pci" "$B/fuzz/fuzz_pci" "${FUZZ_RUNS:-2000}" 1
     check "fuzz ring" "$B/fuzz/fuzz_ring" "${FUZZ_RUNS:-2000}" 1
 }

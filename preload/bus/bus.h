@@ -16,6 +16,7 @@ enum unassigned { UNASSIGNED_ONES, UNASSIGNED_ZERO, UNASSIGNED_FAULT };
 
 struct bus;
 struct irq_route;
+struct transfers;
 
 /* One device as this process sees it. */
 struct bus_device {
@@ -27,7 +28,9 @@ struct bus_device {
     u32 nends;
     u32 full;               /* which took no more when it was last asked */
     const struct irq_route *routes; /* where its interrupt lines go, shared->nwires of them (bus/irq.h) */
+    struct transfers *transfers; /* with a disk that answers later; the worker's (bus/transfers.h) */
     struct machine_dma dma; /* what it reaches, from the device tree */
+    struct iommu_endpoint *endpoint; /* what it is to the IOMMU in front of it; NULL: there is none */
     u16 function; /* 1 and the index of the PCI function whose BAR it is behind; 0: none */
     u32 owner;    /* the device that is this function: interrupts and DMA are its */
 };

@@ -3,15 +3,20 @@
 #include <errno.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
 #include "bus/dma.h"
+#include "bus/iommu.h"
 #include "bus/irq.h"
+#include "bus/outside.h"
+#include "bus/transfers.h"
 #include "config/machine.h"
 #include "base/trapsafe.h"
 
-#define RETRY 5000000 /* ns until a host end that took no more is tried again */
+#define RETRY      5000000 /* ns until a host end that took no more is tried again */
+#define RING_AGAIN 20      /* ms */
 
 __thread struct bus_requests bus_requests;
 
@@ -64,11 +69,43 @@ static void host_wake_on_input(struct mmioshim_device *dev)
     host_wake_on_end(dev, 0);
 }
 
-/* Every back end that there is answers at once, so the service runs inline, still under the device's lock. */
+static u32 coarse_milliseconds(void)
+{
+    struct timespec t = {0, 0};
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (u32)((u64)t.tv_sec * 1000 + (u64)t.tv_nsec / 1000000);
+}
+
+/*
+ * What has been asked for before rings the bell again from time to time: who heard it may have been killed. It is no request for
+ * a driver that looks at registers a million times a second.
+ */
+static void ring(struct arena_device *shared, bool before)
+{
+    u32 now = coarse_milliseconds();
+
+    if (before && now - shared->rung < RING_AGAIN)
+        return;
+    shared->rung = now;
+    bus_requests.ring = true;
+}
+
 static void host_wake(struct mmioshim_device *dev)
 {
-    if (dev->class->service)
-        dev->class->service(dev);
+    struct arena_device *shared = bus_device_of(dev)->shared;
+
+    ring(shared, __atomic_exchange_n(&shared->wake, 1, __ATOMIC_RELEASE));
+}
+
+static void host_poll(struct mmioshim_device *dev, enum mmioshim_poll how)
+{
+    struct arena_device *shared = bus_device_of(dev)->shared;
+    u32 before = shared->polled;
+
+    __atomic_store_n(&shared->polled, how, __ATOMIC_RELEASE);
+    if (how != MMIOSHIM_POLL_OFF)
+        ring(shared, before == how);
 }
 
 static void host_soon(struct mmioshim_device *dev)
@@ -91,7 +128,7 @@ static int disk_move(struct mmioshim_device *dev, u64 position, u8 *buf, size_t 
     struct backend *b = bus_end(bus_device_of(dev));
     const struct backend_disk *disk = b->ops ? b->ops->disk : NULL;
 
-    if (!disk)
+    if (!disk || disk->serve)
         return -ENXIO;
     while (len) {
         long done = write ? disk->write(b, buf, len, position) : disk->read(b, buf, len, position);
@@ -122,11 +159,12 @@ static bool host_disk_readonly(struct mmioshim_device *dev)
     return bus_device_of(dev)->backend.readonly;
 }
 
-static bool host_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
+static int host_packet_send(struct mmioshim_device *dev, const void *frame, size_t len)
 {
     struct backend *b = bus_end(bus_device_of(dev));
+    long sent = b->ops && b->ops->packets ? b->ops->packets->send(b, frame, len) : -ENXIO;
 
-    return b->ops && b->ops->packets && b->ops->packets->send(b, frame, len) >= 0;
+    return sent == -EAGAIN ? MMIOSHIM_LATER : sent < 0 ? -1 : 0;
 }
 
 static size_t host_packet_receive(struct mmioshim_device *dev, u64 *position, void *frame, size_t room)
@@ -135,6 +173,34 @@ static size_t host_packet_receive(struct mmioshim_device *dev, u64 *position, vo
     long got = b->ops && b->ops->packets ? b->ops->packets->receive(b, position, frame, room) : -EAGAIN;
 
     return got > 0 ? (size_t)got : 0;
+}
+
+static void *host_packet_buffer(struct mmioshim_device *dev, size_t *size)
+{
+    struct backend *b = &bus_device_of(dev)->backend;
+
+    *size = b->room ? BACKEND_ROOM : 0;
+    return b->room;
+}
+
+static bool host_packet_here(struct mmioshim_device *dev)
+{
+    return outside_mine(bus_device_of(dev));
+}
+
+static bool host_packet_link(struct mmioshim_device *dev)
+{
+    const struct bus_device *d = bus_device_of(dev);
+
+    return !outside_is(d) || d->backend.up;
+}
+
+static void host_packet_offload(struct mmioshim_device *dev, unsigned kinds)
+{
+    struct backend *b = &bus_device_of(dev)->backend;
+
+    if (outside_is(bus_device_of(dev)) && b->held && b->ops->packets->offload)
+        b->ops->packets->offload(b, kinds);
 }
 
 static size_t host_random(struct mmioshim_device *dev, void *buf, size_t len)
@@ -285,6 +351,7 @@ const struct mmioshim_host bus_host = {
     .wall_clock = host_wall_clock,
     .wake = host_wake,
     .wake_at = host_wake_at,
+    .poll = host_poll,
     .wake_on_input = host_wake_on_input,
     .wake_on_end = host_wake_on_end,
     .soon = host_soon,
@@ -292,16 +359,29 @@ const struct mmioshim_host bus_host = {
     .dma_write = bus_dma_write,
     .dma_fetch = bus_dma_fetch,
     .dma_store = bus_dma_store,
+    .dma_direct = bus_dma_direct,
     .disk_size = bus_disk_size,
     .disk_read = bus_disk_read,
     .disk_write = bus_disk_write,
     .disk_control = bus_disk_control,
+    .disk_soon = bus_disk_soon,
+    .disk_later = transfers_later,
+    .disk_begun = transfers_begun,
+    .disk_begin = transfers_begin,
+    .disk_ended = transfers_ended,
+    .disk_forget = transfers_forget,
     .disk_get = host_disk_get,
     .disk_put = host_disk_put,
     .disk_readonly = host_disk_readonly,
     .packet_send = host_packet_send,
     .packet_receive = host_packet_receive,
+    .packet_buffer = host_packet_buffer,
+    .packet_here = host_packet_here,
+    .packet_link = host_packet_link,
+    .packet_offload = host_packet_offload,
     .random = host_random,
+    .translated = bus_translated,
+    .iommu = &bus_iommu_ops,
     .char_send = host_char_send,
     .char_write = host_char_write,
     .char_wait = host_char_wait,

@@ -1,5 +1,7 @@
 /* Bring-up of the bus: which model for which window, their states, their host ends. */
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include "base/debug.h"
 #include "base/fds.h"
@@ -7,6 +9,7 @@
 #include "base/sys.h"
 #include "bus/ends.h"
 #include "bus/host.h"
+#include "bus/iommu.h"
 #include "bus/irq.h"
 #include "config/options.h"
 #include "devices/classes.h"
@@ -149,6 +152,8 @@ static int create(void *context, struct machine *machine, struct fmt *error)
     for (u32 i = 0; i < machine->arena->ndevices; i++)
         if (create_one(&made, i, error) < 0)
             return -1;
+    if (bus_iommu_create(machine, error) < 0)
+        return -1;
     bus_take_requests(&(struct bus_requests){0});
     return 0;
 }
@@ -236,6 +241,34 @@ static bool adopt_end(struct bus *bus, struct backend *b, u64 identity, const ch
     return true;
 }
 
+/* Processes that come to a named machine at once: one of them is the first (flock(2) is of who opened the file). */
+static int open_remembered(struct machine *machine, struct bus_device *d, const char *spec, struct fmt *error)
+{
+    struct backend *b = &d->backend;
+    int ret;
+
+    sys(SYS_flock, machine->ram_fd, LOCK_EX);
+    b->store = machine->ram_fd;
+    b->base = d->shared->end_base;
+    b->size = d->shared->end_size;
+    ret = backend_open(b, spec, error);
+    if (ret == 0) {
+        d->shared->end_base = b->base;
+        d->shared->end_size = b->size;
+    }
+    sys(SYS_flock, machine->ram_fd, LOCK_UN);
+    return ret;
+}
+
+/* Of several ends nothing is remembered. */
+static int open_new(struct bus *bus, struct bus_device *d, struct backend *b, const char *spec, struct fmt *error)
+{
+    if (b == &d->backend)
+        return open_remembered(bus->machine, d, spec, error);
+    b->store = -1;
+    return backend_open(b, spec, error);
+}
+
 /* A disk of the size that the device needs? */
 static bool fits(const struct bus_device *d, struct backend *b, struct fmt *error)
 {
@@ -257,7 +290,7 @@ static int open_end(struct bus *bus, struct bus_device *d, const char *spec, str
     b->first = !bus->machine->joined;
     b->epoch = &d->shared->end_epoch[d->nends];
     fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", attach_name(bus->machine, &d->dev), spec);
-    if (!adopt_end(bus, b, *identity, spec) && backend_open(b, spec, error) < 0)
+    if (!adopt_end(bus, b, *identity, spec) && open_new(bus, d, b, spec, error) < 0)
         return -1;
     if (!fits(d, b, error))
         return -1;
@@ -359,7 +392,7 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
         d->shared = &arena_devices(machine->arena)[i];
         d->backend.in = d->backend.out = -1;
         d->bus = bus;
-        if (machine_dma(machine->desc, w, &d->dma, error) < 0)
+        if (machine_dma(machine->desc, w, &d->dma, error) < 0 || bus_iommu_bind(d, error) < 0)
             return -1;
         bus->names[i] = (struct trace_device){
             .name = w->name,

@@ -10,12 +10,16 @@ static const struct {
 } path_backends[] = {
     {"file", NULL},
     {"file", "in="},
+    {"nbd", NULL},
     {"tty", NULL},
     {"blk", NULL},
     {"socket", NULL},
     {"pty", "link="},
     {"net", "out="},
     {"net", "in="},
+    {"net", "path="},
+    {"net", "local="},
+    {"net", "remote="},
 };
 
 static bool starts(const char *text, const char *with)
@@ -115,6 +119,14 @@ static bool put_console(struct fmt *out, const char *text, size_t len, const cha
     return changed;
 }
 
+/* How much lies before the host end of a disk that has one of its own. */
+static size_t own_end(const char *part, size_t len)
+{
+    if (len >= 4 && starts(part, "blk:") && (kind_is(part + 4, len - 4, "memory") || kind_is(part + 4, len - 4, "nbd")))
+        return 4;
+    return 0;
+}
+
 static bool put_attachment(struct fmt *out, const char *piece, size_t len, const char *cwd)
 {
     size_t node = until(piece, '=', len);
@@ -126,6 +138,7 @@ static bool put_attachment(struct fmt *out, const char *piece, size_t len, const
     /* On a PCI bus the same devices have longer names. */
     if (len - node - 1 >= 7 && starts(piece + node + 1, "virtio-"))
         node += 7;
+    node += own_end(piece + node + 1, len - node - 1);
     fmt_mem(out, piece, node + 1);
     if (starts(piece + node + 1, "console:"))
         return put_console(out, piece + node + 1, len - node - 1, cwd);

@@ -107,7 +107,8 @@ static u64 lay_out(struct arena *arena, const struct machine_desc *desc, const s
     u64 at, members = page_up(sizeof(struct arena));
     u64 devices = members + page_up(ARENA_MEMBERS * sizeof(struct arena_member));
     u64 lanes = devices + page_up(machine_devices(desc) * sizeof(struct arena_device));
-    u64 dirty = lanes + page_up(lanes_bytes());
+    u64 iommu = lanes + page_up(lanes_bytes());
+    u64 dirty = iommu + page_up(sizeof(struct iommu));
     u64 fdt = dirty + page_up(machine_dirty_start(desc, desc->nbanks) / 8);
     u64 huge = fdt + page_up(desc->fdt_size);
     struct arena_device *table = NULL;
@@ -118,6 +119,7 @@ static u64 lay_out(struct arena *arena, const struct machine_desc *desc, const s
         arena->members = members;
         arena->devices = devices;
         arena->lanes = lanes;
+        arena->iommu = iommu;
         arena->dirty = dirty;
         arena->fdt = fdt;
         arena->fdt_size = desc->fdt_size;
@@ -285,6 +287,7 @@ bool arena_sound(struct arena *arena, const struct machine_desc *desc)
         !inside(arena, arena->members, ARENA_MEMBERS * sizeof(struct arena_member)) ||
         !inside(arena, arena->devices, arena->ndevices * sizeof(struct arena_device)) ||
         (arena->lanes & ~PAGE_MASK) || !inside(arena, arena->lanes, lanes_bytes()) ||
+        (arena->iommu & ~PAGE_MASK) || !inside(arena, arena->iommu, sizeof(struct iommu)) ||
         !inside(arena, arena->dirty, arena->dirty_bits / 8) || !huge_sound(arena, desc))
         return false;
     for (u32 i = 0; i < arena->ndevices; i++)

@@ -13,6 +13,7 @@
 #include "base/fmt.h"
 #include "base/lock.h"
 #include "config/machine.h"
+#include "memory/iommu.h"
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
@@ -39,6 +40,12 @@ struct arena_member {
     u64 namespace; /* its pid namespace: numbers mean nothing elsewhere */
 };
 
+/* A process that does something for a device. pid 0: there was none. */
+struct arena_process {
+    u32 pid, reserved;
+    u64 start, namespace;
+};
+
 /* The first cache line is all that an access needs which nobody wants a record of. */
 struct arena_device {
     struct lock lock;
@@ -51,12 +58,18 @@ struct arena_device {
     u64 wires;   /* offset of its interrupt lines in the arena, struct arena_wire each */
     u32 nwires;
     u32 input_wanted; /* it wants to be served when its host ends have input, bit each */
+    u32 wake;     /* it wants to be served by the worker */
+    u32 attended; /* its host end has been opened as far as it can be (bus/outside.h); a futex */
     u64 deadline; /* when it wants to be served (memory/clock.h), CLOCK_NEVER: not at all */
     u64 refused; /* DMA of the device. Under the lock, as are */
     u64 reads, writes; /* the other accesses, counted under the lock */
     u64 numbered;      /* how many of the quiet ones next_seq knows of. Under log_lock */
     u64 ends[ARENA_ENDS];      /* by what host ends that processes share are known (backends/backend.h); 0: not shared */
     u32 end_epoch[ARENA_ENDS]; /* how often they changed */
+    u64 end_base, end_size; /* of its host end (backends/backend.h) */
+    u32 rung;   /* when `wake` or `polled` was last said: milliseconds of CLOCK_MONOTONIC_COARSE */
+    u32 polled; /* enum mmioshim_poll. Under the lock */
+    struct arena_process server, helper; /* a disk that answers later: the worker that serves it, and who asks its host end */
 };
 
 /* An interrupt line of a device, and what was heard of it (bus/irq.h). Changed under the device's lock. */
@@ -161,6 +174,7 @@ struct arena {
     u32 members_used; /* entries of the table from here on never held anybody: to read all would bring 48 pages to life */
     u64 members; /* offsets of the tables */
     u64 lanes;
+    u64 iommu;
     u64 devices;
     u64 dirty; /* bitmap, bit per page of RAM; each bank begins at a multiple of 64 bits */
     u64 dirty_bits;
@@ -198,6 +212,11 @@ static inline struct arena_wire *arena_wires(struct arena *arena, u32 device)
 static inline struct lock_lanes *arena_lanes(struct arena *arena)
 {
     return arena_at(arena, arena->lanes);
+}
+
+static inline struct iommu *arena_iommu(struct arena *arena)
+{
+    return arena_at(arena, arena->iommu);
 }
 
 static inline u64 *arena_dirty(struct arena *arena)

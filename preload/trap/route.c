@@ -574,6 +574,5 @@ void trap_start(struct bus *b, const struct view *v, const struct view *p)
     bus = b;
     view = v;
     ports = p;
-    trap_serve_start();
     near_start(v);
 }

@@ -337,6 +337,7 @@ const struct virtio_type virtio_console = {
     .queues = console_queues,
     .config_size = sizeof(struct config),
     .name = "console",
+    .unpolled = true,
     .plug = console_plug,
     .features = console_features,
     .valid = console_valid,

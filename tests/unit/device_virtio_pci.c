@@ -59,7 +59,7 @@ TEST(after_reset)
 {
     plug("net:loopback");
     CHECK_EQ(rd(&m, CONFIG_VECTOR, 2), 0xffff); /* 4.1.5.1.2: no vector */
-    CHECK_EQ(rd(&m, 0x12, 2), 2);               /* num_queues */
+    CHECK_EQ(rd(&m, 0x12, 2), 3); /* one pair, and the control queue */               /* num_queues */
     CHECK_EQ(rd(&m, STATUS, 1), 0);
     for (u32 queue = 0; queue < 3; queue++) {
         wr(&m, SELECT, 2, queue);
