@@ -43,12 +43,12 @@ TOOL_OBJ := $(patsubst %.c,$(B)/%.o,$(TOOL_SRC))
 EXAMPLES := $(patsubst examples/%.c,examples/%,$(sort $(wildcard examples/*.c)))
 
 .PHONY: FORCE all run test test-all deps install uninstall clean help bench bench-peers stress fuzz fuzz-insn check-deps
-all: libmmioshim.so mmioshim $(EXAMPLES)
+all: libmmioshim.so mmioshim mmioshim-nbd $(EXAMPLES)
 
 # --- set-up: what is missing is installed by the first command of a fresh clone ---
 
-PACKAGES := gcc make libunwind-dev libzydis-dev libfdt-dev device-tree-compiler libpng-dev
-TEST_PACKAGES := git bats bats-support bats-assert busybox g++ clang python3 gdb strace procps util-linux e2fsprogs pciutils memtool memtester pcm xxd bsdextrautils
+PACKAGES := gcc make libunwind-dev libzydis-dev libfdt-dev device-tree-compiler libpng-dev libnbd-dev
+TEST_PACKAGES := git bats bats-support bats-assert busybox g++ clang python3 gdb strace procps util-linux e2fsprogs pciutils socat tcpdump nbdkit qemu-utils util-linux-extra ioport python3-gpiozero flashrom libhugetlbfs-bin dpdk dpdk-dev memtool memtester pcm xxd bsdextrautils
 
 deps:
 	$(Q)sh tests/deps.sh $(PACKAGES) $(TEST_PACKAGES)
@@ -111,7 +111,7 @@ $(B)/libmmioshim.so: $(LIB_OBJ) preload/mmioshim.map
 		-Wl,-z,noexecstack,-z,nodelete -Wl,-Bsymbolic -Wl,--exclude-libs,ALL -Wl,-soname,libmmioshim.so -Wl,-z,defs \
 		-l:libfdt.a -ldl
 
-$(B)/maps.c: $(patsubst %,$(B)/%.dtb,virt virt-low) preload/config/maps/embed.sh
+$(B)/maps.c: $(patsubst %,$(B)/%.dtb,virt virt-low pc) preload/config/maps/embed.sh
 	$(call say,GEN,$@)
 	$(Q)sh preload/config/maps/embed.sh $(filter %.dtb,$^) > $@.new && mv $@.new $@
 
@@ -163,6 +163,16 @@ $(B)/tools/%.o: tools/%.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(SAN_FLAGS) -DLIBDIR='"$(LIBDIR)"' -DVERSION='"$(VERSION)"' -c $< -o $@
 
+# --- helpers: what needs libraries that have no place in somebody's program ---
+
+mmioshim-nbd: $(B)/tools/helper/nbd
+	$(Q)cp -f $< $@.new && mv -f $@.new $@
+
+$(B)/tools/helper/nbd: tools/helper/nbd.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(SAN_FLAGS) -o $@ $< $(LDFLAGS) -lnbd
+
 # --- examples: ordinary programs that know nothing of us ---
 
 examples/%: examples/%.c
@@ -172,10 +182,11 @@ examples/%: examples/%.c
 # --- install ---
 
 install: all
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCDIR)/mmioshim \
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/mmioshim $(DESTDIR)$(INCDIR)/mmioshim \
 		$(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(COMPDIR)
 	install -m 755 mmioshim $(DESTDIR)$(BINDIR)/mmioshim
 	install -m 755 libmmioshim.so $(DESTDIR)$(LIBDIR)/libmmioshim.so
+	install -m 755 mmioshim-nbd $(DESTDIR)$(LIBDIR)/mmioshim/mmioshim-nbd
 	install -m 644 preload/mmioshim/client.h preload/mmioshim/device.h $(DESTDIR)$(INCDIR)/mmioshim/
 	sed -e 's|@PREFIX@|$(PREFIX)|g; s|@VERSION@|$(VERSION)|g' tools/mmioshim.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/mmioshim.pc
 	install -m 644 tools/man/mmioshim.1 $(DESTDIR)$(MANDIR)/man1/mmioshim.1
@@ -184,12 +195,12 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/mmioshim $(DESTDIR)$(LIBDIR)/libmmioshim.so $(DESTDIR)$(LIBDIR)/pkgconfig/mmioshim.pc \
-		$(DESTDIR)$(INCDIR)/mmioshim/client.h $(DESTDIR)$(INCDIR)/mmioshim/device.h \
+		$(DESTDIR)$(LIBDIR)/mmioshim/mmioshim-nbd $(DESTDIR)$(INCDIR)/mmioshim/client.h $(DESTDIR)$(INCDIR)/mmioshim/device.h \
 		$(DESTDIR)$(MANDIR)/man1/mmioshim.1 $(DESTDIR)$(MANDIR)/man7/libmmioshim.7 $(DESTDIR)$(COMPDIR)/mmioshim
-	-rmdir $(DESTDIR)$(INCDIR)/mmioshim
+	-rmdir $(DESTDIR)$(INCDIR)/mmioshim $(DESTDIR)$(LIBDIR)/mmioshim
 
 clean:
-	rm -rf build libmmioshim.so mmioshim $(EXAMPLES)
+	rm -rf build libmmioshim.so mmioshim mmioshim-nbd $(EXAMPLES)
 
 help:
 	@echo "targets:"
@@ -206,4 +217,4 @@ help:
 	@echo "  clean      removes what was built"
 	@echo "knobs: V=1 shows commands, DEBUG=1 builds with -O0, SAN=1 builds the command with sanitizers, CC=gcc|clang"
 
--include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(KNOWN_OBJ:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(KNOWN_OBJ:.o=.d) $(B)/tools/helper/nbd.d

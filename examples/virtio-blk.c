@@ -1,13 +1,15 @@
 /*
  * A driver of a virtio disk, as it would run on a board: it finds the disk
- * behind one of eight register windows, sets up a queue in RAM, and polls.
- * Written to VIRTIO 1.2; the numbers in comments are its sections. Addresses
- * are those of QEMU's RISC-V machine `virt`.
+ * behind one of eight register windows, sets up a queue in RAM, and sleeps
+ * until the disk interrupts: its line goes through the PLIC to the hart, and
+ * SIGIO stands for the trap. Written to VIRTIO 1.2; the numbers in comments are
+ * its sections. Addresses are those of QEMU's RISC-V machine `virt`.
  *
  *   virtio-blk                 says what disk there is, writes a sector, and reads it back
  *   virtio-blk read FIRST N    N sectors to standard output
  *   virtio-blk write FIRST     standard input to the disk
  */
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,10 @@
 #define SLOT_STEP 0x1000ul
 #define NSLOTS    8u
 #define SECTOR    512u
+#define PLIC      0x0c000000ul
+#ifndef INTERRUPTS
+#define INTERRUPTS 1 /* 0: polls */
+#endif
 #ifndef RAM
 #define RAM 0x80000000ul
 #endif
@@ -29,7 +35,7 @@ enum {
     MAGIC = 0x000, VERSION = 0x004, DEVICE_ID = 0x008,
     DEVICE_FEATURES = 0x010, DEVICE_FEATURES_SEL = 0x014, DRIVER_FEATURES = 0x020, DRIVER_FEATURES_SEL = 0x024,
     QUEUE_SEL = 0x030, QUEUE_NUM_MAX = 0x034, QUEUE_NUM = 0x038, QUEUE_READY = 0x044, QUEUE_NOTIFY = 0x050,
-    STATUS = 0x070, QUEUE_DESC = 0x080, QUEUE_DRIVER = 0x090, QUEUE_DEVICE = 0x0a0,
+    INTERRUPT_STATUS = 0x060, INTERRUPT_ACK = 0x064, STATUS = 0x070, QUEUE_DESC = 0x080, QUEUE_DRIVER = 0x090, QUEUE_DEVICE = 0x0a0,
     CONFIG_GENERATION = 0x0fc, CONFIG_CAPACITY = 0x100,
 };
 
@@ -39,6 +45,7 @@ enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8, NEEDS_RESET 
 #define F_RO        (1ull << 5) /* 5.2.3 */
 #define F_FLUSH     (1ull << 9)
 #define F_VERSION_1 (1ull << 32) /* 6 */
+#define F_ACCESS_PLATFORM (1ull << 33) /* what the disk gets are bus addresses: here they are, see bus_address() */
 
 /* A queue, 2.7 */
 enum { QUEUE_SIZE = 8, DESC_NEXT = 1, DESC_WRITE = 2, AVAIL_NO_INTERRUPT = 1 };
@@ -83,6 +90,7 @@ struct disk {
     uintptr_t base;
     uint64_t features, capacity;
     uint16_t last_used;
+    uint32_t irq; /* at the PLIC */
 };
 
 static uint32_t reg_read(const struct disk *d, unsigned offset)
@@ -119,12 +127,58 @@ static int fail(const struct disk *d, const char *why)
     return -1;
 }
 
+/* --- interrupts: claimed from the PLIC, acknowledged at the disk (4.2.2), completed --- */
+
+static const struct disk *heard; /* NULL: it is polled */
+
+static volatile uint32_t *plic(unsigned offset)
+{
+    return (volatile uint32_t *)(PLIC + offset);
+}
+
+static void trap(int signal)
+{
+    uint32_t source = *plic(0x200004);
+
+    (void)signal;
+    if (source != heard->irq)
+        return;
+    reg_write(heard, INTERRUPT_ACK, reg_read(heard, INTERRUPT_STATUS));
+    *plic(0x200004) = source;
+}
+
+__attribute__((noinline)) static void enable_interrupt(const struct disk *d)
+{
+    struct sigaction action = {.sa_handler = trap};
+    sigset_t io;
+
+    heard = d;
+    sigemptyset(&io);
+    sigaddset(&io, SIGIO);
+    sigprocmask(SIG_BLOCK, &io, NULL);
+    sigaction(SIGIO, &action, NULL);
+    *plic(4 * d->irq) = 1;
+    *plic(0x2000) = 1u << d->irq;
+    *plic(0x200000) = 0;
+    ram->avail.flags = 0;
+}
+
+/* SIGIO is blocked, and comes only here: nothing that arrives between a look and the sleep is missed. */
+__attribute__((noinline)) static void wait_for_interrupt(void)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigsuspend(&none);
+}
+
 /* --- bring-up, 3.1.1 --- */
 
 __attribute__((noinline)) static int find(struct disk *d)
 {
     for (unsigned i = 0; i < NSLOTS; i++) {
         d->base = SLOTS + i * SLOT_STEP;
+        d->irq = 1 + i;
         if (reg_read(d, MAGIC) == 0x74726976 && reg_read(d, VERSION) == 2 && reg_read(d, DEVICE_ID) == 2)
             return 0;
     }
@@ -143,7 +197,7 @@ __attribute__((noinline)) static int negotiate(struct disk *d)
     offered = reg_read(d, DEVICE_FEATURES);
     reg_write(d, DEVICE_FEATURES_SEL, 1);
     offered |= (uint64_t)reg_read(d, DEVICE_FEATURES) << 32;
-    d->features = offered & (F_VERSION_1 | F_FLUSH | F_RO);
+    d->features = offered & (F_VERSION_1 | F_ACCESS_PLATFORM | F_FLUSH | F_RO);
     reg_write(d, DRIVER_FEATURES_SEL, 0);
     reg_write(d, DRIVER_FEATURES, (uint32_t)d->features);
     reg_write(d, DRIVER_FEATURES_SEL, 1);
@@ -160,7 +214,7 @@ __attribute__((noinline)) static int set_up_queue(struct disk *d)
     if (reg_read(d, QUEUE_READY) != 0 || reg_read(d, QUEUE_NUM_MAX) < QUEUE_SIZE)
         return fail(d, "no queue, or one that is too small");
     memset((void *)(uintptr_t)ram, 0, sizeof(*ram));
-    ram->avail.flags = AVAIL_NO_INTERRUPT;
+    ram->avail.flags = AVAIL_NO_INTERRUPT; /* nobody would hear them yet */
     reg_write(d, QUEUE_NUM, QUEUE_SIZE);
     reg_write64(d, QUEUE_DESC, ram->desc);
     reg_write64(d, QUEUE_DRIVER, &ram->avail);
@@ -219,9 +273,14 @@ __attribute__((noinline)) static int submit(struct disk *d, uint32_t type, uint6
     ram->avail.idx++;
     barrier();
     reg_write(d, QUEUE_NOTIFY, 0);
-    while (ram->used.idx == d->last_used)
+    if (heard)
+        wait_for_interrupt();
+    while (ram->used.idx == d->last_used) {
         if (reg_read(d, STATUS) & NEEDS_RESET)
             return fail(d, "the disk needs a reset");
+        if (heard)
+            wait_for_interrupt();
+    }
     barrier();
     d->last_used++;
     return ram->status;
@@ -285,6 +344,8 @@ int main(int argc, char **argv)
 
     if (bring_up(&d))
         return 1;
+    if (INTERRUPTS)
+        enable_interrupt(&d);
     if (argc > 3 && strcmp(argv[1], "read") == 0)
         ret = read_sectors(&d, strtoull(argv[2], NULL, 0), strtoull(argv[3], NULL, 0));
     else if (argc > 2 && strcmp(argv[1], "write") == 0)

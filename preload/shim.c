@@ -17,10 +17,12 @@
 #include "bus/ports.h"
 #include "config/options.h"
 #include "cpu/cpu.h"
+#include "interpose/huge.h"
 #include "interpose/interpose.h"
 #include "libc_init.h"
 #include "memory/dirty.h"
 #include "memory/dma.h"
+#include "memory/huge.h"
 #include "memory/load.h"
 #include "memory/ram.h"
 #include "patch/patch.h"
@@ -28,6 +30,7 @@
 #include "trap/backtrace.h"
 #include "trap/irq.h"
 #include "trap/log.h"
+#include "trap/serve.h"
 #include "trap/signals.h"
 #include "trap/sink.h"
 #include "trap/thread.h"
@@ -183,6 +186,7 @@ static void child(void)
     patch_after_fork();
     irq_signals_after_fork();
     alias_after_fork();
+    huge_after_fork();
     dirty_start(&machine, &view, dirty_mode() == DIRTY_UFFD ? DIRTY_AUTO : dirty_mode(), &error);
     member_join(machine.arena, &thread_self()->self, own_flags());
     log_after_fork(false);
@@ -251,6 +255,7 @@ static void forget_locks(void)
     lock_forget(&machine.arena->members_lock, self);
     lock_forget(&machine.arena->log_lock, self);
     lock_forget(&machine.arena->irqs.lock, self);
+    lock_forget(&huge_of(machine.arena)->lock, self);
     lock_forget(&machine.arena->events_lock, self);
     for (u32 i = 0; i < machine.arena->ndevices; i++)
         lock_forget(&arena_devices(machine.arena)[i].lock, self);
@@ -265,6 +270,7 @@ static int bring_up(struct fmt *error)
     if (cpu_init(error) < 0 || backtrace_init(error) < 0)
         return -1;
     dma_start(&machine, &view);
+    huge_start(&machine);
     trap_start(&bus, &view, &ports);
     member_join(machine.arena, &thread_self()->self, 0);
     ports_start(machine.arena);
@@ -274,21 +280,24 @@ static int bring_up(struct fmt *error)
         return -1;
     if (log_start(&bus, &options, error) < 0)
         return -1;
+    trap_serve_start();
     return dirty_start(&machine, &view, modes[option_choice(&options, OPT_DIRTY_MODE)], error);
 }
 
 /* Announces host ends that the user must find, such as the name of a pty. */
 static void announce(void)
 {
-    for (u32 i = 0; i < bus.ndevices && !machine.joined; i++) {
-        char text[256];
-        struct fmt f = FMT_INIT(text);
+    for (u32 i = 0; i < bus.ndevices && !machine.joined; i++)
+        for (u32 end = 0; end < bus.devices[i].nends; end++) {
+            const struct backend *b = bus_end_at(&bus.devices[i], end);
+            char text[256];
+            struct fmt f = FMT_INIT(text);
 
-        if (!bus.devices[i].backend.ops || !bus.devices[i].backend.name[0])
-            continue;
-        fmt_printf(&f, "%s: %s", bus.devices[i].dev.name, bus.devices[i].backend.name);
-        say(fmt_end(&f));
-    }
+            if (!b->name[0])
+                continue;
+            fmt_printf(&f, "%s: %s", bus.devices[i].dev.name, b->name);
+            say(fmt_end(&f));
+        }
 }
 
 /* --- the environment of children --- */

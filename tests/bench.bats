@@ -102,13 +102,16 @@ END
     make -s -f tests/bench/Makefile CC="${CC:-cc}" peers
     once peers.py
     check_table "$out/peers.json" > "$out/rows"
-    assert_equal "$(wc -l < "$out/rows")" 8
+    assert_equal "$(wc -l < "$out/rows")" 20
     # Only a peer that is not here may be missing.
     here=$([ ! -x build/bench/peers/unicorn ] || echo Unicorn; ! command -v qemu-system-x86_64 > /dev/null || echo QEMU)
     for peer in Unicorn QEMU; do
         wanted=3
+        [ $peer != QEMU ] || wanted=7
         grep -qx $peer <<< "$here" || wanted=0
-        assert_count $wanted "$peer[^:]*(: [^:]*)?$" <(grep -v ': skipped$' "$out/rows")
+        assert_count $wanted "$peer[^:]*(: [^:]*)?$" <(grep -v ': skipped$\|QEMU KVM' "$out/rows")
     done
+    assert_count 4 'QEMU KVM' "$out/rows" # whose KVM may be none, or emulate the guest
     assert_count 2 'device register$|under the library$' <(grep -v 'QEMU\|: skipped$' "$out/rows")
+    assert_count 4 'under the library: ' <(grep -v ': skipped$' "$out/rows")
 }

@@ -195,7 +195,7 @@ END
     run --separate-stderr "$CMD" devices
     assert_success
     assert_equal "$stderr" ""
-    for word in ns16550a mmioshim,scratch sifive,test0 google,goldfish-rtc virtio,mmio unimplemented testdev bridge stdio file pty null; do
+    for word in ns16550a mmioshim,scratch sifive,test0 google,goldfish-rtc virtio,mmio unimplemented testdev bridge stdio file pty socket null; do
         [[ $output == *"$word"* ]] || fail "$word is not listed"
     done
 }
@@ -225,7 +225,7 @@ END
 import json, sys
 lines = [json.loads(l) for l in sys.argv[1].splitlines()]
 models = {l['name']: l for l in lines if l['type'] == 'model'}
-assert {'stdio', 'file', 'pty', 'null'} <= {l['name'] for l in lines if l['type'] == 'backend'}
+assert {'stdio', 'file', 'pty', 'socket', 'null'} <= {l['name'] for l in lines if l['type'] == 'backend'}
 assert {'testdev', 'bridge', 'virtio'} <= {l['name'] for l in lines if l['type'] == 'pci-model'}
 uart = [m for m in models.values() if 'ns16550a' in m['compatible']][0]
 lsr = [r for r in uart['registers'] if r['name'] == 'LSR'][0]

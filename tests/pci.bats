@@ -91,6 +91,8 @@ END
     refused pci:00:44.0=testdev 'bad address; allowed: pci:BUS:DEVICE\.FUNCTION'
     refused 'pci:00:04.0=testdev;pci:0000:00:04.0=testdev' 'a function at this address already'
     refused pci:00:04.1=testdev 'no function 0'
+    refused "pci:00:04.0=testdev,bar0=$(printf '%0600d' 16)" 'too long; allowed: 511 characters'
+    refused "$(for i in $(seq 0 130); do printf 'pci:%02x:00.%d=testdev;' $((i / 8)) $((i % 8)); done)" 'too many PCI functions; allowed: 128'
     logged MMIOSHIM_MAP="$(scratch_map)" MMIOSHIM_ATTACH=pci:00:04.0=testdev "$PCI"
     assert_refused 'MMIOSHIM_ATTACH=pci:00:04\.0=testdev: the map has no PCI host'
 }

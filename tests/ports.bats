@@ -22,7 +22,7 @@ exit_line() {
     assert_output "$(cat <<'END'
 [MEM] RAM: 1MB 0x80000000-0x800fffff memory@80000000
 [MEM] MMIO: SCRATCH 0x10000000-0x10000fff scratch@10000000 mmioshim,scratch
-[MEM] PORTS: UNIMPLEMENTED 0x70-0x71 rtc@70 motorola,mc146818
+[MEM] PORTS: UNIMPLEMENTED 0x70-0x71 rtc@70 acme,rtc
 [MEM] PORTS: SCRATCH 0x200-0x21f left@200 mmioshim,scratch
 [MEM] PORTS: SCRATCH 0x220-0x22f right@220 mmioshim,scratch
 [MEM] PORTS: UART 0x3f8-0x3ff serial@3f8 ns16550a
@@ -34,7 +34,7 @@ END
     assert_equal "$(grep '^\[MEM\]' "$log")" "$text"
     run --separate-stderr "$CMD" map --json "$map"
     assert_equal "${lines[2]}" \
-        '{"type":"map","kind":"port","base":"0x70","size":2,"device":"rtc@70","compatible":"motorola,mc146818"}'
+        '{"type":"map","kind":"port","base":"0x70","size":2,"device":"rtc@70","compatible":"acme,rtc"}'
     assert_equal "$(printf '%s\n' "${lines[@]}" | sed 's/.*"kind":"\([a-z]*\)".*/\1/' | tr '\n' ' ')" \
         'ram mmio port port port port port '
 }
@@ -378,4 +378,88 @@ END
         ports inb:0x70
         assert_refused "MMIOSHIM_MAP=$map" "${case#*=}"
     done
+}
+
+@test "an ISA bus: its addresses in the I/O space are ports" {
+    dtc -q -I dts -O dtb -o "$map" "$MAPS/isa.dts"
+    run --separate-stderr "$CMD" map "$map"
+    assert_success
+    assert_equal "$(grep -c PORTS: <<< "$output")" 5
+    assert_line '[MEM] PORTS: RTC 0x70-0x71 rtc@70 acme,rtc'
+    assert_line '[MEM] PORTS: UNIMPLEMENTED 0xcf8-0xcff far@cf8'
+    dtc -q -I dts -O dtb -o "$map" "$MAPS/isa-beyond.dts"
+    ports inb:0x70
+    assert_refused "MMIOSHIM_MAP=$map" 'last@fff8: .*outside the I/O port space'
+}
+
+@test "the built-in map pc: CMOS RAM and a serial port, with Debian's inb, inw, inl, outb, outw, outl" {
+    logged MMIOSHIM_MAP=pc sh -c '
+        outb 0x70 0x40; outb 0x71 0x5a; outb 0x70 0x0d; inb 0x71; outw 0x70 0x7741; outb 0x70 0x40; inb 0x71
+        outb 0x70 0x41; inb 0x71; inw 0x80; inl 0x3fc; inb 0x3fd; outl 0x3f8 0x42034944; outb 0x3f8 0x0a'
+    assert_success
+    assert_output "$(printf '128\n90\n119\n65280\n11558912\n96\nD')"
+    assert_equal "$(grep '^\[MEM\]' "$log")" "$(cat <<'END'
+[MEM] RAM: 512MB 0x20000000-0x3fffffff memory@20000000
+[MEM] PORTS: RTC 0x70-0x71 rtc@70 motorola,mc146818
+[MEM] PORTS: SCRATCH 0x80-0x80 post@80 mmioshim,scratch
+[MEM] PORTS: UART 0x3f8-0x3ff serial@3f8 ns16550a
+END
+)"
+    assert_count 14 '^\[PORT\]'
+    assert_count 1 '^\[PORT\] trap at 0x70 -> rtc@70 INDEX write1 0xd CELL=0xd #3$'
+    assert_count 1 '^\[PORT\] trap at 0x71 -> rtc@70 D read1 0x80 VRT #4$'
+    assert_count 1 '^\[PORT\] trap at 0x71 -> rtc@70 RAM read1 0x77 #9$'
+    assert_count 1 '^\[PORT\] trap at 0x80 -> post@80 \+0x0 read2 0xff00 #10$'
+    assert_count 0 'port-permission'
+    assert_ended
+}
+
+@test "hwclock --directisa shows the machine's clock, whose tick it waits for" {
+    before=$(date +%s)
+    logged MMIOSHIM_MAP=pc MMIOSHIM_LOG_FILTER=addr=0x71-0x71 MMIOSHIM_BACKTRACE=0 \
+        hwclock --directisa --show --utc --noadjfile --verbose
+    assert_success
+    shown=$(sed -n 's/^Hw clock time : .* = \([0-9]*\) seconds.*/\1/p' <<< "$output")
+    [ $((shown - before)) -ge 0 ] && [ $((shown - before)) -le 60 ] || fail "$output: it was $before"
+    assert_line '...got clock tick'
+    grep -q ' A read1 0x26 RS=0x6|DV=0x2 #' "$log" || fail "it never looked at register A"
+    grep -q ' A read1 0xa6 RS=0x6|DV=0x2|UIP #' "$log" || fail "it saw no update in progress"
+    assert_ended
+}
+
+@test "hwclock --directisa sets it; the machine's processes share it; sleep goes by" {
+    logged MMIOSHIM_MAP=pc MMIOSHIM_LOG_FILTER=op=write,addr=0x71-0x71 MMIOSHIM_BACKTRACE=0 sh -c '
+        hwclock --directisa --set --utc --noadjfile --date "2031-03-17 12:00:30"
+        hwclock --directisa --show --utc --noadjfile --verbose'
+    assert_success
+    shown=$(sed -n 's/^Hw clock time : .* = \([0-9]*\) seconds.*/\1/p' <<< "$output")
+    # 2031-03-17 12:00:30 UTC is 1931515230.
+    [ "$shown" -gt 1931515230 ] && [ "$shown" -le 1931515350 ] || fail "$output"
+    assert_equal "$(events | sed -n 's/.* rtc@70 \([A-Z]* write1 0x[0-9a-f]*\).*/\1/p' | sed -n '1,2p')" \
+        "$(printf 'B write1 0x82\nA write1 0x76')"
+    assert_count 1 ' YEAR write1 0x31 '
+    assert_count 1 ' MONTH write1 0x3 '
+    assert_count 1 ' DAY write1 0x17 '
+}
+
+@test "/dev/port: each byte an access, up to the last port, without privilege" {
+    logged MMIOSHIM_MAP=pc MMIOSHIM_ATTACH=serial@3f8=null MMIOSHIM_BACKTRACE=0 sh -c '
+        stat -c "%F %t %T" /dev/port
+        printf "\\015" | dd of=/dev/port bs=1 seek=$((0x70)) conv=notrunc status=none
+        dd if=/dev/port bs=1 skip=$((0x71)) count=1 status=none | od -An -tx1
+        dd if=/dev/port bs=4 skip=$((0x3fc / 4)) count=1 status=none | od -An -tx1
+        dd if=/dev/port bs=8 skip=$((0xfffc / 4)) iflag=skip_bytes count=1 status=none skip=65532 | wc -c
+        dd if=/dev/port bs=1 skip=65536 count=1 status=none | wc -c'
+    assert_success
+    assert_output "$(printf 'character special file 1 4\n 80\n 00 60 b0 00\n4\n0')"
+    assert_count 10 '^\[PORT\] trap at 0x[0-9a-f]+ -> .* (read|write)1 '
+    assert_count 0 '^\[LINT\]'
+    run --separate-stderr shim MMIOSHIM_MAP=pc MMIOSHIM_LOG=none python3 -c '
+import mmap, os
+try: mmap.mmap(os.open("/dev/port", os.O_RDWR), 4096)
+except OSError as e: print(e.strerror)'
+    assert_output 'No such device'
+    # A machine without ports has no such file, and the real one stays out of sight.
+    run --separate-stderr shim MMIOSHIM_LOG=none ls /dev/port
+    assert_failure 2
 }

@@ -199,8 +199,8 @@ traced_calls() {
     rm -f "$BATS_TEST_TMPDIR"/trace.*
     # A file a process: lines do not mix.
     strace -ff -qq -o "$BATS_TEST_TMPDIR/trace" env "$@" "$P" traced $how > "$BATS_TEST_TMPDIR/printed"
-    # Signals are left out: a window access is one.
-    sed -n '\|/mark/begin|,\|/mark/end|p' "$BATS_TEST_TMPDIR"/trace.* | grep -vE '^(---|rt_sig|\+\+\+)' |
+    # Signals are left out: a window access is one. Below /dev, /proc and /sys links are looked for.
+    sed -n '\|/mark/begin|,\|/mark/end|p' "$BATS_TEST_TMPDIR"/trace.* | grep -vE '^(---|rt_sig|\+\+\+|readlink\("/(dev|proc|sys)/)' |
         sed -E 's/0x[0-9a-f]{6,}/ADDRESS/g; s/ = [0-9]{2,}$/ = PID/'
 }
 

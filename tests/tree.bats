@@ -131,3 +131,50 @@ END
     assert_failure 125
     assert_equal "$stderr" "mmioshim: MMIOSHIM_OVERLAY=$over/etc/hostname: ENOTDIR (not a directory); allowed: a directory"
 }
+
+@test "a program that restricts its calls makes no others: those that look for links" {
+    cat > "$BATS_TEST_TMPDIR/box.c" <<'END'
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define KILL(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
+int main(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        KILL(SYS_readlink), KILL(SYS_readlinkat), KILL(SYS_getcwd), KILL(SYS_faccessat), KILL(SYS_stat), KILL(SYS_lstat),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+    struct stat st;
+    DIR *d;
+    int n = 0;
+
+    chdir("/dev");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        return 77;
+    n += open("/dev/null", O_RDWR) >= 0;
+    n += open("null", O_RDWR) >= 0;
+    n += open("/proc/self/status", O_RDONLY) >= 0;
+    n += fstatat(AT_FDCWD, "/dev/zero", &st, 0) == 0;
+    n += chdir("/proc") == 0;
+    n += open("../usr/x", O_RDONLY) < 0;
+    n += (d = opendir("/usr")) != NULL && readdir(d);
+    n += fstatat(dirfd(d), "lib", &st, 0) == 0;
+    printf("%d\n", n);
+}
+END
+    gcc -o "$BATS_TEST_TMPDIR/box" "$BATS_TEST_TMPDIR/box.c"
+    run --separate-stderr "$BATS_TEST_TMPDIR/box"
+    assert_output 8
+    run --separate-stderr shim MMIOSHIM_LOG=none "$BATS_TEST_TMPDIR/box"
+    assert_success
+    assert_output 8
+}

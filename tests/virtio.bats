@@ -31,14 +31,20 @@ driver() {
     assert_output $'mmioshim: 64 sectors\nthe last sector holds what was written'
     [ -z "${REBASE:-}" ] || cp "$log" "$ROOT/examples/virtio-blk.expect"
     diff -u <(stacks "$ROOT/examples/virtio-blk.expect") <(stacks)
-    assert_count 36 '^\[MMIO\]'
+    assert_count 51 '^\[MMIO\]'
     assert_count 9 '^\[DMA\]'
     assert_count 3 '^\[DMA\] virtio_mmio@10001000 read 0x801000e0\+16$'
     assert_count 1 '^\[DMA\] virtio_mmio@10001000 read 0x80101000\+512$'
     assert_count 1 '^\[DMA\] virtio_mmio@10001000 write 0x80101000\+512$'
     assert_count 3 ' QueueNotify write4 0x0 #'
+    # Each request interrupts once.
+    assert_count 3 '^\[IRQ\] virtio_mmio@10001000 1 raised$'
+    assert_count 3 '^\[IRQ\] virtio_mmio@10001000 1 lowered$'
+    assert_count 3 ' CLAIM\[0\] read4 0x1 #'
+    assert_count 3 ' InterruptACK write4 0x1 USED #'
+    assert_count 3 ' COMPLETE\[0\] write4 0x1 #'
     assert_count 1 '^\[DIRTY\] [a-z]+: 2 of 131072 pages: 0x80100000-0x80101fff$'
-    assert_count 1 '^\[EXIT\] 36 accesses \(12 reads, 24 writes\), 0 lint, 0 lost$'
+    assert_count 1 '^\[EXIT\] 51 accesses \(18 reads, 33 writes\), 0 lint, 0 lost$'
     assert_equal "$(tail -c 512 "$DISK" | tr -d Z | wc -c)" 0
 }
 
@@ -46,8 +52,8 @@ driver() {
     image 8
     attach blk:disk.img
     logged "$DRIVER" read 0 1
-    assert_equal "$(events | sed -n '/QueueNotify/,/Status/p' | cut -d ' ' -f 1-3 | tr '\n' ';')" \
-        '[MMIO] trap at;[DMA] virtio_mmio@10001000 read;[DMA] virtio_mmio@10001000 write;[DMA] virtio_mmio@10001000 write;[MMIO] trap at;'
+    assert_equal "$(events | sed -n '/QueueNotify/,/CLAIM/p' | cut -d ' ' -f 1-3 | tr '\n' ';')" \
+        '[MMIO] trap at;[DMA] virtio_mmio@10001000 read;[DMA] virtio_mmio@10001000 write;[DMA] virtio_mmio@10001000 write;[IRQ] virtio_mmio@10001000 1;[IRQ] plic@c000000 11;[MMIO] trap at;'
     json_logged "$DRIVER" read 0 1
     assert_count 1 '^\{"type":"dma","device":"virtio_mmio@10001000","op":"write","addr":"0x80101000","length":512,"ok":true\}$'
 }
@@ -98,6 +104,39 @@ END
         'cd sub; "$DRIVER" read 3 1; unset MMIOSHIM_ATTACH; "$DRIVER" read 4 1'
     assert_success
     [[ $output == "sector 00000003"*"sector 00000004"* ]]
+}
+
+@test "a mapped disk is the file as well" {
+    image 3000
+    attach blk:disk.img,mmap
+    for way in MMIOSHIM_LOG=none MMIOSHIM_PATCH=off; do
+        shim MMIOSHIM_LOG=none $way "$DRIVER" read 0 3000 | cmp - disk.img
+    done
+    cp disk.img before
+    head -c $((390 * 512)) /dev/urandom > new
+    driver write 17 < new
+    cmp disk.img <(head -c $((17 * 512)) before; cat new; tail -c +$((407 * 512 + 1)) before)
+    attach blk:disk.img,readonly,mmap
+    driver read 0 3000 | cmp - disk.img
+    truncate -s 1T huge
+    attach blk:huge,mmap
+    run --separate-stderr bash -c "ulimit -v 50000000; LD_PRELOAD=$LIB exec true"
+    assert_refused '^mmioshim: MMIOSHIM_ATTACH=virtio_mmio@10001000=disk:.*/huge,mmap: cannot map .*/huge: ENOMEM'
+}
+
+@test "a file that is cut under its disk: requests fail, and nobody meets SIGBUS" {
+    for option in "" ,mmap; do
+        for patch in on off; do
+            for bus in default ignored blocked handled; do
+                rm -f disk.img
+                truncate -s 1M disk.img
+                attach blk:disk.img$option
+                run --separate-stderr shim MMIOSHIM_LOG=none MMIOSHIM_PATCH=$patch "$GUESTS/g_disk_cut" disk.img $bus
+                [ "$status" = 0 ] || fail "$option $patch $bus: exit status $status: $stderr"
+                assert_equal "$option $patch $bus: $output" "$option $patch $bus: 0 0, 255, 0; 0" # one read is of the block that is left
+            done
+        done
+    done
 }
 
 @test "readonly: offered as such, and a write changes nothing" {
@@ -264,10 +303,40 @@ END
     assert_equal "$(frames more.pcap)" "60 ffffffffffff 525400123456 88b5 aaaa"
 }
 
+@test "version 1 of the registers, by attachment and by the node's property" {
+    image 64
+    attach blk:disk.img,readonly,legacy
+    logged "$GUESTS/g_legacy" 7 9
+    assert_success
+    assert_count 1 'virtio_mmio@10001000 Version read4 0x1 #'
+    assert_count 2 'virtio_mmio@10001000 QueuePFN write4 0x(80200|0) #'
+    assert_count 9 'virtio_mmio@10001000 QueueNotify write4 0x0 #'
+    assert_count 1 '^\[EXIT\] .* 0 lint, 0 lost$'
+    shim MMIOSHIM_LOG=none "$GUESTS/g_legacy" 7 9 | cmp - <(tail -c +$((7 * 512 + 1)) disk.img | head -c $((9 * 512)))
+    # A driver of version 2 sees that it is none of its; one of version 1 the same of version 2.
+    run --separate-stderr driver
+    assert_equal "$stderr" "virtio-blk: no disk"
+    attach blk:disk.img
+    run --separate-stderr shim MMIOSHIM_LOG=none "$GUESTS/g_legacy" 0 1
+    assert_equal "$stderr" "virtio-blk: no legacy disk"
+    dtb legacy <<'END'
+/dts-v1/;
+/ {
+	#address-cells = <1>;
+	#size-cells = <1>;
+	memory@80000000 { device_type = "memory"; reg = <0x80000000 0x2000000>; };
+	virtio_mmio@10001000 { compatible = "virtio,mmio"; reg = <0x10001000 0x1000>; mmioshim,legacy; };
+};
+END
+    shim MMIOSHIM_LOG=none MMIOSHIM_MAP=legacy.dtb "$GUESTS/g_legacy" 0 64 | cmp - disk.img
+    run --separate-stderr shim MMIOSHIM_MAP=legacy.dtb MMIOSHIM_ATTACH=virtio_mmio@10001000=iommu true
+    assert_refused 'virtio_mmio@10001000=iommu: it has no legacy interface; allowed: '
+}
+
 @test "attachments that cannot be: one line, and what is allowed" {
     printf x > odd
     for wrong in blk teapot blk:missing.img blk:odd blk:/dev/null blk:odd,fast blk:odd,block-size=3 rng:x \
-        net net:tap net:pcap,in=odd net:pcap,in=missing net:loopback,mac=1; do
+        net net:teapot net:pcap,in=odd net:pcap,in=missing net:loopback,mac=1; do
         attach "$wrong"
         run --separate-stderr shim true
         assert_refused '^mmioshim: MMIOSHIM_ATTACH=virtio_mmio@10001000='
@@ -280,14 +349,14 @@ END
 @test "mmioshim devices: what can be plugged in, from the same table" {
     run --separate-stderr "$CMD" devices virtio_mmio
     assert_success
-    [[ $output == *"blk:FILE[,readonly][,serial=TEXT][,block-size=BYTES]"* ]]
+    [[ $output == *"blk:FILE[,readonly][,mmap][,serial=TEXT][,block-size=BYTES]"* ]]
     [[ $output == *"  rng "* ]]
     [[ $output == *capacity* ]]
     run --separate-stderr "$CMD" devices --json
     python3 - "$output" <<'END'
 import json, sys
 models = {l['name']: l for l in map(json.loads, sys.argv[1].splitlines()) if l['type'] == 'model'}
-assert [p['name'].split(':')[0] for p in models['virtio_mmio']['parts']] == ['blk', 'console', 'net', 'net', 'rng']
+assert [p['name'].split(':')[0] for p in models['virtio_mmio']['parts']] == ['blk'] * 3 + ['console'] + ['iommu'] * 2 + ['net'] * 5 + ['rng']
 assert models['ns16550a']['parts'] == []
 END
 }

@@ -51,13 +51,23 @@ static void print_model_line(const struct mmioshim_class *class)
     putchar('\n');
 }
 
+/* Does a device take it? The others are opened by what is plugged in, and never named. */
+static bool is_taken(const struct backend_ops *kind)
+{
+    for (u32 i = 0; i < device_class_count; i++)
+        for (const char *const *name = device_classes[i]->backends; name && *name; name++)
+            if (strcmp(*name, kind->name) == 0)
+                return true;
+    return false;
+}
+
 static void print_backends(void)
 {
     printf("Host ends (NODE=KIND...):\n");
     for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++) {
         char use[96];
 
-        if (!(*kind)->write) /* opened by what is plugged in, and never named */
+        if (!is_taken(*kind))
             continue;
         snprintf(use, sizeof(use), "%s%s", (*kind)->name, (*kind)->options);
         printf("  %-29s %s\n", use, (*kind)->doc);
@@ -338,7 +348,7 @@ static void json_all(void)
     for (u32 i = 0; i < device_class_count; i++)
         json_model(device_classes[i]);
     for (const struct backend_ops *const *kind = backend_kinds; *kind; kind++) {
-        if (!(*kind)->write)
+        if (!is_taken(*kind))
             continue;
         printf("{\"type\":\"backend\",");
         json_text("name", (*kind)->name);

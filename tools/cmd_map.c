@@ -15,7 +15,7 @@ static const char help[] =
     "Prints the memory map that a program gets: RAM, device windows, I/O ports, and the parts\n"
     "of RAM that windows take away.\n"
     "\n"
-    "  MAP         a built-in map (virt, virt-low), a device tree blob (FILE.dtb) or source\n"
+    "  MAP         a built-in map (virt, virt-low, pc), a device tree blob (FILE.dtb) or source\n"
     "              (FILE.dts); default: $MMIOSHIM_MAP, else virt\n"
     "  -j, --json  one JSON object a line\n"
     "  -h, --help  this text\n";

@@ -167,6 +167,14 @@ static int pty_adopt(struct backend *b, int fd, struct fmt *error)
     return ret < 0 ? -1 : 0;
 }
 
+/* The number of the terminal and 1. */
+static u64 pty_identity(const struct backend *b, int fd)
+{
+    u32 number;
+
+    return sys_ioctl(fd < 0 ? b->in : fd, TIOCGPTN, &number) == 0 ? (u64)number + 1 : 0;
+}
+
 /* Does the link still point at our terminal? */
 static bool link_is_ours(const struct backend *b)
 {
@@ -253,6 +261,7 @@ const struct backend_ops backend_pty = {
     .doc = "a pseudo-terminal, raw; link makes a symbolic link to it",
     .open = pty_open,
     .adopt = pty_adopt,
+    .identity = pty_identity,
     .close = pty_close,
     .write = pty_write,
     .read = pty_read,

@@ -11,11 +11,6 @@ static int lowest = INT32_MAX; /* none of them was ever below */
 static int owner;           /* process whose descriptors these are */
 static int inheriting;      /* how many calls want them inherited now */
 
-bool fds_owned(void)
-{
-    return sys_getpid() == owner;
-}
-
 /* Below the limit, and below 1024 so that the kernel's table stays small. */
 int fds_floor(void)
 {
@@ -50,6 +45,13 @@ static void put(unsigned use, int fd)
     if (fd >= 0 && fd < __atomic_load_n(&lowest, __ATOMIC_RELAXED))
         __atomic_store_n(&lowest, fd, __ATOMIC_RELAXED);
     __atomic_store_n(&table[use], fd < 0 ? 0 : fd + 1, __ATOMIC_RELAXED);
+}
+
+enum fd_use fds_reserve(void)
+{
+    static unsigned reserved;
+
+    return reserved < FD_BACKENDS ? FD_BACKEND + reserved++ : 0;
 }
 
 int fds_adopt(enum fd_use use, int fd)
@@ -114,6 +116,11 @@ void fds_own(void)
 {
     owner = sys_getpid();
     inheriting = 0;
+}
+
+bool fds_owned(void)
+{
+    return !owner /* not yet */ || sys_getpid() == owner;
 }
 
 void fds_inherit(bool inherit)

@@ -22,6 +22,8 @@ enum fd_use {
     FD_COUNT = FD_BACKEND + FD_BACKENDS,
 };
 
+/* A use for one more descriptor of a host end, or 0: there are FD_BACKENDS. Ordinary context. */
+enum fd_use fds_reserve(void);
 /* Moves a descriptor out of the program's way and remembers it. The new number, or -errno (the old one is closed). */
 int fds_adopt(enum fd_use use, int fd);
 int fds_get(enum fd_use use); /* -1: none */
@@ -34,7 +36,7 @@ void fds_yield(int fd);
 void fds_share(enum fd_use use);
 /* These descriptors are this process's: at start, and in the child of fork. */
 void fds_own(void);
-/* Is this that process, and no vfork child of it? Any context. */
+/* Are they? In a vfork child they are its parent's: what it does to its own is not known to the table. */
 bool fds_owned(void);
 /*
  * Clears close-on-exec on what a new program must inherit, and sets it again: calls nest. A vfork child has a

@@ -265,18 +265,20 @@ enum mmioshim_status bus_answered(struct bus *bus, struct bus_device *device, u6
     return status;
 }
 
-struct backend *bus_end(struct bus_device *device)
+struct backend *bus_end_at(struct bus_device *device, u32 end)
 {
-    if (device->end_use[0])
-        device->backend.in = fds_get(device->end_use[0]);
-    if (device->end_use[1])
-        device->backend.out = fds_get(device->end_use[1]);
-    return &device->backend;
+    struct backend *b = end ? &device->more[end - 1] : &device->backend;
+
+    if (b->use[0])
+        b->in = fds_get(b->use[0]);
+    if (b->use[1])
+        b->out = fds_get(b->use[1]);
+    return b;
 }
 
 void bus_wait(struct bus_device *device, int timeout_ms)
 {
-    struct backend *b = bus_end(device);
+    struct backend *b = bus_end_at(device, MIN(device->full, MAX(device->nends, 1u) - 1));
 
     if (b->ops && b->ops->poll)
         b->ops->poll(b, BACKEND_OUT, timeout_ms);

@@ -16,6 +16,7 @@ enum unassigned { UNASSIGNED_ONES, UNASSIGNED_ZERO, UNASSIGNED_FAULT };
 
 struct bus;
 struct irq_route;
+struct transfers;
 
 /* One device as this process sees it. */
 struct bus_device {
@@ -23,9 +24,13 @@ struct bus_device {
     struct bus *bus;
     struct arena_device *shared;
     struct backend backend; /* ops NULL: none. Reached through bus_end() */
-    u16 end_use[2];         /* under which use (base/fds.h) its descriptors in and out are kept; 0: not kept */
+    struct backend *more;   /* the others of a device that has several */
+    u32 nends;
+    u32 full;               /* which took no more when it was last asked */
     const struct irq_route *routes; /* where its interrupt lines go, shared->nwires of them (bus/irq.h) */
+    struct transfers *transfers; /* with a disk that answers later; the worker's (bus/transfers.h) */
     struct machine_dma dma; /* what it reaches, from the device tree */
+    struct iommu_endpoint *endpoint; /* what it is to the IOMMU in front of it; NULL: there is none */
     u16 function; /* 1 and the index of the PCI function whose BAR it is behind; 0: none */
     u32 owner;    /* the device that is this function: interrupts and DMA are its */
 };
@@ -96,8 +101,12 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
 /* Closes the host ends that this process opened. Ordinary context. */
 void bus_stop(struct bus *bus);
 
-/* The host end of a device: its descriptors may have had to move. Any context. */
-struct backend *bus_end(struct bus_device *device);
+/* A host end of a device, below nends or the first (which may be none): its descriptors may have had to move. Any context. */
+struct backend *bus_end_at(struct bus_device *device, u32 end);
+static inline struct backend *bus_end(struct bus_device *device)
+{
+    return bus_end_at(device, 0);
+}
 
 /* Holds a device, or more than one, in any way that the thread likes. Not between bus_enter() and bus_leave(). */
 void bus_lock(struct bus_device *device, const struct lock_self *self);
@@ -143,7 +152,7 @@ enum mmioshim_status bus_answered(struct bus *bus, struct bus_device *device, u6
 void bus_register(struct bus_device *device, u64 offset, bool write, struct bus_note *note);
 /* Fills data with what an address shows where nobody is. False: MMIOSHIM_UNASSIGNED=fault. */
 bool bus_nobody(const struct bus *bus, void *data, unsigned width);
-/* Waits until the host end is ready, at most timeout_ms. No lock held. */
+/* Waits until the host end that takes no more is ready, at most timeout_ms. Any lock or none is held. */
 void bus_wait(struct bus_device *device, int timeout_ms);
 /* Did devices ask for something on this thread that bus_take_requests() would tell? */
 static inline bool bus_requested(void)

@@ -5,6 +5,7 @@
 #include "base/debug.h"
 #include "base/mem.h"
 #include "bus/host.h"
+#include "bus/iommu.h"
 #include "memory/dma.h"
 #include "base/trapsafe.h"
 
@@ -45,14 +46,37 @@ static bool translate(struct mmioshim_device *dev, u64 addr, size_t len, u64 *ma
     return false;
 }
 
+static bool copy_piece(u64 addr, u8 *buf, size_t len, bool write)
+{
+    return write ? dma_write(addr, buf, len) : dma_read(addr, buf, len);
+}
+
+/* Behind an IOMMU: all of it, or nothing. */
+static bool copy_translated(struct mmioshim_device *dev, u64 addr, u8 *buf, size_t len, bool write)
+{
+    struct bus_passage p;
+    bool ok = bus_passage_begin(&p, bus_device_of(dev), addr, len, write);
+    u64 machine;
+
+    for (size_t n; ok && (n = bus_passage_next(&p, &machine)); buf += n)
+        ok = copy_piece(machine, buf, n, write);
+    bus_passage_end(&p);
+    return ok;
+}
+
 static bool from_ram(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 {
-    return translate(dev, addr, len, &addr) && dma_read(addr, buf, len);
+    if (!translate(dev, addr, len, &addr))
+        return false;
+    return likely(!bus_device_of(dev)->endpoint) ? dma_read(addr, buf, len) : copy_translated(dev, addr, buf, len, false);
 }
 
 static bool to_ram(struct mmioshim_device *dev, u64 addr, const void *buf, size_t len)
 {
-    return translate(dev, addr, len, &addr) && dma_write(addr, buf, len);
+    if (!translate(dev, addr, len, &addr))
+        return false;
+    return likely(!bus_device_of(dev)->endpoint) ? dma_write(addr, buf, len)
+                                                 : copy_translated(dev, addr, (u8 *)(uintptr_t)buf, len, true);
 }
 
 bool bus_dma_fetch(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
@@ -71,6 +95,17 @@ bool bus_dma_store(struct mmioshim_device *dev, u64 addr, const void *buf, size_
     return false;
 }
 
+const void *bus_dma_direct(struct mmioshim_device *dev, u64 addr, size_t len)
+{
+    size_t n = len;
+    const void *at;
+
+    if (bus_device_of(dev)->endpoint) /* what is mapped now may be unmapped while it is read: memory/iommu.h */
+        return NULL;
+    at = translate(dev, addr, len, &addr) ? dma_get(addr, &n, false) : NULL;
+    return n == len ? at : NULL;
+}
+
 bool bus_dma_read(struct mmioshim_device *dev, u64 addr, void *buf, size_t len)
 {
     bool ok = from_ram(dev, addr, buf, len);
@@ -87,20 +122,31 @@ bool bus_dma_write(struct mmioshim_device *dev, u64 addr, const void *buf, size_
     return ok;
 }
 
+bool bus_dma_begin(struct mmioshim_device *dev, u64 addr, size_t len, bool write)
+{
+    struct bus_passage p = {.device = NULL};
+    u64 machine;
+    bool ok = translate(dev, addr, len, &machine) && bus_passage_begin(&p, bus_device_of(dev), machine, len, write);
+
+    bus_passage_end(&p);
+    tell(dev, addr, len, write, ok);
+    return ok;
+}
+
 /* --- disks --- */
 
+/* NULL: there is none, or it answers later. */
 static const struct backend_disk *disk_of(struct mmioshim_device *dev, struct backend **b)
 {
     *b = bus_end(bus_device_of(dev));
-    return (*b)->ops ? (*b)->ops->disk : NULL;
+    return (*b)->ops && (*b)->ops->disk && !(*b)->ops->disk->serve ? (*b)->ops->disk : NULL;
 }
 
 u64 bus_disk_size(struct mmioshim_device *dev)
 {
-    struct backend *b;
-    const struct backend_disk *disk = disk_of(dev, &b);
+    struct backend *b = &bus_device_of(dev)->backend; /* its descriptors say nothing of it */
 
-    return disk ? disk->size(b) : 0;
+    return b->ops && b->ops->disk ? b->ops->disk->size(b) : 0;
 }
 
 /* By way of a buffer: RAM that has no mapping of ours. */
@@ -130,17 +176,9 @@ static long move_some(struct backend *b, u64 position, u64 addr, size_t len, boo
     return inwards ? disk->read(b, ram, n, position) : disk->write(b, ram, n, position);
 }
 
-static int move(struct mmioshim_device *dev, u64 position, u64 bus, size_t len, bool inwards)
+/* Machine addresses, all of them RAM. */
+static int move_piece(struct backend *b, u64 position, u64 addr, size_t len, bool inwards)
 {
-    struct backend *b;
-    u64 addr;
-    bool ok = translate(dev, bus, len, &addr) && dma_reaches(addr, len);
-
-    tell(dev, bus, len, inwards, ok);
-    if (!ok)
-        return -EFAULT;
-    if (!disk_of(dev, &b))
-        return -ENXIO;
     while (len) {
         long done = move_some(b, position, addr, len, inwards);
 
@@ -155,6 +193,21 @@ static int move(struct mmioshim_device *dev, u64 position, u64 bus, size_t len, 
     return 0;
 }
 
+static int move(struct mmioshim_device *dev, u64 position, u64 bus, size_t len, bool inwards)
+{
+    struct bus_passage p = {.device = NULL};
+    struct backend *b;
+    u64 addr;
+    bool ok = translate(dev, bus, len, &addr) && bus_passage_begin(&p, bus_device_of(dev), addr, len, inwards);
+    int ret = !ok ? -EFAULT : disk_of(dev, &b) ? 0 : -ENXIO;
+
+    tell(dev, bus, len, inwards, ok);
+    for (size_t n; ret == 0 && (n = bus_passage_next(&p, &addr)); position += n)
+        ret = move_piece(b, position, addr, n, inwards);
+    bus_passage_end(&p);
+    return ret;
+}
+
 int bus_disk_read(struct mmioshim_device *dev, u64 position, u64 addr, size_t len)
 {
     return move(dev, position, addr, len, true);
@@ -163,6 +216,14 @@ int bus_disk_read(struct mmioshim_device *dev, u64 position, u64 addr, size_t le
 int bus_disk_write(struct mmioshim_device *dev, u64 position, u64 addr, size_t len)
 {
     return move(dev, position, addr, len, false);
+}
+
+void bus_disk_soon(struct mmioshim_device *dev, u64 position, size_t len)
+{
+    struct backend *b = &bus_device_of(dev)->backend;
+
+    if (b->map)
+        b->ops->disk->soon(b, position, len);
 }
 
 int bus_disk_control(struct mmioshim_device *dev, enum mmioshim_disk what, u64 position, u64 len)
@@ -178,6 +239,7 @@ int bus_disk_control(struct mmioshim_device *dev, enum mmioshim_disk what, u64 p
     case MMIOSHIM_DISK_ZERO:
     case MMIOSHIM_DISK_ZERO_UNMAP:
         return disk->zero(b, position, len, what == MMIOSHIM_DISK_ZERO_UNMAP);
+    default:
+        return -ENXIO;
     }
-    return -ENXIO;
 }

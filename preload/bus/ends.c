@@ -1,35 +1,22 @@
 #include "bus/ends.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 
 #include "base/sys.h"
 
 #define LAST_FD 1100 /* ours lie below 1024, or a little above where they had to move */
 
-bool ends_pty_number(int fd, u32 *number)
-{
-    return fd >= 0 && sys_ioctl(fd, TIOCGPTN, number) == 0;
-}
-
-static bool is_master(int fd, u32 wanted)
-{
-    u32 number;
-
-    return ends_pty_number(fd, &number) && number == wanted;
-}
-
 /* Inherited over exec. */
-static int find_here(u32 wanted)
+static int find_here(const struct backend_ops *ops, u64 wanted)
 {
     for (int fd = 3; fd < LAST_FD; fd++)
-        if (is_master(fd, wanted))
+        if (ops->identity(NULL, fd) == wanted)
             return fd;
     return -1;
 }
 
 /* pidfd_getfd(2): needs the right to trace the other process. */
-static int find_in(u32 pid, u32 wanted)
+static int find_in(u32 pid, const struct backend_ops *ops, u64 wanted)
 {
     long pidfd = sys(SYS_pidfd_open, pid, 0);
     int found = -1;
@@ -39,7 +26,7 @@ static int find_in(u32 pid, u32 wanted)
 
         if (copy < 0)
             continue;
-        if (is_master((int)copy, wanted))
+        if (ops->identity(NULL, (int)copy) == wanted)
             found = (int)copy;
         else
             sys_close((int)copy);
@@ -49,14 +36,14 @@ static int find_in(u32 pid, u32 wanted)
     return found;
 }
 
-int ends_find_pty(struct machine *machine, u32 number)
+int ends_find(struct machine *machine, const struct backend_ops *ops, u64 identity)
 {
     const struct arena_member *m = arena_at(machine->arena, machine->arena->members);
     u32 self = (u32)sys_getpid();
-    int fd = find_here(number);
+    int fd = find_here(ops, identity);
 
     for (u32 i = 0; i < ARENA_MEMBERS && fd < 0; i++)
         if (m[i].pid && m[i].pid != self)
-            fd = find_in(m[i].pid, number);
+            fd = find_in(m[i].pid, ops, identity);
     return fd;
 }

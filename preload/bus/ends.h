@@ -8,9 +8,7 @@
 
 #include "bus/bus.h"
 
-/* The pty master with this number in this process or in another member: a descriptor of our own, or -1. */
-int ends_find_pty(struct machine *machine, u32 number);
-/* Number of a pty master (tty_ioctl TIOCGPTN); false: it is none. */
-bool ends_pty_number(int fd, u32 *number);
+/* The descriptor of a kind of end with this identity, in this process or in another member: one of our own, or -1. */
+int ends_find(struct machine *machine, const struct backend_ops *ops, u64 identity);
 
 #endif

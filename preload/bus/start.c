@@ -1,5 +1,7 @@
 /* Bring-up of the bus: which model for which window, their states, their host ends. */
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include "base/debug.h"
 #include "base/fds.h"
@@ -7,6 +9,7 @@
 #include "base/sys.h"
 #include "bus/ends.h"
 #include "bus/host.h"
+#include "bus/iommu.h"
 #include "bus/irq.h"
 #include "config/options.h"
 #include "devices/classes.h"
@@ -149,6 +152,8 @@ static int create(void *context, struct machine *machine, struct fmt *error)
     for (u32 i = 0; i < machine->arena->ndevices; i++)
         if (create_one(&made, i, error) < 0)
             return -1;
+    if (bus_iommu_create(machine, error) < 0)
+        return -1;
     bus_take_requests(&(struct bus_requests){0});
     return 0;
 }
@@ -195,81 +200,143 @@ static int refuse(const struct bus_device *d, const char *spec, struct fmt *erro
     return -1;
 }
 
-/* Descriptors of a host end move out of the program's way. A pty is handed on to what is executed. */
-static void hide(struct bus_device *d, u32 *used)
+/* Descriptors of a host end move out of the program's way. One that is adopted is handed on to what is executed. */
+static void hide(struct backend *b)
 {
-    struct backend *b = &d->backend;
     int *fds[] = {&b->in, &b->out};
     bool one = b->out == b->in;
-    u32 number;
 
     if (!b->owns)
         return;
     for (unsigned i = 0; i < (one ? 1 : 2); i++) {
-        enum fd_use use = FD_BACKEND + *used;
+        enum fd_use use = *fds[i] > 2 ? fds_reserve() : 0;
 
-        if (*fds[i] <= 2 || *used == FD_BACKENDS)
+        if (!use)
             continue;
-        ++*used;
         *fds[i] = fds_adopt(use, *fds[i]);
-        d->end_use[i] = (u16)use;
-        if (b->ops->adopt && ends_pty_number(*fds[i], &number)) {
+        b->use[i] = (u16)use;
+        if (b->ops->adopt)
             fds_share(use);
-            d->shared->pty = number + 1;
-        }
     }
     if (one) {
         b->out = b->in;
-        d->end_use[1] = d->end_use[0];
+        b->use[1] = b->use[0];
     }
 }
 
 /* The end that another process of the machine opened; false: it cannot be had. */
-static bool adopt_end(struct bus *bus, struct bus_device *d, const char *spec)
+static bool adopt_end(struct bus *bus, struct backend *b, u64 identity, const char *spec)
 {
     const struct backend_ops *ops = backend_kind(spec, kind_length(spec));
     char text[128];
     struct fmt error = FMT_INIT(text);
     int fd;
 
-    if (!bus->machine->joined || !ops || !ops->adopt || !d->shared->pty)
+    if (!bus->machine->joined || !ops || !ops->adopt || !identity)
         return false;
-    fd = ends_find_pty(bus->machine, d->shared->pty - 1);
-    if (fd < 0 || ops->adopt(&d->backend, fd, &error) < 0)
+    fd = ends_find(bus->machine, ops, identity);
+    if (fd < 0 || ops->adopt(b, fd, &error) < 0)
         return false;
-    d->backend.ops = ops;
+    b->ops = ops;
     return true;
 }
 
-static int open_end(struct bus *bus, struct bus_device *d, const char *spec, u32 *used, struct fmt *error)
+/* Processes that come to a named machine at once: one of them is the first (flock(2) is of who opened the file). */
+static int open_remembered(struct machine *machine, struct bus_device *d, const char *spec, struct fmt *error)
 {
-    if (!*spec)
-        return 0;
-    d->backend.first = !bus->machine->joined;
+    struct backend *b = &d->backend;
+    int ret;
+
+    sys(SYS_flock, machine->ram_fd, LOCK_EX);
+    b->store = machine->ram_fd;
+    b->base = d->shared->end_base;
+    b->size = d->shared->end_size;
+    ret = backend_open(b, spec, error);
+    if (ret == 0) {
+        d->shared->end_base = b->base;
+        d->shared->end_size = b->size;
+    }
+    sys(SYS_flock, machine->ram_fd, LOCK_UN);
+    return ret;
+}
+
+/* Of several ends nothing is remembered. */
+static int open_new(struct bus *bus, struct bus_device *d, struct backend *b, const char *spec, struct fmt *error)
+{
+    if (b == &d->backend)
+        return open_remembered(bus->machine, d, spec, error);
+    b->store = -1;
+    return backend_open(b, spec, error);
+}
+
+/* A disk of the size that the device needs? */
+static bool fits(const struct bus_device *d, struct backend *b, struct fmt *error)
+{
+    u64 want = d->dev.class->disk_bytes && b->ops->disk ? d->dev.class->disk_bytes(&d->dev) : 0;
+    u64 have = want ? b->ops->disk->size(b) : 0;
+
+    if (want == have)
+        return true;
+    fmt_printf(error, "it has %lu bytes; allowed: %lu", have, want);
+    return false;
+}
+
+static int open_end(struct bus *bus, struct bus_device *d, const char *spec, struct fmt *error)
+{
+    struct backend *b = d->nends ? &d->more[d->nends - 1] : &d->backend;
+    u64 *identity = &d->shared->ends[d->nends];
+
+    b->in = b->out = -1;
+    b->first = !bus->machine->joined;
+    b->epoch = &d->shared->end_epoch[d->nends];
     fmt_printf(error, "MMIOSHIM_ATTACH=%s=%s: ", attach_name(bus->machine, &d->dev), spec);
-    if (!adopt_end(bus, d, spec) && backend_open(&d->backend, spec, error) < 0)
+    if (!adopt_end(bus, b, *identity, spec) && open_new(bus, d, b, spec, error) < 0)
+        return -1;
+    if (!fits(d, b, error))
         return -1;
     error->len = 0;
-    debug(DEV, 1, "%s: host end %s%s", d->dev.name, spec, d->backend.name);
-    hide(d, used);
+    debug(DEV, 1, "%s: host end %s%s", d->dev.name, spec, b->name);
+    hide(b);
+    if (b->ops->identity)
+        *identity = b->ops->identity(b, -1);
+    d->nends++;
     return 0;
 }
 
-static int open_backend(struct bus *bus, struct bus_device *d, const char *attach, u32 *used, struct fmt *error)
+/* One a line. */
+static int open_ends(struct bus *bus, struct bus_device *d, const char *list, struct fmt *error)
+{
+    char text[512];
+    struct fmt spec = FMT_INIT(text);
+
+    if (strchr(list, '\n')) {
+        d->more = sys_pages((ARENA_ENDS - 1) * sizeof(*d->more));
+        if (!d->more) {
+            fmt_str(error, "machine: no memory for its host ends");
+            return -1;
+        }
+    }
+    while (d->nends < ARENA_ENDS && list_next(&list, '\n', &spec))
+        if (spec.len && open_end(bus, d, fmt_end(&spec), error) < 0)
+            return -1;
+    return 0;
+}
+
+static int open_backend(struct bus *bus, struct bus_device *d, const char *attach, struct fmt *error)
 {
     char text[512];
     struct fmt spec = FMT_INIT(text);
     bool given = attached(bus->machine, &d->dev, attach, &spec);
 
     if (d->dev.class->end) /* what is plugged in belongs to the machine, whatever this process was given */
-        return open_end(bus, d, d->dev.class->end(&d->dev), used, error);
+        return open_ends(bus, d, d->dev.class->end(&d->dev), error);
     if (given && !class_takes(d->dev.class, text))
         return refuse(d, text, error);
     if (!given && !d->dev.class->backends)
         return 0;
     if (!given)
         fmt_str(&spec, d->dev.class->backends[0]);
-    return open_end(bus, d, fmt_end(&spec), used, error);
+    return open_end(bus, d, fmt_end(&spec), error);
 }
 
 /* Every node that MMIOSHIM_ATTACH names must be there. */
@@ -306,7 +373,7 @@ static int check_nodes(const struct bus *bus, const char *attach, struct fmt *er
 
 int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassigned, const char *attach, struct fmt *error)
 {
-    u32 n = machine->arena->ndevices, used = 0;
+    u32 n = machine->arena->ndevices;
 
     bus->machine = machine;
     bus->ndevices = n;
@@ -325,7 +392,7 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
         d->shared = &arena_devices(machine->arena)[i];
         d->backend.in = d->backend.out = -1;
         d->bus = bus;
-        if (machine_dma(machine->desc, w, &d->dma, error) < 0)
+        if (machine_dma(machine->desc, w, &d->dma, error) < 0 || bus_iommu_bind(d, error) < 0)
             return -1;
         bus->names[i] = (struct trace_device){
             .name = w->name,
@@ -345,7 +412,7 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
     if (check_nodes(bus, attach, error) < 0)
         return -1;
     for (u32 i = 0; i < n; i++)
-        if (open_backend(bus, &bus->devices[i], attach, &used, error) < 0)
+        if (open_backend(bus, &bus->devices[i], attach, error) < 0)
             return -1;
     return 0;
 }
@@ -353,5 +420,6 @@ int bus_start(struct bus *bus, struct machine *machine, enum unassigned unassign
 void bus_stop(struct bus *bus)
 {
     for (u32 i = 0; i < bus->ndevices; i++)
-        backend_close(&bus->devices[i].backend);
+        for (u32 end = 0; end < bus->devices[i].nends; end++)
+            backend_close(bus_end_at(&bus->devices[i], end));
 }

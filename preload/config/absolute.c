@@ -10,12 +10,16 @@ static const struct {
 } path_backends[] = {
     {"file", NULL},
     {"file", "in="},
+    {"nbd", NULL},
     {"tty", NULL},
     {"blk", NULL},
-    {"unix", NULL},
+    {"socket", NULL},
     {"pty", "link="},
     {"net", "out="},
     {"net", "in="},
+    {"net", "path="},
+    {"net", "local="},
+    {"net", "remote="},
 };
 
 static bool starts(const char *text, const char *with)
@@ -86,6 +90,43 @@ static bool put_backend(struct fmt *out, const char *backend, size_t len, const 
     return changed;
 }
 
+/* Where the first host end of a console ends, and its next port begins: at "+console:" or "+port:". */
+static size_t until_port(const char *text, size_t limit)
+{
+    size_t n = 0;
+
+    while (n < limit && !starts(text + n, "+console:") && !starts(text + n, "+port:"))
+        n++;
+    return MIN(n, limit);
+}
+
+/* "console:END+port:NAME=END+..." */
+static bool put_console(struct fmt *out, const char *text, size_t len, const char *cwd)
+{
+    bool changed = false;
+
+    while (len) {
+        size_t part = until_port(text + 1, len - 1) + 1, head = until(text, ':', part);
+
+        if (text[0] == '+' && text[1] == 'p')
+            head = until(text, '=', part);
+        head += head < part;
+        fmt_mem(out, text, head);
+        changed |= put_backend(out, text + head, part - head, cwd);
+        text += part;
+        len -= part;
+    }
+    return changed;
+}
+
+/* How much lies before the host end of a disk that has one of its own. */
+static size_t own_end(const char *part, size_t len)
+{
+    if (len >= 4 && starts(part, "blk:") && (kind_is(part + 4, len - 4, "memory") || kind_is(part + 4, len - 4, "nbd")))
+        return 4;
+    return 0;
+}
+
 static bool put_attachment(struct fmt *out, const char *piece, size_t len, const char *cwd)
 {
     size_t node = until(piece, '=', len);
@@ -97,10 +138,10 @@ static bool put_attachment(struct fmt *out, const char *piece, size_t len, const
     /* On a PCI bus the same devices have longer names. */
     if (len - node - 1 >= 7 && starts(piece + node + 1, "virtio-"))
         node += 7;
-    /* A console has a host end of its own. */
-    if (len - node - 1 >= 8 && starts(piece + node + 1, "console:"))
-        node += 8;
+    node += own_end(piece + node + 1, len - node - 1);
     fmt_mem(out, piece, node + 1);
+    if (starts(piece + node + 1, "console:"))
+        return put_console(out, piece + node + 1, len - node - 1, cwd);
     return put_backend(out, piece + node + 1, len - node - 1, cwd);
 }
 

@@ -187,6 +187,7 @@ int dt_read_bus(struct dt_bus *bus, const struct dt_node *node, const struct dt_
     if (!parent)
         return 0;
     bus->ports = parent->ports;
+    bus->isa = bus->address_cells == 2 && dt_compatible(node, "isa");
     bus->opaque |= parent->opaque || !node->prop[DT_RANGES].data;
     return bus->opaque ? 0 : read_ranges(bus, node, parent, error);
 }

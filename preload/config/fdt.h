@@ -34,6 +34,7 @@ struct dt_bus {
     u32 nranges; /* entries; 0: identity */
     bool opaque; /* not at all */
     bool ports;  /* the I/O port space, or a bus inside it: addresses are ports */
+    bool isa;    /* an ISA bus: the first cell of an address tells ports from memory */
     bool hidden; /* neither the node nor anything below it is part of the machine */
 };
 

@@ -126,7 +126,7 @@ static int add_bank(struct parse *p, const struct dt_node *node, struct range r,
     return 0;
 }
 
-static int add_window(struct parse *p, const struct dt_node *node, struct range r, u32 entry)
+static int add_window(struct parse *p, const struct dt_node *node, struct range r, u32 entry, bool port)
 {
     if (p->nreg == MACHINE_WINDOWS) {
         fmt_printf(p->error, "node %s: too many windows; allowed: %d", node->name, MACHINE_WINDOWS);
@@ -139,7 +139,7 @@ static int add_window(struct parse *p, const struct dt_node *node, struct range 
         .node = node->offset,
         .end = INT32_MAX,
         .entry = (u16)entry,
-        .port = p->buses[p->depth - 1].ports,
+        .port = port,
     };
     return 0;
 }
@@ -152,9 +152,21 @@ static enum dt_translation translate(struct parse *p, u64 *address)
     return dt_translate(p->buses + root, bus - root, address, &p->budget);
 }
 
-static int check_range(struct parse *p, const struct dt_node *node, struct range r)
+/*
+ * ISA/EISA/ISA-PnP binding to IEEE 1275, "Physical address formats": bit 0 of the first cell says I/O. Where ranges do
+ * not lead it to memory (as on other processors than x86) these are ports.
+ */
+static bool isa_port(const struct parse *p, u64 *address)
 {
-    if (p->buses[p->depth - 1].ports) {
+    if (!p->buses[p->depth - 1].isa || !(*address >> 32 & 1))
+        return false;
+    *address = (u32)*address;
+    return true;
+}
+
+static int check_range(struct parse *p, const struct dt_node *node, struct range r, bool port)
+{
+    if (port) {
         if (!range_contains((struct range){0, MACHINE_PORTS}, r.base, r.size))
             return bad_range(p, node, r, "lies outside the I/O port space; allowed: ports up to 0xffff");
     } else if (!range_contains((struct range){0, USER_LIMIT}, r.base, r.size)) {
@@ -166,21 +178,29 @@ static int check_range(struct parse *p, const struct dt_node *node, struct range
 /* One entry of reg; r is on the node's own bus. */
 static int add_entry(struct parse *p, const struct dt_node *node, struct range r, u32 entry)
 {
+    bool port = p->buses[p->depth - 1].ports;
+    u64 address = r.base;
+
     if (r.size == 0)
         return 0;
-    switch (translate(p, &r.base)) {
+    switch (translate(p, &address)) {
     case DT_UNREACHABLE:
-        return 0;
+        port = isa_port(p, &r.base);
+        if (!port)
+            return 0;
+        p->desc->ioports = true;
+        break;
     case DT_TOO_MUCH_WORK:
         return say(p, node, "translating addresses through ranges takes too long");
     case DT_TRANSLATED:
+        r.base = address;
         break;
     }
-    if (check_range(p, node, r) < 0)
+    if (check_range(p, node, r, port) < 0)
         return -1;
     if (entry > UINT16_MAX)
         return say(p, node, "reg has too many entries");
-    return is_memory(p, node) ? add_bank(p, node, r, entry) : add_window(p, node, r, entry);
+    return !port && is_memory(p, node) ? add_bank(p, node, r, entry) : add_window(p, node, r, entry, port);
 }
 
 static int read_reg(struct parse *p, const struct dt_node *node)
@@ -189,7 +209,7 @@ static int read_reg(struct parse *p, const struct dt_node *node)
     const struct dt_bus *bus = &p->buses[p->depth - 1];
     u32 size;
 
-    if (!reg->data || bus->opaque || !dt_bus_has_memory(bus))
+    if (!reg->data || (bus->opaque && !bus->isa) || !dt_bus_has_memory(bus))
         return 0;
     size = 4 * (bus->address_cells + bus->size_cells);
     if (reg->len % size) {
@@ -216,15 +236,14 @@ static int add_range(struct parse *p, const struct dt_node *node, struct pci_ran
     if (translate(p, &r.base) != DT_TRANSLATED)
         return say(p, node, "the CPU cannot reach an entry of ranges");
     range->machine = r.base;
-    return check_range(p, node, r) < 0 ? -1 : add_window(p, node, r, entry);
+    return check_range(p, node, r, false) < 0 ? -1 : add_window(p, node, r, entry, false);
 }
 
 /* The ports of configuration mechanism #1 (PCI Local Bus 3.0, 3.2.2.3.2): x86 has them whatever else there is. */
 static int add_config_ports(struct parse *p, const struct dt_node *node, u32 entry)
 {
-    if (add_window(p, node, (struct range){0xcf8, 8}, entry) < 0)
+    if (add_window(p, node, (struct range){0xcf8, 8}, entry, true) < 0)
         return -1;
-    p->reg[p->nreg - 1].port = true;
     p->desc->ioports = true;
     return 0;
 }

@@ -79,7 +79,7 @@ static inline u32 machine_devices(const struct machine_desc *desc)
 }
 
 /*
- * Loads a built-in map by name ("virt", "virt-low") or a .dtb file. 0, or -1
+ * Loads a built-in map by name ("virt", "virt-low", "pc") or a .dtb file. 0, or -1
  * with one line appended to `error`: "MAP: what is wrong" (where, what is
  * allowed), to which callers add what names the option. A truncated or
  * hostile blob, overlapping windows, overlapping banks, ranges that wrap or lie

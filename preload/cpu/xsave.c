@@ -180,14 +180,20 @@ static bool write_zeros(struct run *run, u64 addr, unsigned n)
     return true;
 }
 
+/* PKRU has 8 bytes, of which the CPU writes the 4 of the register. */
+static unsigned bytes_written(unsigned i)
+{
+    return i == XC_PKRU_INDEX ? 4 : xstate_component(i)->size;
+}
+
 static bool write_component(struct image *im, unsigned i)
 {
     const struct xstate_component *c = xstate_component(i);
     u64 to = im->addr + offset_of(im->layout, i);
 
     if (im->present >> i & 1)
-        return run_write(im->run, to, (const u8 *)im->run->state->xsave + c->offset, c->size);
-    return write_zeros(im->run, to, c->size);
+        return run_write(im->run, to, (const u8 *)im->run->state->xsave + c->offset, bytes_written(i));
+    return write_zeros(im->run, to, bytes_written(i));
 }
 
 /* Only xsave itself writes components that are in their initial state. */

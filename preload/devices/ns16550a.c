@@ -199,7 +199,7 @@ static const struct mmioshim_property properties[] = {
 };
 
 static const char *const compatible[] = {"ns16550a", "ns16550", "ns16450", "ns8250", NULL};
-static const char *const backends[] = {"stdio", "pty", "file", "null", NULL};
+static const char *const backends[] = {"stdio", "pty", "file", "socket", "null", NULL};
 
 const struct mmioshim_class class_ns16550a = {
     .api = MMIOSHIM_DEVICE_API,

@@ -91,7 +91,7 @@ static u8 read_rbr(struct mmioshim_device *dev)
         now->count--;
         reveal(now);
     } else if (!looped(uart)) {
-        byte = dev->host->char_receive(dev);
+        byte = dev->host->char_receive(dev, 0);
     }
     if (byte >= 0)
         now->rbr = (u8)byte;
@@ -103,7 +103,7 @@ static u8 read_rbr(struct mmioshim_device *dev)
 /* In loopback "the serial input is disconnected". */
 static bool host_pending(struct mmioshim_device *dev)
 {
-    return !looped(dev->state) && dev->host->char_pending(dev);
+    return !looped(dev->state) && dev->host->char_pending(dev, 0);
 }
 
 static unsigned trigger_level(const struct uart *uart)
@@ -122,7 +122,7 @@ static u8 received_cause(struct mmioshim_device *dev)
     unsigned level = uart->now.count;
 
     if (!looped(uart))
-        level += dev->host->char_waiting(dev);
+        level += dev->host->char_waiting(dev, 0);
     if (level == 0)
         return IIR_NONE;
     return !fifos_on(uart) || level >= trigger_level(uart) ? IIR_RECEIVED : IIR_TIMEOUT;
@@ -241,7 +241,7 @@ static enum mmioshim_status write_thr(struct mmioshim_device *dev, u8 byte)
     if (!(uart->now.lcr & LCR_BREAK)) {
         if (looped(uart))
             receive(uart, byte, 0);
-        else if (!dev->host->char_send(dev, byte))
+        else if (!dev->host->char_send(dev, 0, byte))
             return MMIOSHIM_WAIT;
     }
     uart->now.emptied = 1;

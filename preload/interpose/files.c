@@ -11,7 +11,6 @@
 #include "interpose/paths.h"
 #include "patch/patch.h"
 #include "trap/backtrace.h"
-#include "trap/resume.h"
 
 /* Who opens the memory of a process for writing may change its text past page protection: what we changed there is taken back. */
 static void writes_memory(const struct tree_walk *w, u64 flags)
@@ -19,6 +18,22 @@ static void writes_memory(const struct tree_walk *w, u64 flags)
     if ((flags & O_ACCMODE) != O_RDONLY && w->length > 4 && strncmp(w->path, "/proc/", 6) == 0 &&
         strcmp(w->path + w->length - 4, "/mem") == 0)
         patch_stop();
+}
+
+/* A name that a directory of the tree has not. */
+static long create(struct tree_walk *w, u64 flags, u32 mode)
+{
+    char path[TREE_PATH];
+    long ret;
+
+    if (!w->parent.class || !(flags & O_CREAT) || (flags & O_DIRECTORY))
+        return w->error;
+    memcpy(path, w->path, w->length + 1);
+    ret = w->parent.class->make ? paths_make(w, false, mode) : -EACCES;
+    if (ret < 0 && (ret != -EEXIST || (flags & O_EXCL)))
+        return ret;
+    tree_find(w, AT_FDCWD, path, true);
+    return w->where == TREE_HERE ? tree_open(&w->node, w->path, (int)flags & ~(O_CREAT | O_EXCL)) : -ENOENT;
 }
 
 #define LARGEFILE 0100000 /* set by open(2) itself; libc's name for it is 0 */
@@ -52,12 +67,12 @@ static bool open_far(struct call *call, int dir, const char *path, u64 flags, u6
     return true;
 }
 
-static enum call_answer answer_open(struct call *call, unsigned arg, u64 flags, const struct tree_walk *w)
+static enum call_answer answer_open(struct call *call, unsigned arg, u64 flags, u64 mode, struct tree_walk *w)
 {
     if (w->where == TREE_HERE)
         return call_done(call, tree_open(&w->node, w->path, (int)flags));
     if (w->where == TREE_FAILED)
-        return call_done(call, w->parent.class && (flags & O_CREAT) ? -EACCES : w->error);
+        return call_done(call, create(w, flags, (u32)mode));
     writes_memory(w, flags);
     return paths_moved(call, arg, w);
 }
@@ -73,13 +88,13 @@ static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 
     if (!paths_text(call->a[arg], path))
         return CALL_PASS;
     if (!tree_concerns(dir, path)) {
-        if (resume_restricted())
+        if (!tree_asks_host())
             return CALL_PASS;
         if (open_far(call, dir, path, flags, mode, &answer))
             return answer;
     }
     tree_find(&w, dir, path, follow);
-    return answer_open(call, arg, flags, &w);
+    return answer_open(call, arg, flags, mode, &w);
 }
 
 enum call_answer call_open(struct call *call)
@@ -98,13 +113,13 @@ enum call_answer call_openat(struct call *call)
 }
 
 /* With limits of its own on what is resolved. */
-static enum call_answer open_limited(struct call *call, u64 flags)
+static enum call_answer open_limited(struct call *call, u64 flags, u64 mode)
 {
     struct tree_walk w;
 
     if (!paths_find((int)call->a[0], call->a[1], !(flags & O_NOFOLLOW), &w))
         return CALL_PASS;
-    return answer_open(call, 1, flags, &w);
+    return answer_open(call, 1, flags, mode, &w);
 }
 
 /* struct open_how: flags, mode, resolve. */
@@ -115,7 +130,7 @@ enum call_answer call_openat2(struct call *call)
     if (call->a[3] < sizeof(how) || !probe_read(how, call->a[2], sizeof(how)) || how[0] > INT32_MAX)
         return CALL_PASS;
     if (how[2])
-        return open_limited(call, how[0]);
+        return open_limited(call, how[0], how[1]);
     return open_path(call, (int)call->a[0], 1, how[0], how[1]);
 }
 

@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "cpu/cpu.h"
 #include "interpose/interpose.h"
+#include "interpose/huge.h"
 #include "interpose/memory.h"
 #include "interpose/nodes.h"
 #include "memory/dirty.h"
@@ -72,6 +73,8 @@ enum call_answer call_mmap(struct call *call)
     long got;
     u64 text, machine_addr;
 
+    if (huge_mmap(call))
+        return CALL_DONE;
     if (!(flags & MAP_ANONYMOUS) && nodes_map(fd, call->a[5], call->a[1], &machine_addr, &got) == CALL_DONE)
         return call_done(call, got ? got : map_mem(r, call->a[1], prot, flags, (int)sys_fcntl(fd, F_GETFL, 0), machine_addr));
     if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED)
@@ -146,6 +149,8 @@ enum call_answer call_munmap(struct call *call)
 
     if (!machine && !calls_code(r.base, r.size))
         return CALL_PASS;
+    if (machine && huge_torn(r))
+        return call_done(call, -EINVAL);
     if (machine)
         dirty_collect_range(r);
     ret = machine ? alias_unmap(r) : call_kernel(call);

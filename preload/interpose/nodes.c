@@ -343,7 +343,22 @@ enum call_answer call_ftruncate(struct call *call)
 
     if (!tree_fd_node((int)call->a[0], &node, &gone))
         return gone ? call_done(call, -ENODEV) : CALL_PASS;
+    if (node.class->resize)
+        return call_done(call, node.class->resize(&node, (int)call->a[0], call->a[1]));
     return call_done(call, node.class->kind == TREE_FILE ? 0 : -EINVAL);
+}
+
+enum call_answer call_fallocate(struct call *call)
+{
+    struct tree_node node;
+    bool gone;
+    int fd = (int)call->a[0];
+
+    if (!tree_fd_node(fd, &node, &gone))
+        return gone ? call_done(call, -ENODEV) : CALL_PASS;
+    if (!node.class->allocate)
+        return call_done(call, node.class->kind == TREE_FILE ? -EOPNOTSUPP : -ENODEV);
+    return call_done(call, node.class->allocate(&node, fd, (int)call->a[1], call->a[2], call->a[3]));
 }
 
 /* Those that the kernel answers for every file. */

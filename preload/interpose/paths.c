@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -13,7 +14,6 @@
 #include "interpose/nodes.h"
 #include "trap/backtrace.h"
 #include "trap/probe.h"
-#include "trap/resume.h"
 #include "tree/overlay.h"
 
 bool paths_text(u64 given, char path[TREE_PATH])
@@ -24,7 +24,7 @@ bool paths_text(u64 given, char path[TREE_PATH])
 /* A filter of the program's may kill for a call that the program does not make. */
 static bool linked(int dir, const char *path, bool follow)
 {
-    return !resume_restricted() && tree_linked(dir, path, follow);
+    return tree_asks_host() && tree_linked(dir, path, follow);
 }
 
 bool paths_find(int dir, u64 given, bool follow, struct tree_walk *w)
@@ -341,73 +341,6 @@ enum call_answer call_readlinkat(struct call *call)
     return read_link(call, (int)call->a[0], 1);
 }
 
-/* --- the working directory --- */
-
-static enum call_answer go_host(struct call *call, unsigned arg, const struct tree_walk *w)
-{
-    long ret = w && w->moved ? sys(SYS_chdir, *w->path ? w->path : "/") : call_kernel(call);
-
-    (void)arg;
-    if (ret == 0)
-        tree_cwd_left(process_own());
-    return call_done(call, ret);
-}
-
-enum call_answer call_chdir(struct call *call)
-{
-    struct tree_walk w;
-
-    if (!paths_find(AT_FDCWD, call->a[0], true, &w))
-        return go_host(call, 0, NULL);
-    if (w.where == TREE_FAILED)
-        return call_done(call, w.error);
-    return w.where == TREE_HOST ? go_host(call, 0, &w) : call_done(call, tree_chdir(&w, process_own()));
-}
-
-enum call_answer call_fchdir(struct call *call)
-{
-    struct tree_walk w;
-    char path[TREE_PATH];
-
-    if (!tree_fd((int)call->a[0], path))
-        return go_host(call, 0, NULL);
-    tree_find(&w, AT_FDCWD, path, true);
-    return call_done(call, w.where == TREE_HERE ? tree_chdir(&w, process_own()) : -ENOENT);
-}
-
-/* A directory that only the overlay has. */
-static enum call_answer host_cwd(struct call *call)
-{
-    char path[TREE_PATH];
-    long n = sys(SYS_getcwd, path, sizeof(path)) - 1;
-
-    if (n <= 0 || !overlay_strip(path, &n))
-        return CALL_PASS;
-    if (call->a[1] < (u64)n + 1)
-        return call_done(call, -ERANGE);
-    return call_done(call, probe_write(call->a[0], path, (size_t)n + 1) ? n + 1 : -EFAULT);
-}
-
-enum call_answer call_getcwd(struct call *call)
-{
-    size_t n = strlen(tree_cwd()) + 1;
-
-    if (n == 1)
-        return overlay_used() ? host_cwd(call) : CALL_PASS;
-    if (call->a[1] < n)
-        return call_done(call, -ERANGE);
-    return call_done(call, probe_write(call->a[0], tree_cwd(), n) ? (long)n : -EFAULT);
-}
-
-/* Mounts, roots and name spaces: which file systems are where is looked up again. */
-enum call_answer call_mounts(struct call *call)
-{
-    call->ret = (u64)calls_wait((long)call->nr, call->a[0], call->a[1], call->a[2], call->a[3], call->a[4], call->a[5]);
-    if (tree_machine && !(long)call->ret)
-        tree_mounts_changed(call->nr == SYS_chroot || call->nr == SYS_pivot_root);
-    return (long)call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
-}
-
 /* --- what changes directories and attributes --- */
 
 /* The call needs what is there, to remove or replace it: the tree is not the program's to change. */
@@ -419,14 +352,24 @@ static enum call_answer changes(struct call *call, int dir, unsigned arg, bool f
     return elsewhere(call, dir, arg, follow, &w, &answer) ? answer : call_done(call, error);
 }
 
+static enum call_answer removes(struct call *call, int dir, unsigned arg, bool directory)
+{
+    struct tree_walk w;
+    enum call_answer answer;
+
+    if (elsewhere(call, dir, arg, false, &w, &answer))
+        return answer;
+    return call_done(call, w.node.class->remove ? w.node.class->remove(&w.node, directory) : -EPERM);
+}
+
 enum call_answer call_change(struct call *call)
 {
-    return changes(call, AT_FDCWD, 0, false, -EPERM);
+    return removes(call, AT_FDCWD, 0, call->nr == SYS_rmdir);
 }
 
 enum call_answer call_change_at(struct call *call)
 {
-    return changes(call, (int)call->a[0], 1, false, -EPERM);
+    return removes(call, (int)call->a[0], 1, call->a[2] & AT_REMOVEDIR);
 }
 
 /* Modes, owners and times may be set, as those of sysfs; nobody remembers them. */
@@ -445,6 +388,30 @@ enum call_answer call_attribute_at(struct call *call)
     return tree_fd_node((int)call->a[0], &node, &gone) ? call_done(call, 0) : CALL_PASS; /* futimens */
 }
 
+/* The permissions that new files do not get; umask(2) itself tells them only by changing them, for other threads too. */
+static u32 creation_mask(void)
+{
+    char text[4096];
+    const char *p;
+    u32 mask = 0;
+    long n = sys_read_file("/proc/self/status", text, sizeof(text) - 1);
+
+    text[MAX(n, 0)] = 0;
+    p = strstr(text, "\nUmask:\t");
+    for (p = p ? p + 8 : ""; *p >= '0' && *p <= '7'; p++)
+        mask = mask * 8 + (u32)(*p - '0');
+    return mask;
+}
+
+long paths_make(const struct tree_walk *w, bool directory, u32 mode)
+{
+    const char *name = strrchr(w->path, '/');
+
+    if (!w->parent.class->make)
+        return -EPERM;
+    return w->parent.class->make(&w->parent, name + 1, directory, mode & ~creation_mask());
+}
+
 /* The call makes a name. */
 static enum call_answer makes(struct call *call, int dir, unsigned arg)
 {
@@ -454,7 +421,7 @@ static enum call_answer makes(struct call *call, int dir, unsigned arg)
     if (!elsewhere(call, dir, arg, false, &w, &answer))
         return call_done(call, -EEXIST);
     if (answer == CALL_DONE && w.where == TREE_FAILED && w.parent.class)
-        call->ret = (u64)-EPERM;
+        call->ret = (u64)(call->nr == SYS_mkdir || call->nr == SYS_mkdirat ? paths_make(&w, true, (u32)call->a[arg + 1]) : -EPERM);
     return answer;
 }
 
@@ -509,13 +476,20 @@ enum call_answer call_truncate(struct call *call)
 
     if (elsewhere(call, AT_FDCWD, 0, true, &w, &answer))
         return answer;
+    if (w.node.class->resize)
+        return call_done(call, w.node.class->resize(&w.node, -1, call->a[1]));
     return call_done(call, w.node.class->kind == TREE_DIR ? -EISDIR : w.node.class->kind == TREE_FILE ? 0 : -EINVAL);
 }
 
-/* A file system is asked about: that of the host's at the same place. */
-static long host_statfs(const char *path, u64 to)
+/* A file system is asked about: that of the host's at the same place, unless the node knows better. */
+static long answer_statfs(const struct tree_node *node, const char *path, u64 to)
 {
-    return sys(SYS_statfs, tree_top(path), to);
+    struct statfs st;
+
+    if (!node || !node->class->statfs)
+        return sys(SYS_statfs, tree_top(path), to);
+    node->class->statfs(node, &st);
+    return probe_write(to, &st, sizeof(st)) ? 0 : -EFAULT;
 }
 
 enum call_answer call_statfs(struct call *call)
@@ -523,14 +497,18 @@ enum call_answer call_statfs(struct call *call)
     struct tree_walk w;
     enum call_answer answer;
 
-    return elsewhere(call, AT_FDCWD, 0, true, &w, &answer) ? answer : call_done(call, host_statfs(w.path, call->a[1]));
+    return elsewhere(call, AT_FDCWD, 0, true, &w, &answer) ? answer : call_done(call, answer_statfs(&w.node, w.path, call->a[1]));
 }
 
 enum call_answer call_fstatfs(struct call *call)
 {
+    struct tree_node node;
     char path[TREE_PATH];
+    bool gone;
 
-    return tree_fd((int)call->a[0], path) ? call_done(call, host_statfs(path, call->a[1])) : CALL_PASS;
+    if (!tree_fd((int)call->a[0], path))
+        return CALL_PASS;
+    return call_done(call, answer_statfs(tree_fd_node((int)call->a[0], &node, &gone) ? &node : NULL, path, call->a[1]));
 }
 
 enum call_answer call_xattr(struct call *call)

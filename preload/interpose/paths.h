@@ -11,5 +11,7 @@ bool paths_text(u64 given, char path[TREE_PATH]);
 bool paths_find(int dir, u64 given, bool follow, struct tree_walk *w);
 /* The kernel's answer for a path of the host: as it is given, or as a link of the tree has it, in place of argument `arg`. */
 enum call_answer paths_moved(struct call *call, unsigned arg, const struct tree_walk *w);
+/* Makes what is missing at the end of a path in a directory of the tree. 0 or -errno. */
+long paths_make(const struct tree_walk *w, bool directory, u32 mode);
 
 #endif

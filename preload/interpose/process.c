@@ -296,6 +296,7 @@ static void sandboxed(void)
 {
     lanes_sandboxed();
     resume_never();
+    tree_sandboxed();
     patch_freeze();
 }
 

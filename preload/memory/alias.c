@@ -150,6 +150,7 @@ bool alias_walk(struct range within, u64 *at, struct alias *part)
     part->shared = a.shared;
     part->sealed = a.sealed;
     part->alone = a.alone;
+    part->huge = a.huge;
     *at = range_last(part->range) + 1;
     return true;
 }
@@ -236,7 +237,7 @@ static u32 split(u64 addr)
 
 static bool joins(const struct alias *a, const struct alias *b)
 {
-    return a->prot == b->prot && a->shared == b->shared && a->sealed == b->sealed && a->alone == b->alone &&
+    return a->prot == b->prot && a->shared == b->shared && a->sealed == b->sealed && a->alone == b->alone && a->huge == b->huge &&
            b->range.base - a->range.base == a->range.size &&
            b->machine - a->machine == a->range.size;
 }
@@ -364,6 +365,21 @@ static void set_prot(struct alias *a, int prot)
 static void set_alone(struct alias *a, int alone)
 {
     a->alone = alone;
+}
+
+static void set_huge(struct alias *a, int huge)
+{
+    a->huge = (u8)huge;
+}
+
+long alias_set_huge(struct range range, enum alias_huge huge)
+{
+    long ret;
+
+    alias_hold();
+    ret = change(range, set_huge, huge);
+    alias_release();
+    return ret;
 }
 
 long alias_protect(struct range range, int prot)

@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "devices/classes.h"
 #include "memory/find.h"
+#include "memory/huge.h"
 #include "memory/named.h"
 
 static int fail(struct fmt *error, const char *what, const char *where, long code)
@@ -89,22 +90,36 @@ static u64 align64(u64 value)
     return (value + 63) & ~(u64)63;
 }
 
-/* Lays the tables out one after another; fills the header when the arena is there. Returns the size. */
-static u64 lay_out(struct arena *arena, const struct machine_desc *desc, const struct arena_plan *plan)
+static void create_pools(struct arena *arena, const struct machine_desc *desc, const struct machine_pools *pools)
 {
-    u64 at = page_up(sizeof(struct arena));
-    u64 members = at;
+    huge_create(huge_of(arena), desc, pools);
+    for (u32 i = 0; i < pools->nbuffers; i++)
+        arena->buffers[i] = (struct arena_buffer){.sync_offset = pools->buffers[i].sync_offset,
+                                                  .sync_size = pools->buffers[i].sync_size,
+                                                  .sync_mode = pools->buffers[i].sync_mode,
+                                                  .sync_direction = pools->buffers[i].sync_direction};
+}
+
+/* Lays the tables out one after another; fills the header when the arena is there. Returns the size. */
+static u64 lay_out(struct arena *arena, const struct machine_desc *desc, const struct machine_pools *pools,
+                   const struct arena_plan *plan)
+{
+    u64 at, members = page_up(sizeof(struct arena));
     u64 devices = members + page_up(ARENA_MEMBERS * sizeof(struct arena_member));
     u64 lanes = devices + page_up(machine_devices(desc) * sizeof(struct arena_device));
-    u64 dirty = lanes + page_up(lanes_bytes());
+    u64 iommu = lanes + page_up(lanes_bytes());
+    u64 dirty = iommu + page_up(sizeof(struct iommu));
     u64 fdt = dirty + page_up(machine_dirty_start(desc, desc->nbanks) / 8);
+    u64 huge = fdt + page_up(desc->fdt_size);
     struct arena_device *table = NULL;
 
-    at = fdt + page_up(desc->fdt_size);
+    at = huge + page_up(huge_bytes(pools));
     if (arena) {
+        arena->huge = huge;
         arena->members = members;
         arena->devices = devices;
         arena->lanes = lanes;
+        arena->iommu = iommu;
         arena->dirty = dirty;
         arena->fdt = fdt;
         arena->fdt_size = desc->fdt_size;
@@ -168,10 +183,13 @@ static long resize(int fd, u64 size)
 static int make(struct machine *m, const struct machine_desc *desc, const char *name, const char *map,
                 const struct arena_plan *plan, struct fmt *error)
 {
-    u64 size = lay_out(NULL, desc, plan);
+    const struct machine_pools *pools = machine_pools(desc, error);
+    u64 size = pools ? lay_out(NULL, desc, pools, plan) : 0;
     struct arena *arena;
     long ret;
 
+    if (!pools)
+        return -1;
     ret = resize(m->arena_fd, size);
     if (ret == 0)
         ret = resize(m->ram_fd, ram_bytes(desc));
@@ -188,7 +206,8 @@ static int make(struct machine *m, const struct machine_desc *desc, const char *
     arena = map_arena(m->arena_fd, size);
     if (!arena)
         return fail(error, "machine", "cannot map its state", -ENOMEM);
-    lay_out(arena, desc, plan);
+    lay_out(arena, desc, pools, plan);
+    create_pools(arena, desc, pools);
     arena->magic = ARENA_MAGIC;
     arena->version = ARENA_VERSION;
     arena->size = size;
@@ -250,6 +269,16 @@ static bool device_sound(struct arena *arena, const struct machine_desc *desc, u
            inside(arena, d->state, d->state_size) && inside(arena, d->wires, d->nwires * sizeof(struct arena_wire));
 }
 
+static bool huge_sound(struct arena *arena, const struct machine_desc *desc)
+{
+    char text[256];
+    struct fmt error = FMT_INIT(text);
+    const struct machine_pools *pools = machine_pools(desc, &error);
+
+    return pools && !(arena->huge & 7) && inside(arena, arena->huge, huge_bytes(pools)) &&
+           huge_of(arena)->base == pools->huge.base && huge_of(arena)->pages == pools->huge.size >> HUGE_SHIFT;
+}
+
 /* Files of a named machine may be damaged: nothing in the arena is believed before this. */
 bool arena_sound(struct arena *arena, const struct machine_desc *desc)
 {
@@ -258,7 +287,8 @@ bool arena_sound(struct arena *arena, const struct machine_desc *desc)
         !inside(arena, arena->members, ARENA_MEMBERS * sizeof(struct arena_member)) ||
         !inside(arena, arena->devices, arena->ndevices * sizeof(struct arena_device)) ||
         (arena->lanes & ~PAGE_MASK) || !inside(arena, arena->lanes, lanes_bytes()) ||
-        !inside(arena, arena->dirty, arena->dirty_bits / 8))
+        (arena->iommu & ~PAGE_MASK) || !inside(arena, arena->iommu, sizeof(struct iommu)) ||
+        !inside(arena, arena->dirty, arena->dirty_bits / 8) || !huge_sound(arena, desc))
         return false;
     for (u32 i = 0; i < arena->ndevices; i++)
         if (!device_sound(arena, desc, i))

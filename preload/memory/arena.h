@@ -13,16 +13,18 @@
 #include "base/fmt.h"
 #include "base/lock.h"
 #include "config/machine.h"
+#include "memory/iommu.h"
 #include "trace/print.h"
 
 #define ARENA_MAGIC   0x31304d4853494d4dull /* "MMISHM01", little-endian */
-#define ARENA_VERSION 10u /* 2: devices of the I/O port space behind those of memory; 3: members_used; 4: lanes, quiet; 6: irqs, deadlines; 7: refused; 8: listeners; 9: tree; 10: the PCI bus */
+#define ARENA_VERSION 20u /* of the layout: a machine of another one is refused */
 #define ARENA_MEMBERS 8192u
 #define ARENA_LOGS    256u
 #define ARENA_HARTS   64u
 #define ARENA_SIGNALS 65u
 #define ARENA_LISTENERS 256u
 #define ARENA_PCI_IDS 16u
+#define ARENA_ENDS      8u /* host ends of a device */
 
 enum {
     MEMBER_TOUCHED = 1, /* had an access or wrote RAM */
@@ -38,22 +40,36 @@ struct arena_member {
     u64 namespace; /* its pid namespace: numbers mean nothing elsewhere */
 };
 
+/* A process that does something for a device. pid 0: there was none. */
+struct arena_process {
+    u32 pid, reserved;
+    u64 start, namespace;
+};
+
 /* The first cache line is all that an access needs which nobody wants a record of. */
 struct arena_device {
     struct lock lock;
     u64 quiet[2]; /* such reads and writes, counted under the lock */
     u16 class __attribute__((aligned(64))); /* number in devices.def */
     u16 window;  /* index into the description's windows */
-    u32 pty;     /* number + 1 of the pty that is its host end, 0: none */
+    u32 reserved;
     u64 state;   /* offset in the arena */
     u64 state_size;
     u64 wires;   /* offset of its interrupt lines in the arena, struct arena_wire each */
     u32 nwires;
-    u32 input_wanted; /* it wants to be served when its host end has input */
+    u32 input_wanted; /* it wants to be served when its host ends have input, bit each */
+    u32 wake;     /* it wants to be served by the worker */
+    u32 attended; /* its host end has been opened as far as it can be (bus/outside.h); a futex */
     u64 deadline; /* when it wants to be served (memory/clock.h), CLOCK_NEVER: not at all */
     u64 refused; /* DMA of the device. Under the lock, as are */
     u64 reads, writes; /* the other accesses, counted under the lock */
     u64 numbered;      /* how many of the quiet ones next_seq knows of. Under log_lock */
+    u64 ends[ARENA_ENDS];      /* by what host ends that processes share are known (backends/backend.h); 0: not shared */
+    u32 end_epoch[ARENA_ENDS]; /* how often they changed */
+    u64 end_base, end_size; /* of its host end (backends/backend.h) */
+    u32 rung;   /* when `wake` or `polled` was last said: milliseconds of CLOCK_MONOTONIC_COARSE */
+    u32 polled; /* enum mmioshim_poll. Under the lock */
+    struct arena_process server, helper; /* a disk that answers later: the worker that serves it, and who asks its host end */
 };
 
 /* An interrupt line of a device, and what was heard of it (bus/irq.h). Changed under the device's lock. */
@@ -108,6 +124,12 @@ struct arena_counters {
     u64 accesses, reads, writes, lint, lost;
 };
 
+/* What /sys/class/u-dma-buf lets programs set. */
+struct arena_buffer {
+    u64 sync_offset, sync_size;
+    u32 sync_mode, sync_direction, sync_owner;
+};
+
 struct arena {
     u64 magic;
     u32 version;
@@ -152,11 +174,14 @@ struct arena {
     u32 members_used; /* entries of the table from here on never held anybody: to read all would bring 48 pages to life */
     u64 members; /* offsets of the tables */
     u64 lanes;
+    u64 iommu;
     u64 devices;
     u64 dirty; /* bitmap, bit per page of RAM; each bank begins at a multiple of 64 bits */
     u64 dirty_bits;
     u64 fdt;
     u64 fdt_size;
+    u64 huge; /* pages for DMA (memory/huge.h) */
+    struct arena_buffer buffers[8]; /* of u-dma-buf, as config/pools.h has them */
     char map[256]; /* MMIOSHIM_MAP as given, made absolute */
     char name[80]; /* MMIOSHIM_MACHINE, "" when unnamed */
 };
@@ -187,6 +212,11 @@ static inline struct arena_wire *arena_wires(struct arena *arena, u32 device)
 static inline struct lock_lanes *arena_lanes(struct arena *arena)
 {
     return arena_at(arena, arena->lanes);
+}
+
+static inline struct iommu *arena_iommu(struct arena *arena)
+{
+    return arena_at(arena, arena->iommu);
 }
 
 static inline u64 *arena_dirty(struct arena *arena)

@@ -14,8 +14,7 @@
 static const struct machine_desc *desc;
 static const struct view *view;
 static u8 *host; /* the whole RAM file, NULL: none */
-static struct range main_ram; /* the largest piece of RAM in one; no map of this process changes */
-static u8 *main_host;         /* and where it is; NULL: none */
+struct dma_main dma_main;
 
 /*
  * RAM at its own address is the program's to unmap and to protect: devices
@@ -39,17 +38,22 @@ static u8 *map_all(const struct machine *machine)
     return (u8 *)p;
 }
 
-static void find_main(void)
+static void find_main(struct arena *arena)
 {
-    u64 offset;
+    struct dma_main *m = &dma_main;
+    u64 offset, bit;
 
-    main_ram.size = 0;
-    main_host = NULL;
-    for (u32 i = 0; i < view->count; i++)
-        if (view->spans[i].kind == VIEW_RAM && view->spans[i].range.size > main_ram.size)
-            main_ram = view->spans[i].range;
-    if (host && main_ram.size && machine_ram_offset(desc, main_ram.base, &offset))
-        main_host = host + offset;
+    memset(m, 0, sizeof(*m));
+    for (u32 i = 0; host && i < view->count; i++)
+        if (view->spans[i].kind == VIEW_RAM && view->spans[i].range.size > m->ram.size)
+            m->ram = view->spans[i].range;
+    if (m->ram.size && machine_ram_offset(desc, m->ram.base, &offset) && machine_dirty_bit(desc, m->ram.base, &bit)) {
+        m->host = host + offset;
+        m->dirty = arena_dirty(arena);
+        m->page = bit - m->ram.base / PAGE_SIZE;
+    } else {
+        m->ram.size = 0;
+    }
 }
 
 void dma_start(const struct machine *machine, const struct view *v)
@@ -57,13 +61,7 @@ void dma_start(const struct machine *machine, const struct view *v)
     desc = machine->desc;
     view = v;
     host = map_all(machine);
-    find_main();
-}
-
-/* Almost all there is, without a search. */
-static inline u8 *in_main(u64 addr, size_t len)
-{
-    return likely(main_host && range_contains(main_ram, addr, len)) ? main_host + (addr - main_ram.base) : NULL;
+    find_main(machine->arena);
 }
 
 /* How many bytes from addr on, at most len, are RAM in one piece of the file? */
@@ -131,22 +129,16 @@ static bool transfer(u64 addr, u8 *buf, size_t len, bool write)
     return true;
 }
 
-bool dma_reaches(u64 addr, size_t len)
+bool dma_reaches_other(u64 addr, size_t len)
 {
-    return in_main(addr, len) || all_ram(addr, len);
+    return all_ram(addr, len);
 }
 
-void *dma_get(u64 addr, size_t *len, bool write)
+void *dma_get_other(u64 addr, size_t *len, bool write)
 {
-    u8 *p = in_main(addr, *len);
-    size_t n = p ? *len : ram_here(addr, *len);
+    size_t n = ram_here(addr, *len);
     u64 offset;
 
-    if (p) {
-        if (write)
-            dirty_mark(addr, n);
-        return p;
-    }
     if (!host || !n || !machine_ram_offset(desc, addr, &offset))
         return NULL;
     if (write)
@@ -155,23 +147,7 @@ void *dma_get(u64 addr, size_t *len, bool write)
     return host + offset;
 }
 
-bool dma_read(u64 addr, void *buf, size_t len)
+bool dma_move_other(u64 addr, void *buf, size_t len, bool write)
 {
-    const u8 *p = in_main(addr, len);
-
-    if (!p)
-        return transfer(addr, buf, len, false);
-    memcpy(buf, p, len);
-    return true;
-}
-
-bool dma_write(u64 addr, const void *buf, size_t len)
-{
-    u8 *p = in_main(addr, len);
-
-    if (!p)
-        return transfer(addr, (u8 *)(uintptr_t)buf, len, true);
-    dirty_mark(addr, len);
-    memcpy(p, buf, len);
-    return true;
+    return transfer(addr, buf, len, write);
 }

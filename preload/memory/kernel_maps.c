@@ -13,7 +13,7 @@
 static u32 limit = DEFAULT_LIMIT;
 
 /* Longer than any line: four numbers, and a path of at most 4096 bytes, each perhaps an escape of four. */
-static char buf[20480];
+static char buffer[KERNEL_MAPS_LINE];
 
 void kernel_maps_start(void)
 {
@@ -49,6 +49,12 @@ static u64 number(const char **p, unsigned base)
     }
 }
 
+/* As stat(2) gives it. Source: Linux, include/linux/kdev_t.h, new_encode_dev. */
+static u64 device_number(u64 major, u64 minor)
+{
+    return (minor & 0xff) | major << 8 | (minor & ~(u64)0xff) << 12;
+}
+
 /* "start-end perms offset major:minor inode path" */
 static struct kernel_mapping parse(const char *p)
 {
@@ -64,22 +70,24 @@ static struct kernel_mapping parse(const char *p)
         m.shared |= i == 3 && *p == 's';
     }
     p += *p == ' ';
-    for (unsigned field = 0; field < 2 && *p; field++) {
-        while (*p && *p != ' ')
-            p++;
-        p += *p == ' ';
-    }
+    m.offset = number(&p, 16);
+    p += *p == ' ';
+    m.device = number(&p, 16);
+    p += *p == ':';
+    m.device = device_number(m.device, number(&p, 16));
+    p += *p == ' ';
     m.inode = number(&p, 10);
     return m;
 }
 
-bool kernel_maps_walk(void (*each)(void *context, const struct kernel_mapping *mapping), void *context)
+bool kernel_maps_read(int fd, char *buf, size_t size, void (*each)(void *context, const struct kernel_mapping *mapping),
+                      void *context)
 {
     u64 offset = 0, end = 0;
     size_t have = 0;
     long n;
 
-    while ((n = sys_pread(fds_get(FD_MAPS), buf + have, sizeof(buf) - 1 - have, offset)) > 0) {
+    while ((n = sys_pread(fd, buf + have, size - 1 - have, offset)) > 0) {
         char *line = buf, *stop;
 
         offset += (u64)n;
@@ -92,6 +100,7 @@ bool kernel_maps_walk(void (*each)(void *context, const struct kernel_mapping *m
             m = parse(line);
             line = stop + 1;
             /* Merged since with one that was seen: the rest of it is new. */
+            m.offset += end > m.range.base ? end - m.range.base : 0;
             m.range = range_clip(m.range, (struct range){end, UINT64_MAX - end});
             if (!m.range.size)
                 continue;
@@ -102,4 +111,9 @@ bool kernel_maps_walk(void (*each)(void *context, const struct kernel_mapping *m
         memmove(buf, line, have);
     }
     return n == 0;
+}
+
+bool kernel_maps_walk(void (*each)(void *context, const struct kernel_mapping *mapping), void *context)
+{
+    return kernel_maps_read(fds_get(FD_MAPS), buffer, sizeof(buffer), each, context);
 }

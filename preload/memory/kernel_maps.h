@@ -10,7 +10,9 @@
 struct kernel_mapping {
     struct range range;
     bool read, write, shared;
-    u64 inode; /* of the file; 0: none */
+    u64 offset; /* in the file */
+    u64 device; /* of the file, as st_dev; 0: none */
+    u64 inode;  /* of the file; 0: none */
 };
 
 /* Opens it once, while that is possible: descriptors may run out, and /proc be out of sight later. */
@@ -20,6 +22,10 @@ void kernel_maps_start(void);
  * went on. False: the list cannot be read.
  */
 bool kernel_maps_walk(void (*each)(void *context, const struct kernel_mapping *mapping), void *context);
+/* The same for another file of that kind, with a buffer of at least KERNEL_MAPS_LINE bytes, by any number of readers. */
+#define KERNEL_MAPS_LINE 20480
+bool kernel_maps_read(int fd, char *buf, size_t size, void (*each)(void *context, const struct kernel_mapping *mapping),
+                      void *context);
 /* vm.max_map_count; Linux' default where it cannot be read. */
 u32 kernel_maps_limit(void);
 

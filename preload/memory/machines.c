@@ -279,6 +279,7 @@ int machine_dir_reset(const char *name, struct fmt *error)
     resetting = arena;
     for (u32 i = 0; i < arena->ndevices && i < machine_devices(desc); i++)
         reset_device(arena, desc, i, &self);
+    iommu_power_on(arena_iommu(arena), &self);
     __atomic_fetch_add(&arena->map_version, 1, __ATOMIC_RELEASE);
     lock_take(&arena->irqs.lock, &self);
     for (u32 i = 0; i < arena->irqs.nharts; i++)

@@ -167,7 +167,7 @@ static void map_piece(void *context, struct range piece, u64 file_offset)
 /* RAM and windows at their own address are where the program reaches them first of all. */
 static void add_home(void *context, struct range piece, u64 file_offset)
 {
-    struct alias home = {piece, piece.base, PROT_READ | PROT_WRITE, true, false, false};
+    struct alias home = {piece, piece.base, PROT_READ | PROT_WRITE, true, false, false, ALIAS_SMALL};
     struct mapper *m = context;
 
     (void)file_offset;

@@ -41,6 +41,13 @@ struct alias {
     bool shared;        /* false: MAP_PRIVATE, what is written there is no RAM of the machine */
     bool sealed;        /* shared, by a descriptor that is open for reading only: never to be written, mmap(2) */
     bool alone;         /* not in a child of fork: MADV_DONTFORK */
+    u8 huge;            /* enum alias_huge */
+};
+
+enum alias_huge {
+    ALIAS_SMALL, /* pages of 4096 bytes */
+    ALIAS_HUGE,  /* huge pages */
+    ALIAS_OWN,   /* the same of a private mapping: a child of fork has a copy */
 };
 
 /* RAM that an alias shows without a trap. */
@@ -105,6 +112,8 @@ void alias_forget(struct range range);
 long alias_unmap(struct range range);
 /* Aliases in a range remember what the program asks for; nothing is told the kernel (dirty_protect). Aliases held. */
 long alias_protect(struct range range, int prot);
+/* What pages a range is made of. Takes the table by itself. */
+long alias_set_huge(struct range range, enum alias_huge huge);
 /* Is a range in children of fork? Aliases held. */
 long alias_fork(struct range range, bool inherited);
 /*

@@ -40,7 +40,40 @@ enum mmioshim_status {
 enum mmioshim_reset { MMIOSHIM_RESET_COLD, MMIOSHIM_RESET_WARM };
 
 /* What a disk does beside reading and writing: all written data is safe; bytes are of no use any more; are zeroes. */
-enum mmioshim_disk { MMIOSHIM_DISK_FLUSH, MMIOSHIM_DISK_DISCARD, MMIOSHIM_DISK_ZERO, MMIOSHIM_DISK_ZERO_UNMAP };
+enum mmioshim_disk {
+    MMIOSHIM_DISK_FLUSH,
+    MMIOSHIM_DISK_DISCARD,
+    MMIOSHIM_DISK_ZERO,
+    MMIOSHIM_DISK_ZERO_UNMAP,
+    MMIOSHIM_DISK_READ, /* these two only in a transfer */
+    MMIOSHIM_DISK_WRITE,
+};
+
+#define MMIOSHIM_PIECES 256u /* of a transfer, at most */
+
+/* Bytes in RAM, by bus addresses. */
+struct mmioshim_piece {
+    uint64_t addr;
+    uint32_t length;
+};
+
+/* What a disk is to do that answers later. */
+struct mmioshim_transfer {
+    enum mmioshim_disk what;
+    bool safe; /* ends when what it changed is safe */
+    uint64_t position, length; /* bytes */
+    uint32_t npieces; /* READ and WRITE: together as long as the transfer */
+    struct mmioshim_piece pieces[MMIOSHIM_PIECES];
+};
+
+/* How the worker looks at what a driver writes to RAM: not; while it moves, and a moment longer; always, the more rarely the longer nothing moves. */
+enum mmioshim_poll { MMIOSHIM_POLL_OFF, MMIOSHIM_POLL_MOVING, MMIOSHIM_POLL_ALWAYS };
+
+/* What packet_send() says when the host end has no room. */
+#define MMIOSHIM_LATER 1
+
+/* What may arrive undone: a checksum that is missing, TCP over IPv4 or IPv6 that is too large for the wire, one with CWR. */
+enum { MMIOSHIM_UNDONE_CSUM = 1, MMIOSHIM_UNDONE_TSO4 = 2, MMIOSHIM_UNDONE_TSO6 = 4, MMIOSHIM_UNDONE_ECN = 8 };
 
 enum mmioshim_rw { MMIOSHIM_RW, MMIOSHIM_RO, MMIOSHIM_WO };
 
@@ -94,6 +127,36 @@ struct mmioshim_device {
     uint32_t index;                   /* number of the device in its machine */
 };
 
+/* What an IOMMU lets a device do in a range of its addresses. */
+enum { MMIOSHIM_DMA_READ = 1, MMIOSHIM_DMA_WRITE = 2 };
+
+/* A transfer that the IOMMU refused. */
+struct mmioshim_dma_fault {
+    uint32_t endpoint;
+    uint64_t addr;   /* the first byte that the endpoint cannot reach */
+    bool write;      /* to memory */
+    bool unattached; /* the endpoint had no domain; else the address was not mapped, or not for this */
+};
+
+/*
+ * The IOMMU tables, for a class with translates(). Endpoints are the devices whose nodes name this one in `iommus`, by the
+ * number there; domains have numbers of the IOMMU's choice, exist while an endpoint is attached, and map ranges of
+ * bus addresses, both ends included. When one of these has returned no transfer is under way that does not heed it.
+ * 0 or -errno: ENOENT no such endpoint (attach, detach) or domain (map, unmap); EINVAL the domain is one of bypass, or
+ * is none; ENOMEM; ENOTCONN not attached there; EEXIST a part of the range is mapped; ERANGE a mapping would be cut.
+ */
+struct mmioshim_iommu {
+    bool (*endpoint)(struct mmioshim_device *dev, uint32_t endpoint); /* Is there one? */
+    int (*attach)(struct mmioshim_device *dev, uint32_t domain, uint32_t endpoint, bool bypass);
+    int (*detach)(struct mmioshim_device *dev, uint32_t domain, uint32_t endpoint);
+    int (*map)(struct mmioshim_device *dev, uint32_t domain, uint64_t first, uint64_t last, uint64_t target, unsigned flags);
+    int (*unmap)(struct mmioshim_device *dev, uint32_t domain, uint64_t first, uint64_t last);
+    void (*detach_all)(struct mmioshim_device *dev);
+    void (*bypass)(struct mmioshim_device *dev, bool bypass); /* Do addresses of endpoints with no domain pass unchanged? */
+    /* Takes a fault; service() is asked for when there is one. False: there is none. */
+    bool (*fault)(struct mmioshim_device *dev, struct mmioshim_dma_fault *fault);
+};
+
 /* What the core does for a device. Context: trap or worker unless said otherwise. */
 struct mmioshim_host {
     /* Interrupt line of the device: entry of interrupts or interrupts-extended, from 0; level 0 or 1. Idempotent. */
@@ -106,7 +169,7 @@ struct mmioshim_host {
     /* The machine's time in nanoseconds; wall clock gives nanoseconds since 1970, UTC. */
     uint64_t (*clock)(struct mmioshim_device *dev);
     uint64_t (*wall_clock)(struct mmioshim_device *dev);
-    /* Ask for service() in the worker. */
+    /* Ask for service() in the worker, off the access path; once, however often it is asked for. */
     void (*wake)(struct mmioshim_device *dev);
     /*
      * Ask for service() as soon as the access that is under way is complete and in the log; the program's instruction
@@ -115,8 +178,14 @@ struct mmioshim_host {
     void (*soon)(struct mmioshim_device *dev);
     /* Ask for service() when clock() shows `ns` or later, and no more for any time that was asked for before. UINT64_MAX: never. */
     void (*wake_at)(struct mmioshim_device *dev, uint64_t ns);
-    /* Ask for service() when the character host end has input, once. */
+    /*
+     * Ask for poll() in the worker, for rings whose driver need not write to a register. MOVING ends by itself when nothing has
+     * moved for some time, and may be asked for again; the other two hold until something else is asked for.
+     */
+    void (*poll)(struct mmioshim_device *dev, enum mmioshim_poll how);
+    /* Ask for service() when the first host end has input, or somebody comes or goes there, once; and for another one. */
     void (*wake_on_input)(struct mmioshim_device *dev);
+    void (*wake_on_end)(struct mmioshim_device *dev, unsigned end);
     /*
      * Checked DMA on bus addresses, logged; false: refused, counted, and the device sees a bus error. All or nothing.
      * Naturally aligned 2, 4 and 8 bytes are indivisible.
@@ -127,6 +196,11 @@ struct mmioshim_host {
     bool (*dma_fetch)(struct mmioshim_device *dev, uint64_t addr, void *buf, size_t len);
     bool (*dma_store)(struct mmioshim_device *dev, uint64_t addr, const void *buf, size_t len);
     /*
+     * For the same use: the memory itself, to be read until the callback returns at most. The driver may change it at any
+     * time. NULL: it is not all there in one piece, and dma_fetch is to be asked piece by piece.
+     */
+    const void *(*dma_direct)(struct mmioshim_device *dev, uint64_t addr, size_t len);
+    /*
      * A host end with positions (a disk). Bytes it has, 0 when there is none. Transfers go between a position and bus
      * addresses: 0, -EFAULT: the DMA was refused, other -errno: the host end failed. Part of it may have been done.
      */
@@ -134,21 +208,59 @@ struct mmioshim_host {
     int (*disk_read)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_write)(struct mmioshim_device *dev, uint64_t position, uint64_t addr, size_t len);
     int (*disk_control)(struct mmioshim_device *dev, enum mmioshim_disk what, uint64_t position, uint64_t len);
+    /* A hint: these bytes are read or written next, behind what is done now. */
+    void (*disk_soon)(struct mmioshim_device *dev, uint64_t position, size_t len);
+    /* The same between a position and memory of the device, for contents that no DMA moves. 0 or -errno. */
+    int (*disk_get)(struct mmioshim_device *dev, uint64_t position, void *buf, size_t len);
+    int (*disk_put)(struct mmioshim_device *dev, uint64_t position, const void *buf, size_t len);
+    bool (*disk_readonly)(struct mmioshim_device *dev); /* the attachment says so */
     /*
-     * A host end with frames. send: false = it failed, or there is none. receive: the length of the next frame behind
-     * *position, at most `room` bytes, or 0: there is none.
+     * Does the disk answer later (a server, the network)? Then disk_read, disk_write and disk_control fail, and transfers are
+     * begun in service() of the worker, which runs again when one has ended. They end in the order in which they began, whatever the host
+     * end does first. Everything about them is the worker's own: a worker that takes over from one that was killed finds
+     * that it has begun none. disk_begun: how many have not ended; -1: nothing can be begun here and now, but service() runs
+     * where and when it can. disk_begin: false = the host end is gone. disk_ended: the next that has; false = none has.
+     * *error: 0 or -errno. disk_forget: none of them touches RAM any more; none is begun until the host end has done with
+     * them.
      */
-    bool (*packet_send)(struct mmioshim_device *dev, const void *frame, size_t len);
+    bool (*disk_later)(struct mmioshim_device *dev);
+    int (*disk_begun)(struct mmioshim_device *dev);
+    bool (*disk_begin)(struct mmioshim_device *dev, const struct mmioshim_transfer *transfer);
+    bool (*disk_ended)(struct mmioshim_device *dev, int *error);
+    void (*disk_forget)(struct mmioshim_device *dev);
+    /*
+     * A host end with frames. send: 0, MMIOSHIM_LATER: it takes none now, or -1: it failed, or there is none. receive: the
+     * length of the next frame behind *position, at most `room` bytes, or 0: there is none. buffer: memory of this process
+     * for frames, for as long as the device's lock is held; NULL: there is none. here: is the host end this process's to
+     * use? If not, service() in the worker is where it can be. link: is somebody there on the other side? offload: which
+     * frames may arrive undone, MMIOSHIM_UNDONE_CSUM, ... or-ed. The last two where it is here alone.
+     */
+    int (*packet_send)(struct mmioshim_device *dev, const void *frame, size_t len);
     size_t (*packet_receive)(struct mmioshim_device *dev, uint64_t *position, void *frame, size_t room);
+    void *(*packet_buffer)(struct mmioshim_device *dev, size_t *size);
+    bool (*packet_here)(struct mmioshim_device *dev);
+    bool (*packet_link)(struct mmioshim_device *dev);
+    void (*packet_offload)(struct mmioshim_device *dev, unsigned kinds);
     /* Random bytes of the host's kernel; how many it gave at once. */
     size_t (*random)(struct mmioshim_device *dev, void *buf, size_t len);
-    /* Character host end. send: false = it would block, nothing taken. receive: -1 = nothing there. */
-    bool (*char_send)(struct mmioshim_device *dev, uint8_t byte);
-    bool (*char_wait)(struct mmioshim_device *dev); /* behind a send() that would block: waits. False: not here. */
-    int (*char_receive)(struct mmioshim_device *dev);
-    bool (*char_pending)(struct mmioshim_device *dev); /* would receive() give a byte? Takes none. */
-    unsigned (*char_waiting)(struct mmioshim_device *dev); /* how many bytes at least it would give without a wait */
-    bool (*char_room)(struct mmioshim_device *dev);    /* would send() take a byte? */
+    /*
+     * Character host ends, numbered from 0; one that is not there swallows what it is sent.
+     * send: false = it would block, nothing taken. receive: -1 = nothing there.
+     */
+    bool (*char_send)(struct mmioshim_device *dev, unsigned end, uint8_t byte);
+    size_t (*char_write)(struct mmioshim_device *dev, unsigned end, const void *bytes, size_t n); /* several: how many it took */
+    /* Behind a send() that would block: waits. False: not here; there will be a service() when it can be tried again, if it can. */
+    bool (*char_wait)(struct mmioshim_device *dev, unsigned end);
+    int (*char_receive)(struct mmioshim_device *dev, unsigned end);
+    bool (*char_pending)(struct mmioshim_device *dev, unsigned end); /* would receive() give a byte? Takes none. */
+    unsigned (*char_waiting)(struct mmioshim_device *dev, unsigned end); /* how many bytes at least it would give without a wait */
+    bool (*char_room)(struct mmioshim_device *dev, unsigned end);    /* would send() take a byte? */
+    bool (*char_connected)(struct mmioshim_device *dev, unsigned end); /* is anybody there on the other side? */
+    /* Columns and rows of the terminal that the end is; false: it is none, or that is not known. */
+    bool (*char_size)(struct mmioshim_device *dev, unsigned end, uint16_t *columns, uint16_t *rows);
+    /* Is the DMA of this device translated by an IOMMU that is there? */
+    bool (*translated)(const struct mmioshim_device *dev);
+    const struct mmioshim_iommu *iommu;
     /* Ends the program that made the access with this status, once the access is logged. */
     void (*end_program)(struct mmioshim_device *dev, int status);
     /* Resets every device of the machine once the access is complete. */
@@ -185,11 +297,16 @@ struct mmioshim_class {
     void (*destroy)(struct mmioshim_device *dev); /* ordinary. May be NULL. */
     /*
      * For a device that is a slot: what the attachment says is plugged in, behind create() and once a machine; NULL:
-     * nothing is. 0, or -1 with *why = what is wrong. end() then tells every process which host end to open, ""
+     * nothing is. 0, or -1 with *why = what is wrong. end() then tells every process which host ends to open, one a line, ""
      * for none. Both NULL for devices that are what they are. ordinary.
      */
     int (*plug)(struct mmioshim_device *dev, const char *attachment, const char **why);
     const char *(*end)(const struct mmioshim_device *dev);
+    /*
+     * For a class that can be an IOMMU: -1: what is plugged in is none; else what endpoints with no domain do after
+     * power-on, 1: their addresses pass unchanged, 0: they reach nothing. ordinary. May be NULL: never one.
+     */
+    int (*translates)(const struct mmioshim_device *dev);
     void (*reset)(struct mmioshim_device *dev, enum mmioshim_reset kind); /* any context, lock held */
 
     /* One access of `width` bytes; value is little-endian in the low bytes. trap. */
@@ -208,6 +325,13 @@ struct mmioshim_class {
      */
     void (*irq_in)(struct mmioshim_device *dev, unsigned line, bool level);
     void (*service)(struct mmioshim_device *dev);                          /* worker. May be NULL. */
+    /*
+     * Looks whether a driver has written something to RAM, and serves it. True: it had. last: the last look unless it is true,
+     * so the driver is to be told first that it must notify. worker. May be NULL.
+     */
+    bool (*poll)(struct mmioshim_device *dev, bool last);
+    /* Bytes that a disk at its end must have; one of another size is refused at start. ordinary. May be NULL: any. */
+    uint64_t (*disk_bytes)(const struct mmioshim_device *dev);
     /* Bytes written (or needed, when size is too small), or -1. ordinary, lock held. May be NULL: plain copy of state. */
     long (*save)(struct mmioshim_device *dev, void *buf, size_t size);
     /* Validates everything it is given. 0, or -1 with the state as before. ordinary, lock held. May be NULL. */

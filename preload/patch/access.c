@@ -36,6 +36,8 @@ struct known {
     struct bus_device *device;
     u64 offset;  /* of base in the device */
     u64 machine; /* of base in the machine */
+    const u64 *version; /* of what moves on the bus, and what it was when it was looked up; else `seen`, which stays */
+    u64 seen;
     __typeof__(((struct mmioshim_class *)0)->read) read;
     __typeof__(((struct mmioshim_class *)0)->write) write;
 };
@@ -74,18 +76,20 @@ static void remember(struct patch_thread *own, u64 addr)
 {
     struct known *known = &own->known[(addr >> PAGE_SHIFT) % KNOWN];
     const struct mmioshim_class *class;
+    const u64 *version = &trap_the_bus()->machine->arena->map_version;
+    u64 seen = __atomic_load_n(version, __ATOMIC_ACQUIRE);
     u32 epoch = alias_version();
     struct trap_place place;
 
     memset(known->room, 0, sizeof(known->room));
-    if (epoch == 1 || clock_virtual(trap_the_bus()->machine->arena) || (log_wanted() && !log_is_lean()) || !trap_place(addr, &place) || place.moves)
+    if (epoch == 1 || clock_virtual(trap_the_bus()->machine->arena) || (log_wanted() && !log_is_lean()) || !trap_place(addr, &place))
         return;
     class = place.device->dev.class;
     *known = (struct known){.base = place.window.base, .epoch = epoch, .offset = place.offset, .device = place.device,
-                            .machine = place.machine,
+                            .machine = place.machine, .version = place.moves ? version : &known->seen, .seen = seen,
                             .quiet = place.device->shared->quiet, .lock = &place.device->shared->lock,
                             .read = class->read, .write = class->write};
-    if (class->storage)
+    if (class->storage && !place.moves) /* where nothing is asked, nothing is looked at either */
         known->storage = class->storage(&place.device->dev, place.offset, place.window.size);
     if (!near_allows(place.prot, true))
         return; /* mapped for reading only: a write is to fault */
@@ -199,6 +203,12 @@ static inline bool known_takes(const struct known *known, u64 address, unsigned 
     return likely(address - known->base < known->room[width] && known->epoch == alias_raw_version());
 }
 
+/* Is the device where it was? */
+static inline bool known_stays(const struct known *known)
+{
+    return likely(__atomic_load_n(known->version, __ATOMIC_ACQUIRE) == known->seen);
+}
+
 static inline void count(struct thread *t, const struct known *known, bool write)
 {
     known->quiet[write]++;
@@ -284,7 +294,7 @@ static inline __attribute__((always_inline)) u64 any(struct call *call, const st
     struct thread *t = thread_of(call);
     bool biased;
 
-    if (unlikely(backward()))
+    if (unlikely(backward()) || !known_stays(known))
         return ask_full(call, write ? full_store : full_load);
     biased = bus_enter(known->device, &t->self);
     if (likely(ask(t, known, address, width, write)))
@@ -404,7 +414,7 @@ static u64 lean(struct patch_site *site, u64 address, struct call *call, bool wr
     bool biased;
     u32 stack;
 
-    if (unlikely(!known_takes(known, address, width_of(site)) || backward() || !lean_stack(t, site, call, &stack)))
+    if (unlikely(!known_takes(known, address, width_of(site)) || backward() || !known_stays(known) || !lean_stack(t, site, call, &stack)))
         return ask_full(call, write ? full_store : full_load);
     biased = bus_enter(known->device, &t->self);
     if (likely(lean_ask(t, site, known, address, write, stack)))
@@ -450,7 +460,7 @@ static u64 modify(struct patch_site *site, u64 address, struct call *call)
     struct thread *t = thread_of(call);
 
     p->held = NULL;
-    if (unlikely(!short_width(site) || !known_takes(known, address, width_of(site)) || backward() ||
+    if (unlikely(!short_width(site) || !known_takes(known, address, width_of(site)) || backward() || !known_stays(known) ||
                  (log_is_lean() && !lean_stack(t, site, call, &p->stack))))
         return ask_full(call, full_modify);
     p->biased = bus_enter(known->device, &t->self);

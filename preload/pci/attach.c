@@ -303,18 +303,25 @@ static int read_piece(struct edit *e, struct piece *p, const char *text)
     return -1;
 }
 
-static unsigned read_pieces(const char *attach, char (*texts)[PIECE])
+/* How many attachments are ours; -1: too many, or one is too long. */
+static int read_pieces(struct edit *e, const char *attach, char (*texts)[PIECE])
 {
     unsigned n = 0;
 
-    while (n < PCI_FUNCTIONS) {
+    for (;;) {
         struct fmt f = {.buf = texts[n], .cap = PIECE};
+        struct piece p = {.text = texts[n]};
 
         if (!list_next(&attach, ';', &f))
-            break;
-        n += strncmp(texts[n], PREFIX, sizeof(PREFIX) - 1) == 0;
+            return (int)n;
+        texts[n][PIECE - 1] = 0;
+        if (strncmp(texts[n], PREFIX, sizeof(PREFIX) - 1) != 0)
+            continue;
+        if (f.full)
+            return refuse(e, &p, "too long; allowed: 511 characters");
+        if (++n > PCI_FUNCTIONS)
+            return refuse(e, &p, "too many PCI functions; allowed: 128");
     }
-    return n;
 }
 
 /* A bus before what is below it. */
@@ -374,15 +381,14 @@ static int edit_tree(struct edit *e, const struct machine_desc *desc, char (*tex
 
 int pci_attach(struct machine_desc *desc, const char *attach, struct fmt *error)
 {
-    size_t bytes = (PCI_FUNCTIONS + 1) * (PIECE + sizeof(struct piece));
+    size_t bytes = (PCI_FUNCTIONS + 2) * (PIECE + sizeof(struct piece));
     char(*texts)[PIECE] = attach && *attach ? sys_pages(bytes) : NULL;
     struct edit e = {.error = error};
     u64 hash = desc->hash;
-    unsigned n = texts ? read_pieces(attach, texts) : 0;
-    int ret = 0;
+    int n = texts ? read_pieces(&e, attach, texts) : 0, ret = n < 0 ? -1 : 0;
 
-    if (n) {
-        ret = edit_tree(&e, desc, texts, (struct piece *)(void *)texts[PCI_FUNCTIONS + 1], n);
+    if (n > 0) {
+        ret = edit_tree(&e, desc, texts, (struct piece *)(void *)texts[PCI_FUNCTIONS + 2], (unsigned)n);
         if (ret == 0) {
             fdt_pack(e.fdt);
             ret = machine_parse(desc, e.fdt, fdt_totalsize(e.fdt), error);

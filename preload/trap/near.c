@@ -1,6 +1,7 @@
 #include "trap/near.h"
 
 #include "memory/ram.h"
+#include "trap/backtrace.h"
 #include "trap/trap.h"
 #include "base/trapsafe.h"
 
@@ -96,4 +97,36 @@ bool trap_finds(struct trap *t, u64 addr)
     keep_near(&t->near, addr, machine);
     remember_near(t, version, moved);
     return true;
+}
+
+static const char *owner_name(const struct view_span *s)
+{
+    const struct machine_desc *desc = trap_the_bus()->machine->desc;
+
+    return s->kind == VIEW_RAM ? desc->banks[s->index].name : desc->windows[s->index].name;
+}
+
+static void describe_neighbour(const struct view_span *s, bool below, struct fmt *out)
+{
+    fmt_printf(out, "%s %s at %lx", owner_name(s), below ? "ends" : "begins",
+               below ? range_last(s->range) : s->range.base);
+}
+
+void trap_diagnose(u64 addr, struct fmt *out)
+{
+    struct view_span below, above;
+    bool has_below = view_below(view, addr, &below), has_above = view_above(view, addr, &above);
+    u8 probe;
+
+    if (has_below && range_has(below.range, addr)) {
+        fmt_printf(out, "in %s", owner_name(&below));
+        return;
+    }
+    fmt_str(out, probe_read(&probe, addr, 1) ? "no access, nearest " : "unmapped, nearest ");
+    if (has_below && (!has_above || addr - range_last(below.range) <= above.range.base - addr))
+        describe_neighbour(&below, true, out);
+    else if (has_above)
+        describe_neighbour(&above, false, out);
+    else
+        fmt_str(out, "nothing");
 }

@@ -5,6 +5,7 @@
 #include <sys/auxv.h>
 
 #include "base/debug.h"
+#include "base/guard.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "memory/dirty.h"
@@ -386,6 +387,8 @@ enum fault_answer trap_signal(int sig, siginfo_t *info, ucontext_t *uc)
         note_missed(sig, info->si_code, (u64)regs[REG_ERR]);
     if ((sig == SIGSEGV && mend_dirty(info, uc)) || (sig == SIGBUS && ring_fault((u64)info->si_addr)))
         return FAULT_HANDLED;
+    if (!go_on && (sig == SIGSEGV || sig == SIGBUS))
+        go_on = guard_fixup((u64)regs[REG_RIP]);
     if (!go_on)
         go_on = cpu_stub_fault((u64)regs[REG_RIP], sig, info->si_code, (u64)info->si_addr);
     if (go_on) {

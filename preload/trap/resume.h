@@ -32,7 +32,5 @@ static inline bool resume_on_stack(const struct thread *t, u64 at)
 bool resume_interrupted(ucontext_t *uc);
 /* The program has restricted its system calls: no way but rt_sigreturn, which no filter can do without. Any context. */
 void resume_never(void);
-/* Has it? */
-bool resume_restricted(void);
 
 #endif

@@ -122,18 +122,29 @@ static void unlock_devices(struct trap *t)
         bus_unlock(t->locked[--t->nlocked], &t->thread->self);
 }
 
-/* Windows lie in ascending order, and so do the segments of an access that wraps nowhere: locks are taken in order. */
+/* The lowest number, from one on, of a device that an access touches; UINT32_MAX: there is none. */
+static u32 lowest_device(struct trap *t, const struct segment *first, unsigned n, u32 from)
+{
+    struct segment s = *first;
+    u32 lowest = UINT32_MAX;
+
+    for (u64 addr = s.addr, end = s.addr + n;;) {
+        if (s.trapped && s.span.kind == VIEW_WINDOW && s.span.index >= from)
+            lowest = MIN(lowest, s.span.index);
+        addr += s.length;
+        if (addr == end)
+            return lowest;
+        next_segment(t, &s, first->space, addr, (unsigned)(end - addr));
+    }
+}
+
+/* Locks are taken in the order of numbers: what has a lower address now may have a higher one soon, since BARs move. */
 static void lock_all(struct trap *t, const struct segment *first, unsigned n)
 {
-    struct segment s;
-
-    if (first->trapped && first->span.kind == VIEW_WINDOW)
+    if (likely(first->length == n) && first->trapped && first->span.kind == VIEW_WINDOW)
         lock_device(t, &bus->devices[first->span.index]);
-    for (u64 addr = first->addr + first->length, end = first->addr + n; addr != end; addr += s.length) {
-        next_segment(t, &s, first->space, addr, (unsigned)(end - addr));
-        if (s.trapped && s.span.kind == VIEW_WINDOW)
-            lock_device(t, &bus->devices[s.span.index]);
-    }
+    for (u32 i = 0; first->length != n && (i = lowest_device(t, first, n, i)) != UINT32_MAX; i++)
+        lock_device(t, &bus->devices[i]);
 }
 
 static void route_begin(void *context, u64 addr, unsigned n)
@@ -296,7 +307,7 @@ static bool route(struct trap *t, enum space space, u64 addr, u8 *data, unsigned
             break;
         next_segment(t, &s, space, addr + done, n - done);
     }
-    if (a.logged && space == SPACE_PORTS)
+    if (a.logged && space == SPACE_PORTS && t->insn->length) /* no system call's: /dev/port and its kin need no privilege */
         lint_permission(&a, (u16)addr, n);
     if (a.logged)
         log_it(&a, data, n, write);
@@ -490,38 +501,6 @@ struct bus *trap_the_bus(void)
     return bus;
 }
 
-static const char *owner_name(const struct view_span *s)
-{
-    const struct machine_desc *desc = bus->machine->desc;
-
-    return s->kind == VIEW_RAM ? desc->banks[s->index].name : desc->windows[s->index].name;
-}
-
-static void describe_neighbour(const struct view_span *s, bool below, struct fmt *out)
-{
-    fmt_printf(out, "%s %s at %lx", owner_name(s), below ? "ends" : "begins",
-               below ? range_last(s->range) : s->range.base);
-}
-
-void trap_diagnose(u64 addr, struct fmt *out)
-{
-    struct view_span below, above;
-    bool has_below = view_below(view, addr, &below), has_above = view_above(view, addr, &above);
-    u8 probe;
-
-    if (has_below && range_has(below.range, addr)) {
-        fmt_printf(out, "in %s", owner_name(&below));
-        return;
-    }
-    fmt_str(out, probe_read(&probe, addr, 1) ? "no access, nearest " : "unmapped, nearest ");
-    if (has_below && (!has_above || addr - range_last(below.range) <= above.range.base - addr))
-        describe_neighbour(&below, true, out);
-    else if (has_above)
-        describe_neighbour(&above, false, out);
-    else
-        fmt_str(out, "nothing");
-}
-
 /* The program's registers at its system call. */
 static void caller_state(struct cpu_state *state, const struct call *call)
 {
@@ -554,7 +533,8 @@ void trap_diagnose_port(u16 port, struct fmt *out)
 {
     struct view_span s = view_find(ports, port);
 
-    fmt_printf(out, "I/O port %s %s", s.kind == VIEW_NONE ? "of" : "in", s.kind == VIEW_NONE ? "nobody" : owner_name(&s));
+    fmt_printf(out, "I/O port %s %s", s.kind == VIEW_NONE ? "of" : "in",
+               s.kind == VIEW_NONE ? "nobody" : bus->machine->desc->windows[s.index].name);
 }
 
 static bool access_apart(enum space space, u64 addr, void *data, unsigned width, bool write)
@@ -594,6 +574,5 @@ void trap_start(struct bus *b, const struct view *v, const struct view *p)
     bus = b;
     view = v;
     ports = p;
-    trap_serve_start();
     near_start(v);
 }

@@ -17,7 +17,7 @@
 
 /* Wakes it, so that it looks at what devices want; makes one if there is none. No lock is held. Any context. */
 void worker_ring(struct bus *bus, struct thread *t);
-/* Makes sure that there is one if a device waits for a time: this process joins the machine, or is about to sleep. */
+/* Makes sure that there is one if a device waits for a time or has a host end outside: this process joins, or is about to sleep. */
 void worker_resume(struct bus *bus);
 /* The last process is gone. */
 void worker_end(struct bus *bus);

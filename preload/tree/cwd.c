@@ -37,6 +37,8 @@ bool tree_cwd_near(void)
 
     if (nearness == NEAR || nearness == FAR)
         return nearness == NEAR;
+    if (!tree_asks_host())
+        return false;
     near = ask();
     if (nearness == ASK)
         nearness = near ? NEAR : FAR;

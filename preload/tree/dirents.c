@@ -119,7 +119,7 @@ static bool is_ours(const struct tree_node *dir, const char *path, const char *n
     char below[TREE_PATH];
     struct fmt f = FMT_INIT(below);
 
-    if (dir->class && (tree_child(dir, name, &child) || (dir->class->hides && dir->class->hides(name))))
+    if (dir->class && (tree_child_listed(dir, name, &child) || (dir->class->hides && dir->class->hides(name))))
         return true;
     fmt_printf(&f, "%s/%s", path, name);
     return overlay_used() && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && overlay_find(fmt_end(&f)) != OVERLAY_NONE;

@@ -91,7 +91,7 @@ bool tree_fd(int fd, char *path)
 {
     bool is;
 
-    if (fd < 0 || !tree_used() || recall(fd, 0) == NO)
+    if (fd < 0 || !tree_used() || recall(fd, 0) == NO || (!tree_asks_host() && recall(fd, 0) == UNKNOWN))
         return false;
     is = ask(fd, path);
     note(fd, 0, is ? YES : NO);
@@ -106,6 +106,8 @@ bool tree_fd_node(int fd, struct tree_node *node, bool *gone)
     *gone = false;
     if (!tree_fd(fd, path))
         return false;
+    if (hugetlb_fd(fd, path, node))
+        return true;
     tree_find(&w, AT_FDCWD, path, false);
     *node = w.node;
     *gone = w.where != TREE_HERE;
@@ -138,8 +140,11 @@ static void ask_tops(void)
 
 bool tree_device(u64 device)
 {
-    if (unlikely(!__atomic_load_n(&tops.asked, __ATOMIC_ACQUIRE)))
+    if (unlikely(!__atomic_load_n(&tops.asked, __ATOMIC_ACQUIRE))) {
+        if (!tree_asks_host())
+            return false;
         ask_tops();
+    }
     for (unsigned i = 0; i < ROOT; i++)
         if (tops.device[i] == device)
             return true;
@@ -148,7 +153,7 @@ bool tree_device(u64 device)
 
 bool tree_top_there(const char *path)
 {
-    return !moved_root || sys(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;
+    return !moved_root || !tree_asks_host() || sys(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;
 }
 
 void tree_mounts_changed(bool rooted)
@@ -195,6 +200,8 @@ bool tree_fd_near(int fd)
 {
     u8 what = recall(fd, NEAR_SHIFT);
 
+    if (what == UNKNOWN && !tree_asks_host())
+        return false;
     if (what == UNKNOWN) {
         what = near(fd) ? YES : NO;
         note(fd, NEAR_SHIFT, what);
@@ -212,7 +219,7 @@ void tree_fd_far(int fd)
 /* --- new ones --- */
 
 /* Another description of the same file, with the flags that the program asked for, in the place of `fd`. */
-static long reopen(long fd, int flags)
+long tree_reopen(long fd, int flags)
 {
     char link[40];
     struct fmt f = FMT_INIT(link);
@@ -238,7 +245,7 @@ static void learn_device(int fd)
         __atomic_store_n(&tree_machine->arena->tree_dev, st.st_dev, __ATOMIC_RELAXED);
 }
 
-static long memory_file(const struct tree_node *node, const char *path, int flags)
+long tree_file(const char *path, unsigned flags)
 {
     char name[250]; /* memfd_create(2): 249 bytes */
     struct fmt f = FMT_INIT(name);
@@ -249,13 +256,21 @@ static long memory_file(const struct tree_node *node, const char *path, int flag
     fmt_end(&f);
     if (f.full)
         return -ENAMETOOLONG;
-    fd = sys(SYS_memfd_create, name, MFD_CLOEXEC);
+    fd = sys(SYS_memfd_create, name, flags);
     if (fd < 0)
         return fd;
     learn_device((int)fd);
-    if (!(flags & O_PATH))
+    __atomic_store_n(&tree_machine->arena->tree_opened, 1, __ATOMIC_RELEASE);
+    return fd;
+}
+
+static long memory_file(const struct tree_node *node, const char *path, int flags)
+{
+    long fd = tree_file(path, MFD_CLOEXEC);
+
+    if (fd >= 0 && !(flags & O_PATH))
         tree_fill((int)fd, node, path);
-    return reopen(fd, flags);
+    return fd < 0 ? fd : tree_reopen(fd, flags);
 }
 
 static long refuse(const struct tree_node *node, int flags)

@@ -88,6 +88,8 @@ static size_t host_directory(int dir, char *path)
     struct fmt f = FMT_INIT(link);
     long n;
 
+    if (!tree_asks_host())
+        return 0;
     if (dir == AT_FDCWD)
         fmt_str(&f, "/proc/self/cwd");
     else
@@ -225,10 +227,12 @@ static bool go_link(struct steps *s, const char *target, size_t n)
 
 static void go_up(struct steps *s)
 {
-    if (s->host)
+    if (s->host) {
         s->host--;
-    else if (s->depth)
+    } else if (s->depth) {
         s->depth--;
+        s->w->moved = true; /* the kernel may not know the directory that this goes out of */
+    }
     cut(s->w);
 }
 
@@ -249,6 +253,8 @@ static bool go_host(struct steps *s, bool more)
     long n;
 
     s->host++;
+    if (!tree_asks_host())
+        return true;
     if (!more && !s->follow) {
         if (!tree_hidden_link(s->w->path))
             return true;
@@ -259,7 +265,7 @@ static bool go_host(struct steps *s, bool more)
     if (n <= 0)
         return true;
     target[n] = 0;
-    if (!tree_fd_name(target, &n) && is_magic(target, (size_t)n))
+    if ((!tree_fd_name(target, &n) || strncmp(target, "/memfd:", 7) == 0) && is_magic(target, (size_t)n)) /* a memfd has no path */
         return true;
     cut(s->w);
     s->host--;
@@ -280,7 +286,7 @@ static bool go_tree_link(struct steps *s, const struct tree_node *link)
 /* A merged directory that the host lacks is the tree's alone. */
 static bool on_host(const char *path)
 {
-    return sys(SYS_faccessat, AT_FDCWD, *path ? path : "/", F_OK) == 0;
+    return !tree_asks_host() || sys(SYS_faccessat, AT_FDCWD, *path ? path : "/", F_OK) == 0;
 }
 
 /*
@@ -397,6 +403,9 @@ static void follow_all(struct steps *s)
     s->w->node = s->at[s->depth];
     s->w->merged = !s->host && s->w->node.class->kind == TREE_DIR && s->w->node.class->merged;
     s->w->where = s->host || (s->w->merged && on_host(s->w->path)) ? TREE_HOST : TREE_HERE;
+    /* Where nothing is mounted (chroot), there is no /proc either. */
+    if (s->w->where == TREE_HERE && s->w->merged && s->depth == 1)
+        fail(s->w, -ENOENT);
     if (s->w->where == TREE_HERE && rest[-1] == '/' && s->w->node.class->kind != TREE_DIR)
         fail(s->w, -ENOTDIR);
 }

@@ -109,4 +109,6 @@ void tree_stat(const struct tree_node *node, const char *path, struct stat *st)
     st->st_size = (i64)tree_size(node);
     st->st_blksize = PAGE_SIZE;
     stamp(st);
+    if (node->class->stat)
+        node->class->stat(node, st);
 }

@@ -15,6 +15,18 @@ void tree_start(struct bus *bus, const struct view *view, const struct view *por
     tree_cwd_start();
 }
 
+static bool sandboxed;
+
+void tree_sandboxed(void)
+{
+    __atomic_store_n(&sandboxed, true, __ATOMIC_RELAXED);
+}
+
+bool tree_asks_host(void)
+{
+    return !__atomic_load_n(&sandboxed, __ATOMIC_RELAXED);
+}
+
 static bool is_there(const struct tree_node *node)
 {
     return !node->class->there || node->class->there(node);
@@ -48,7 +60,7 @@ static bool fixed_child(const struct tree_node *dir, const char *name, struct tr
     return false;
 }
 
-bool tree_child(const struct tree_node *dir, const char *name, struct tree_node *child)
+bool tree_child_listed(const struct tree_node *dir, const char *name, struct tree_node *child)
 {
     struct tree_entry entry;
 
@@ -60,6 +72,11 @@ bool tree_child(const struct tree_node *dir, const char *name, struct tree_node 
             return true;
         }
     return false;
+}
+
+bool tree_child(const struct tree_node *dir, const char *name, struct tree_node *child)
+{
+    return (dir->class->find && dir->class->find(dir, name, child)) || tree_child_listed(dir, name, child);
 }
 
 u64 tree_size(const struct tree_node *node)

@@ -31,6 +31,8 @@
 
 enum tree_kind { TREE_DIR, TREE_LINK, TREE_FILE, TREE_DEVICE };
 
+struct stat;
+struct statfs;
 struct tree_class;
 
 struct tree_node {
@@ -59,11 +61,27 @@ struct tree_class {
     const struct tree_fixed *fixed;
     /* Further children, 0 to n - 1; false: there are no more. */
     bool (*list)(const struct tree_node *dir, u32 index, struct tree_entry *entry);
+    /*
+     * Children that are found by their names: those that nobody lists (what the host lists in their place stays listed),
+     * and those of a list that others change meanwhile.
+     */
+    bool (*find)(const struct tree_node *dir, const char *name, struct tree_node *child);
     /* Names of the host that do not show through where it is merged. NULL: none. */
     bool (*hides)(const char *name);
+    /* Makes a file or directory of a name that is not there. 0, -errno. NULL: EPERM, at open EACCES. */
+    long (*make)(const struct tree_node *dir, const char *name, bool directory, u32 mode);
 
     /* All kinds, as a fixed child. NULL: it is always there. */
     bool (*there)(const struct tree_node *node);
+    /* What make() makes. directory: rmdir(2). NULL: EPERM */
+    long (*remove)(const struct tree_node *node, bool directory);
+    /* ftruncate(2); fd -1: truncate(2). NULL: nothing happens. */
+    long (*resize)(const struct tree_node *node, int fd, u64 size);
+    /* fallocate(2). NULL: EOPNOTSUPP */
+    long (*allocate)(const struct tree_node *node, int fd, int mode, u64 offset, u64 length);
+    /* Changes what is said of it. NULL: it is as for all kinds. */
+    void (*stat)(const struct tree_node *node, struct stat *st);
+    long (*statfs)(const struct tree_node *node, struct statfs *st);
 
     /* Links: the target. Files: the text, made anew whenever it is read from its beginning. */
     void (*show)(const struct tree_node *node, struct fmt *text);
@@ -90,6 +108,7 @@ struct tree_class {
      * mmap of whole pages: where the first byte lies in the machine. `length` is as the program gave it. Files too.
      * NULL: ENODEV.
      */
+    bool huge; /* pages are 2 MiB, and lie anywhere: interpose/huge.c maps them */
     long (*map)(const struct tree_node *node, u64 offset, u64 length, u64 *machine);
     /*
      * read and write are accesses of I/O ports: which port an offset is, and how many follow it, itself included.
@@ -106,7 +125,15 @@ extern const struct view *tree_view, *tree_ports;
 extern struct bus *tree_bus;
 void tree_start(struct bus *bus, const struct view *view, const struct view *ports);
 
-/* The child of that name; false: there is none. */
+/*
+ * The program has restricted its system calls: one that it does not make itself may kill it. From now on nothing of the host is
+ * asked about: its links lead where the kernel says, and relative paths into the tree only from where they are known to.
+ */
+void tree_sandboxed(void);
+bool tree_asks_host(void);
+
+/* The child of that name; false: there is none. listed: not one that is only found. */
+bool tree_child_listed(const struct tree_node *dir, const char *name, struct tree_node *child);
 bool tree_child(const struct tree_node *dir, const char *name, struct tree_node *child);
 /* The n-th child, fixed and other ones; false: there are no more. */
 bool tree_list(const struct tree_node *dir, u32 n, struct tree_entry *entry);
@@ -178,6 +205,12 @@ long tree_open(const struct tree_node *node, const char *path, int flags);
 bool tree_fd(int fd, char *path);
 /* The same, and what is there now. False also where nothing is any more: *gone, else it is not the tree's. */
 bool tree_fd_node(int fd, struct tree_node *node, bool *gone);
+/*
+ * A file in memory of the tree for what is found at `path`, with flags of memfd_create(2); and a new description of it,
+ * in its place, with other flags.
+ */
+long tree_file(const char *path, unsigned flags);
+long tree_reopen(long fd, int flags);
 /* Writes a node's text, or a directory's entries, into its descriptor's file. */
 void tree_fill(int fd, const struct tree_node *node, const char *path);
 /* Is a descriptor of the host a directory that tree_concerns() must look into? */
@@ -206,7 +239,6 @@ void tree_cwd_start(void);
 
 /* --- stat (stat.c) --- */
 
-struct stat;
 void tree_stat(const struct tree_node *node, const char *path, struct stat *st);
 /* The host's directory of the same kind (/dev, /proc, /sys): for what a file system is asked. */
 const char *tree_top(const char *path);

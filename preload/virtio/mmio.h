@@ -1,6 +1,7 @@
 /*
- * Register offsets of the virtio-mmio transport, version 2. Source: VIRTIO
- * 1.2, section 4.2.2 "MMIO Device Register Layout".
+ * Register offsets of the virtio-mmio transport, version 2, and of version 1.
+ * Source: VIRTIO 1.2, sections 4.2.2 "MMIO Device Register Layout" and 4.2.4
+ * "Legacy interface".
  */
 #ifndef MMIOSHIM_VIRTIO_MMIO_H
 #define MMIOSHIM_VIRTIO_MMIO_H
@@ -14,10 +15,13 @@ enum {
     VIRTIO_DEVICE_FEATURES_SEL = 0x014,
     VIRTIO_DRIVER_FEATURES = 0x020,
     VIRTIO_DRIVER_FEATURES_SEL = 0x024,
+    VIRTIO_GUEST_PAGE_SIZE = 0x028, /* version 1 */
     VIRTIO_QUEUE_SEL = 0x030,
     VIRTIO_QUEUE_NUM_MAX = 0x034,
     VIRTIO_QUEUE_NUM = 0x038,
-    VIRTIO_QUEUE_READY = 0x044,
+    VIRTIO_QUEUE_ALIGN = 0x03c, /* version 1 */
+    VIRTIO_QUEUE_PFN = 0x040,   /* version 1 */
+    VIRTIO_QUEUE_READY = 0x044, /* version 2, as those from QueueDescLow to QueueReset and ConfigGeneration */
     VIRTIO_QUEUE_NOTIFY = 0x050,
     VIRTIO_INTERRUPT_STATUS = 0x060,
     VIRTIO_INTERRUPT_ACK = 0x064,
@@ -41,12 +45,14 @@ enum {
 enum {
     VIRTIO_MAGIC = 0x74726976, /* "virt" */
     VIRTIO_MMIO_VERSION = 2,
+    VIRTIO_MMIO_LEGACY = 1,
     VIRTIO_VENDOR = 0x4f494d4d, /* "MMIO" */
     VIRTIO_ID_NONE = 0,         /* "a device with ID 0 is a placeholder" */
     VIRTIO_ID_NET = 1,          /* 5 */
     VIRTIO_ID_BLOCK = 2,
     VIRTIO_ID_CONSOLE = 3,
     VIRTIO_ID_RNG = 4,
+    VIRTIO_ID_IOMMU = 23,
 };
 
 #endif

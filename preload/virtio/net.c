@@ -1,235 +1,192 @@
 /*
- * virtio-net: an Ethernet card with one pair of queues. Source: VIRTIO 1.2,
- * 5.1. It offers no offloads, so headers say nothing and frames are at most
- * 1514 bytes and a VLAN tag.
+ * virtio-net: an Ethernet card. Source: VIRTIO 1.2, 5.1. Features beyond the
+ * wire are offered where they are kept: checksums and large segments that the
+ * driver leaves to the card are done here in software (net_offload.c), unless
+ * the other side takes them undone: the driver itself in a loopback, and a tap.
  *
  * What arrives while the driver has no buffer for it is lost in a loopback, as
- * on a wire; a capture file waits until there is one.
+ * on a wire; other host ends keep it until there is one, as long as one queue
+ * receives it all.
  */
-#include "virtio/virtio.h"
+#include "virtio/net.h"
 
-#include "base/fmt.h"
+#include "base/debug.h"
 #include "base/mem.h"
 
 #include "base/trapsafe.h"
 
-enum { RX, TX };
-
-/* Feature bits, 5.1.3 */
-enum { F_MAC = 1 << 5, F_STATUS = 1 << 16 };
-
-enum { S_LINK_UP = 1 }; /* 5.1.4 */
-
-#define FRAME_MIN 14u   /* addresses and type */
-#define FRAME_MAX 1518u /* 1500 bytes, with a tag of IEEE 802.1Q */
-
-struct net {
-    u8 mac[6];
-    u8 loopback;
-    u8 reserved;
-    u64 position; /* of what was received */
-    u64 lost;     /* frames that nobody had a buffer for, or that are none */
-};
-
 struct config { /* 5.1.4 */
     u8 mac[6];
-    u16 status;
+    u16 status, max_virtqueue_pairs, mtu;
 };
 
-struct header { /* 5.1.6: with VERSION_1 it has num_buffers always */
-    u8 flags, gso_type;
-    u16 hdr_len, gso_size, csum_start, csum_offset, num_buffers;
-};
+_Static_assert(sizeof(struct net_header) == 12, "5.1.6");
 
-_Static_assert(sizeof(struct header) == 12, "5.1.6");
-
-static struct net *net_of(const struct mmioshim_device *dev)
+u32 net_header_size(const struct mmioshim_device *dev)
 {
-    return (struct net *)virtio_of(dev)->own;
+    return net_has(dev, VIRTIO_F_VERSION_1 | NET_MRG_RXBUF) ? sizeof(struct net_header) : offsetof(struct net_header, num_buffers);
 }
 
-/* --- receive --- */
-
-/*
- * A frame into the next buffer of the driver. False: it has none, and nothing happened. What does not fit is lost: a
- * driver gives buffers that are large enough for anything (5.1.6.3.1).
- */
-static bool deliver(struct mmioshim_device *dev, const u8 *frame, size_t n)
+u8 *net_buffer(struct mmioshim_device *dev)
 {
-    struct header h = {.num_buffers = 1};
+    size_t size;
+    u8 *buffer = dev->host->packet_buffer(dev, &size);
+
+    return size >= sizeof(struct net_header) + NET_LARGE + NET_MTU_MAX + NET_OVERHEAD ? buffer : NULL;
+}
+
+void net_lose(struct mmioshim_device *dev, const char *why)
+{
+    net_of(dev)->lost++;
+    debug(VIRTIO, 2, "%s: a frame is lost: %s", dev->name, why);
+}
+
+/* --- queues --- */
+
+/* A pair that the driver does not use is silent (5.1.6.5.5). */
+static bool in_use(const struct mmioshim_device *dev, unsigned queue)
+{
+    return queue / 2 < net_of(dev)->active;
+}
+
+static void signal_received(struct mmioshim_device *dev)
+{
+    for (unsigned pair = 0; pair < net_of(dev)->active; pair++)
+        if (virtio_of(dev)->queues[2 * pair].ready)
+            virtio_signal(dev, 2 * pair);
+}
+
+static void control(struct mmioshim_device *dev, unsigned queue)
+{
     struct virtio_chain chain;
-    struct virtio_cursor in;
-    u32 length = (u32)(sizeof(h) + n);
 
-    if (!virtio_pop(dev, RX, &chain))
-        return false;
-    in = virtio_in(&chain);
-    if (chain.in_length < length || !virtio_put(dev, &in, &h, sizeof(h)) || !virtio_put(dev, &in, frame, n)) {
-        net_of(dev)->lost++;
-        length = 0;
+    while (virtio_pop(dev, queue, &chain)) {
+        u8 ack = net_command(dev, &chain) ? 0 : 1; /* VIRTIO_NET_OK, VIRTIO_NET_ERR */
+        struct virtio_cursor in = virtio_in(&chain);
+
+        virtio_push(dev, queue, &chain, virtio_put(dev, &in, &ack, 1));
     }
-    virtio_push(dev, RX, &chain, length);
-    return true;
+    virtio_signal(dev, queue);
 }
 
-/* What waits in the host end, as long as there are buffers for it. */
-static void receive(struct mmioshim_device *dev)
+/* As TUN_F_CSUM and so on: what the driver takes undone now. */
+static unsigned undone(const struct mmioshim_device *dev)
+{
+    u64 takes = virtio_live(virtio_of(dev)) ? net_of(dev)->offloads & virtio_of(dev)->accepted : 0;
+
+    return (takes & NET_GUEST_CSUM ? MMIOSHIM_UNDONE_CSUM : 0) | (takes & NET_GUEST_TSO4 ? MMIOSHIM_UNDONE_TSO4 : 0) |
+           (takes & NET_GUEST_TSO6 ? MMIOSHIM_UNDONE_TSO6 : 0) | (takes & NET_GUEST_ECN ? MMIOSHIM_UNDONE_ECN : 0);
+}
+
+/* Who the driver talks to may be another than before: it is asked to announce itself (5.1.6.5.4). */
+static void tell_link(struct mmioshim_device *dev)
 {
     struct net *net = net_of(dev);
-    u8 frame[FRAME_MAX];
+    bool up = dev->host->packet_link(dev);
 
-    for (;;) {
-        u64 position = net->position;
-        size_t n = dev->host->packet_receive(dev, &position, frame, sizeof(frame));
-
-        if (!n || !deliver(dev, frame, n))
-            return;
-        net->position = position;
-    }
+    if (up == !!(net->status & NET_LINK_UP))
+        return;
+    net->status ^= NET_LINK_UP;
+    if (up && net->linked && net_has(dev, NET_GUEST_ANNOUNCE))
+        net->status |= NET_ANNOUNCE;
+    net->linked |= !up;
+    if (net_has(dev, NET_STATUS))
+        virtio_config_changed(dev);
 }
 
-/* --- transmit --- */
-
-static bool send(struct mmioshim_device *dev, const u8 *frame, size_t n)
+/* Where the host end is in the worker's hands, this is what the worker comes for. */
+static void net_attend(struct mmioshim_device *dev)
 {
-    return net_of(dev)->loopback ? deliver(dev, frame, n) : dev->host->packet_send(dev, frame, n);
-}
+    struct virtio *v = virtio_of(dev);
 
-static void transmit(struct mmioshim_device *dev, const struct virtio_chain *chain)
-{
-    struct virtio_cursor out = virtio_out(chain);
-    u64 n = chain->out_length - sizeof(struct header);
-    u8 frame[FRAME_MAX];
-
-    virtio_skip(&out, sizeof(struct header)); /* no offload was offered, so it says nothing */
-    if (chain->out_length < sizeof(struct header) + FRAME_MIN || n > FRAME_MAX || !virtio_take(dev, &out, frame, n) ||
-        !send(dev, frame, n))
-        net_of(dev)->lost++;
+    if (net_of(dev)->end < NET_END_STREAM || !dev->host->packet_here(dev))
+        return;
+    tell_link(dev);
+    dev->host->packet_offload(dev, undone(dev));
+    if (virtio_live(v) && v->queues[0].ready)
+        v->notified |= 1; /* something may have come in */
 }
 
 static void net_notify(struct mmioshim_device *dev, unsigned queue)
 {
-    struct virtio_chain chain;
-
-    if (queue == TX) {
-        while (virtio_pop(dev, TX, &chain)) {
-            transmit(dev, &chain);
-            virtio_push(dev, TX, &chain, 0);
-        }
-        virtio_signal(dev, TX);
-    } else if (!net_of(dev)->loopback) {
-        receive(dev);
+    if (net_has(dev, NET_CTRL_VQ) && queue == net_control_queue(dev)) {
+        control(dev, queue);
+        return;
     }
-    virtio_signal(dev, RX);
+    if (!in_use(dev, queue))
+        return;
+    if (net_of(dev)->end >= NET_END_STREAM && !dev->host->packet_here(dev)) {
+        virtio_again(dev, queue);
+        dev->host->wake(dev);
+        return;
+    }
+    if (queue % 2)
+        net_transmit(dev, queue);
+    else if (net_of(dev)->end != NET_END_LOOPBACK && net_receive(dev) && net_of(dev)->end >= NET_END_STREAM)
+        dev->host->wake_on_input(dev);
+    signal_received(dev);
 }
 
-/* --- configuration --- */
+/* 5.1.2: the control queue is there with CTRL_VQ, pairs beyond the first with MQ. */
+static unsigned net_queues(const struct mmioshim_device *dev)
+{
+    return net_control_queue(dev) + net_has(dev, NET_CTRL_VQ);
+}
+
+/* --- features and configuration --- */
 
 static u64 net_features(const struct mmioshim_device *dev)
 {
+    const struct net *net = net_of(dev);
+    u64 features = NET_CSUM | NET_MAC | NET_HOST_TSO4 | NET_HOST_TSO6 | NET_HOST_ECN | NET_MRG_RXBUF | NET_STATUS |
+                   NET_CTRL_VQ | NET_CTRL_RX | NET_CTRL_VLAN | NET_CTRL_RX_EXTRA | NET_CTRL_MAC_ADDR;
+
+    if (net->end == NET_END_LOOPBACK || net->end == NET_END_TAP)
+        features |= NET_GUEST | NET_GUEST_OFFLOADS;
+    if (net->end == NET_END_STREAM) /* what it is connected to may become another */
+        features |= NET_GUEST_ANNOUNCE;
+    return features | (net->mtu ? NET_MTU : 0) | (net->pairs > 1 ? NET_MQ : 0);
+}
+
+/* Does each of these come with that other one? */
+static bool with(u64 features, u64 which, u64 other)
+{
+    return !(features & which) || (features & other);
+}
+
+/* 5.1.3.1: bit requirements */
+static bool net_agrees(const struct mmioshim_device *dev, u64 features)
+{
     (void)dev;
-    return F_MAC | F_STATUS;
+    return with(features, NET_GUEST_TSO4 | NET_GUEST_TSO6, NET_GUEST_CSUM) &&
+           with(features, NET_GUEST_ECN, NET_GUEST_TSO4 | NET_GUEST_TSO6) &&
+           with(features, NET_HOST_TSO4 | NET_HOST_TSO6, NET_CSUM) &&
+           with(features, NET_HOST_ECN, NET_HOST_TSO4 | NET_HOST_TSO6) &&
+           with(features, NET_CTRL_RX | NET_CTRL_VLAN | NET_MQ | NET_CTRL_MAC_ADDR | NET_GUEST_ANNOUNCE, NET_CTRL_VQ) &&
+           with(features, NET_CTRL_RX_EXTRA, NET_CTRL_VQ);
 }
 
 static void net_config(struct mmioshim_device *dev, u8 *space)
 {
-    struct config c = {.status = S_LINK_UP};
+    const struct net *net = net_of(dev);
+    struct config c = {.status = net->status, .max_virtqueue_pairs = net->pairs > 1 ? net->pairs : 0, .mtu = net->mtu};
 
-    memcpy(c.mac, net_of(dev)->mac, sizeof(c.mac));
+    memcpy(c.mac, net->mac, sizeof(c.mac));
     memcpy(space, &c, sizeof(c));
-}
-
-/* --- life --- */
-
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* "52:54:00:12:34:56", of one card alone */
-static bool set_mac(struct net *net, const char *text)
-{
-    for (unsigned i = 0; i < 6; i++, text += 3) {
-        int high = hex(text[0]), low = high < 0 ? -1 : hex(text[1]);
-
-        if (low < 0 || text[2] != (i < 5 ? ':' : 0))
-            return false;
-        net->mac[i] = (u8)(high << 4 | low);
-    }
-    return !(net->mac[0] & 1);
-}
-
-/* Bytes before the next comma. */
-static size_t piece_length(const char *text)
-{
-    size_t n = 0;
-
-    while (text[n] && text[n] != ',')
-        n++;
-    return n;
-}
-
-static int set_option(struct net *net, const char *option, struct fmt *end, const char **why)
-{
-    bool path = strncmp(option, "out=", 4) == 0 || strncmp(option, "in=", 3) == 0;
-
-    *why = "net does not take this option";
-    if (strncmp(option, "mac=", 4) == 0) {
-        *why = "a MAC is six bytes in hex of one card, 52:54:00:12:34:56";
-        return set_mac(net, option + 4) ? 0 : -1;
-    }
-    if (!path || net->loopback)
-        return -1;
-    fmt_printf(end, ",%s", option);
-    return 0;
-}
-
-/* The kind of host end up to the comma, then options. */
-static int net_plug(struct mmioshim_device *dev, const char *options, const char **why)
-{
-    struct net *net = net_of(dev);
-    struct fmt end = FMT_INIT(virtio_of(dev)->end);
-    size_t n = piece_length(options);
-
-    *net = (struct net){.mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56}}; /* administered locally */
-    net->loopback = n == 8 && strncmp(options, "loopback", 8) == 0;
-    *why = "net has the host ends loopback and pcap";
-    if (!net->loopback && !(n == 4 && strncmp(options, "pcap", 4) == 0))
-        return -1;
-    if (!net->loopback)
-        fmt_str(&end, "pcap");
-    for (const char *at = options + n; *at; at += n) {
-        char option[VIRTIO_END];
-        struct fmt o = FMT_INIT(option);
-
-        n = 1 + piece_length(at + 1);
-        fmt_mem(&o, at + 1, n - 1);
-        if (set_option(net, fmt_end(&o), &end, why) < 0)
-            return -1;
-    }
-    fmt_end(&end);
-    *why = "the paths are too long";
-    return end.full ? -1 : 0;
-}
-
-static bool net_valid(const struct mmioshim_device *dev, const void *own)
-{
-    struct net net = *net_of(dev);
-    const struct net *saved = own;
-
-    net.position = saved->position;
-    net.lost = saved->lost;
-    return memcmp(&net, saved, sizeof(net)) == 0;
 }
 
 const struct virtio_type virtio_net = {
     .id = VIRTIO_ID_NET,
-    .nqueues = 2,
+    .nqueues = 2 * NET_PAIRS + 1,
+    .queues = net_queues,
     .config_size = sizeof(struct config),
     .name = "net",
     .plug = net_plug,
     .features = net_features,
+    .agrees = net_agrees,
     .valid = net_valid,
+    .reset = net_forget,
     .config = net_config,
     .notify = net_notify,
+    .attend = net_attend,
 };

@@ -12,7 +12,7 @@ struct descriptor { /* 2.8.13 */
 
 enum { FLAGS_AT = 14, AVAIL = 1 << 7, USED = 1 << 15 };
 
-/* Event suppression, 2.8.14: what the driver area says of interrupts. */
+/* Event suppression, 2.8.14: what the driver area says of interrupts, and the device area of notifications. */
 struct suppression {
     u16 place; /* bit 15: wrap counter */
     u16 flags;
@@ -30,20 +30,15 @@ static bool packed_enable(struct mmioshim_device *dev, struct virtio_queue *q)
     return true;
 }
 
-static bool fetch(struct mmioshim_device *dev, u64 addr, void *buf, size_t n)
+static bool lost(struct mmioshim_device *dev)
 {
-    if (dev->host->dma_fetch(dev, addr, buf, n))
-        return true;
     virtio_break(dev, "a descriptor ring is not in RAM");
     return false;
 }
 
 static bool store(struct mmioshim_device *dev, u64 addr, const void *buf, size_t n)
 {
-    if (dev->host->dma_store(dev, addr, buf, n))
-        return true;
-    virtio_break(dev, "a descriptor ring is not in RAM");
-    return false;
+    return dev->host->dma_store(dev, addr, buf, n) || lost(dev);
 }
 
 /* Goes on by n places of the ring, around its end. */
@@ -68,6 +63,7 @@ static bool available(u16 flags, u16 wrap)
 static bool walk_table(struct mmioshim_device *dev, const struct virtio_queue *q, const struct descriptor *of,
                        struct virtio_chain *chain)
 {
+    struct virtio_area table = virtio_area(dev, of->addr, of->length);
     struct descriptor d;
 
     if (!virtio_accepted(virtio_of(dev), VIRTIO_F_INDIRECT_DESC) || (of->flags & VIRTIO_DESC_NEXT) || !of->length ||
@@ -76,8 +72,8 @@ static bool walk_table(struct mmioshim_device *dev, const struct virtio_queue *q
         return false;
     }
     for (u32 i = 0; i < of->length / 16; i++) {
-        if (!fetch(dev, of->addr + 16ull * i, &d, sizeof(d)))
-            return false;
+        if (!virtio_fetch(dev, &table, 16ull * i, &d, sizeof(d)))
+            return lost(dev);
         if (d.flags & VIRTIO_DESC_INDIRECT) {
             virtio_break(dev, "an indirect table inside another");
             return false;
@@ -104,10 +100,13 @@ static bool add(struct mmioshim_device *dev, struct virtio_queue *q, const struc
  */
 static bool packed_pop(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_chain *chain)
 {
+    struct virtio_area ring = virtio_area(dev, q->desc, 16ull * q->size);
     struct descriptor d;
     u16 flags;
 
-    if (!fetch(dev, q->desc + 16ull * q->ahead + FLAGS_AT, &flags, sizeof(flags)) || !available(flags, q->ahead_wrap))
+    if (!virtio_fetch(dev, &ring, 16ull * q->ahead + FLAGS_AT, &flags, sizeof(flags)))
+        return lost(dev);
+    if (!available(flags, q->ahead_wrap))
         return false;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     do {
@@ -115,27 +114,40 @@ static bool packed_pop(struct mmioshim_device *dev, struct virtio_queue *q, stru
             virtio_break(dev, "a chain that has no end");
             return false;
         }
-        if (!fetch(dev, q->desc + 16ull * q->ahead, &d, sizeof(d)) || !add(dev, q, &d, chain))
+        if (!virtio_fetch(dev, &ring, 16ull * q->ahead, &d, sizeof(d)))
+            return lost(dev);
+        if (!add(dev, q, &d, chain))
             return false;
     } while (d.flags & VIRTIO_DESC_NEXT);
     return true;
 }
 
 /* 2.8.1, 2.8.6: one used descriptor for the whole chain; both bits are the wrap counter. Flags are written last. */
-static void packed_push(struct mmioshim_device *dev, struct virtio_queue *q, struct virtio_end end)
+static bool put_used(struct mmioshim_device *dev, const struct virtio_queue *q, u16 place, u16 wrap,
+                     const struct virtio_end *end)
 {
-    u64 at = q->desc + 16ull * q->used;
-    u16 flags = (u16)((q->used_wrap ? AVAIL | USED : 0) | (end.places & END_IN ? VIRTIO_DESC_WRITE : 0));
+    u64 at = q->desc + 16ull * place;
+    u16 flags = (u16)((wrap ? AVAIL | USED : 0) | (end->places & END_IN ? VIRTIO_DESC_WRITE : 0));
+
+    if (!store(dev, at + 8, &end->written, 4) || !store(dev, at + 12, &end->id, 2))
+        return false;
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    return store(dev, at + FLAGS_AT, &flags, sizeof(flags));
+}
+
+/* The first of several is written last: a driver that has not seen it looks at no other. */
+static void packed_push(struct mmioshim_device *dev, struct virtio_queue *q, const struct virtio_end *ends, unsigned n)
+{
     u16 used = q->used, wrap = q->used_wrap, next = q->next, next_wrap = q->next_wrap;
 
-    if (!store(dev, at + 8, &end.written, 4) || !store(dev, at + 12, &end.id, 2))
-        return;
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    if (!store(dev, at + FLAGS_AT, &flags, sizeof(flags)))
-        return;
-    advance(q, &used, &wrap, end.places & END_PLACES);
-    advance(q, &next, &next_wrap, end.places & END_PLACES);
-    virtio_done(q, next, next_wrap, used, wrap);
+    for (unsigned i = 0; i < n; i++) {
+        if (i && !put_used(dev, q, used, wrap, &ends[i]))
+            return;
+        advance(q, &used, &wrap, ends[i].places & END_PLACES);
+        advance(q, &next, &next_wrap, ends[i].places & END_PLACES);
+    }
+    if (put_used(dev, q, q->used, q->used_wrap, &ends[0]))
+        virtio_done(q, next, next_wrap, used, wrap);
 }
 
 /* Places are numbers that run on, so that before, place and now can be compared: those of the other wrap lie behind. */
@@ -151,6 +163,13 @@ static bool passed(const struct virtio_queue *q, u16 place, u16 place_wrap, u16 
     return ago > 0 && ago <= since && event < size;
 }
 
+static void packed_quiet(struct mmioshim_device *dev, struct virtio_queue *q, bool on)
+{
+    struct suppression s = {0, on ? EVENTS_DISABLE : EVENTS_ENABLE};
+
+    store(dev, q->device, &s, sizeof(s));
+}
+
 static bool packed_wants(struct mmioshim_device *dev, struct virtio_queue *q)
 {
     u16 before = q->told, before_wrap = q->told_wrap;
@@ -158,8 +177,8 @@ static bool packed_wants(struct mmioshim_device *dev, struct virtio_queue *q)
 
     if (before == q->used && before_wrap == q->used_wrap)
         return false;
-    if (!fetch(dev, q->driver, &s, sizeof(s)))
-        return false;
+    if (!dev->host->dma_fetch(dev, q->driver, &s, sizeof(s)))
+        return lost(dev);
     switch (s.flags & 3) {
     case EVENTS_DISABLE:
         return false;
@@ -171,4 +190,4 @@ static bool packed_wants(struct mmioshim_device *dev, struct virtio_queue *q)
     }
 }
 
-const struct virtio_ring virtio_packed = {packed_enable, packed_pop, packed_push, packed_wants};
+const struct virtio_ring virtio_packed = {packed_enable, packed_pop, packed_push, packed_quiet, packed_wants};

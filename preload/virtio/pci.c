@@ -190,7 +190,7 @@ static u64 read_common(struct mmioshim_device *dev, u64 offset)
     case CONFIG_VECTOR:
         return t->config_vector;
     case NUM_QUEUES:
-        return virtio_type(v)->nqueues;
+        return virtio_most_queues(dev);
     case DEVICE_STATUS:
         return v->status;
     case CONFIG_GENERATION:
@@ -463,6 +463,14 @@ static void virtio_pci_service(struct mmioshim_device *dev)
     interrupts(dev);
 }
 
+static bool virtio_pci_poll(struct mmioshim_device *dev, bool last)
+{
+    bool moved = virtio_poll(dev, last);
+
+    interrupts(dev);
+    return moved;
+}
+
 /* --- life --- */
 
 static int virtio_pci_plug(struct mmioshim_device *dev, const char *attachment, const char **why)
@@ -478,7 +486,7 @@ static const char *virtio_pci_end(const struct mmioshim_device *dev)
 static void virtio_pci_reset(struct mmioshim_device *dev, enum mmioshim_reset kind)
 {
     (void)kind;
-    virtio_reset(dev);
+    virtio_power_on(dev);
     forget(dev->state);
     virtio_of(dev)->signals = 0;
     dev->host->irq(dev, 0, false);
@@ -486,7 +494,7 @@ static void virtio_pci_reset(struct mmioshim_device *dev, enum mmioshim_reset ki
 
 static bool vectors_valid(const struct mmioshim_device *dev, const struct transport *t)
 {
-    if (t->config_vector != NO_VECTOR && vector(dev, t->config_vector) == NO_VECTOR)
+    if (t->virtio.signals >> VIRTIO_QUEUES || (t->config_vector != NO_VECTOR && vector(dev, t->config_vector) == NO_VECTOR))
         return false;
     for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
         if (t->vectors[i] != NO_VECTOR && vector(dev, t->vectors[i]) == NO_VECTOR)
@@ -527,9 +535,11 @@ const struct mmioshim_class class_virtio_pci = {
     .state_size = sizeof(struct transport),
     .plug = virtio_pci_plug,
     .end = virtio_pci_end,
+    .translates = virtio_translates,
     .reset = virtio_pci_reset,
     .read = virtio_pci_read,
     .write = virtio_pci_write,
     .service = virtio_pci_service,
+    .poll = virtio_pci_poll,
     .load = virtio_pci_load,
 };

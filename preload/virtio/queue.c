@@ -17,10 +17,25 @@ bool virtio_enable(struct mmioshim_device *dev, unsigned queue)
     struct virtio *v = virtio_of(dev);
     struct virtio_queue *q = &v->queues[queue];
 
-    if (!(v->status & VIRTIO_FEATURES_OK) || !q->size || q->size > VIRTIO_QUEUE_MAX || !ring_of(v)->enable(dev, q))
+    if (!(v->status & VIRTIO_FEATURES_OK || v->legacy) || !q->size || q->size > VIRTIO_QUEUE_MAX || !ring_of(v)->enable(dev, q))
         return false;
+    v->quiet &= ~(1u << queue);
     q->ready = 1;
     return true;
+}
+
+/* 2.7.2: descriptors, the available ring with used_event, and at the next multiple of the alignment the used ring */
+bool virtio_enable_legacy(struct mmioshim_device *dev, unsigned queue, u64 page)
+{
+    struct virtio_queue *q = &virtio_of(dev)->queues[queue];
+    u64 end = page + 16ull * q->size + 2ull * (3 + q->size);
+
+    if (!q->align || (q->align & (q->align - 1)))
+        return false;
+    q->desc = page;
+    q->driver = page + 16ull * q->size;
+    q->device = (end + q->align - 1) & ~(u64)(q->align - 1);
+    return virtio_enable(dev, queue);
 }
 
 bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain *chain)
@@ -36,18 +51,50 @@ bool virtio_pop(struct mmioshim_device *dev, unsigned queue, struct virtio_chain
     return ring_of(v)->pop(dev, q, chain);
 }
 
+struct virtio_end virtio_end_of(const struct virtio_chain *chain, u32 written)
+{
+    return (struct virtio_end){written, chain->id, (u16)(chain->places | (chain->in ? END_IN : 0))};
+}
+
 void virtio_push(struct mmioshim_device *dev, unsigned queue, const struct virtio_chain *chain, u32 written)
+{
+    virtio_push_end(dev, queue, virtio_end_of(chain, written));
+}
+
+void virtio_push_end(struct mmioshim_device *dev, unsigned queue, struct virtio_end end)
 {
     struct virtio *v = virtio_of(dev);
     struct virtio_queue *q = &v->queues[queue];
-    struct virtio_end end = {written, chain->id, (u16)(chain->places | (chain->in ? END_IN : 0))};
 
     if (!virtio_live(v))
         return;
     memcpy(&q->ending, &end, sizeof(end));
     __atomic_store_n(&q->ending_for, ~q->done, __ATOMIC_RELEASE);
-    ring_of(v)->push(dev, q, end);
+    ring_of(v)->push(dev, q, &end, 1);
     __atomic_store_n(&q->ending_for, 0, __ATOMIC_RELEASE);
+}
+
+void virtio_push_together(struct mmioshim_device *dev, unsigned queue, const struct virtio_end *ends, unsigned n)
+{
+    struct virtio *v = virtio_of(dev);
+    struct virtio_queue *q = &v->queues[queue];
+
+    if (!virtio_live(v))
+        return;
+    memcpy(v->together, ends, n * sizeof(*ends));
+    q->together = n;
+    __atomic_store_n(&q->ending_for, ~q->done, __ATOMIC_RELEASE);
+    ring_of(v)->push(dev, q, ends, n);
+    __atomic_store_n(&q->ending_for, 0, __ATOMIC_RELEASE);
+    q->together = 0;
+}
+
+void virtio_put_back(struct mmioshim_device *dev, unsigned queue)
+{
+    struct virtio_queue *q = &virtio_of(dev)->queues[queue];
+
+    q->ahead = q->next;
+    q->ahead_wrap = q->next_wrap;
 }
 
 void virtio_recover(struct mmioshim_device *dev)
@@ -60,12 +107,28 @@ void virtio_recover(struct mmioshim_device *dev)
 
         if (unlikely(q->ready && q->ending_for == ~q->done)) {
             memcpy(&end, &q->ending, sizeof(end));
-            ring_of(v)->push(dev, q, end);
+            ring_of(v)->push(dev, q, q->together ? v->together : &end, q->together ? q->together : 1);
         }
         q->ending_for = 0;
-        q->ahead = q->next;
-        q->ahead_wrap = q->next_wrap;
+        q->together = 0;
+        virtio_put_back(dev, i);
     }
+}
+
+void virtio_hush(struct mmioshim_device *dev, bool on)
+{
+    struct virtio *v = virtio_of(dev);
+
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+        struct virtio_queue *q = &v->queues[i];
+
+        if (!q->ready || virtio_quiet(v, q) == on || !virtio_live(v))
+            continue;
+        v->quiet ^= 1u << i;
+        ring_of(v)->quiet(dev, q, on);
+    }
+    /* What the driver makes available from here on it notifies of, and what it did before is seen. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 void virtio_signal(struct mmioshim_device *dev, unsigned queue)
@@ -85,34 +148,7 @@ void virtio_signal(struct mmioshim_device *dev, unsigned queue)
     q->told_wrap = q->used_wrap;
 }
 
-/* --- chains --- */
-
-bool virtio_add(struct mmioshim_device *dev, const struct virtio_queue *q, struct virtio_chain *chain, u64 addr, u32 length,
-                bool write)
-{
-    unsigned n = chain->out + chain->in;
-    u64 *total = write ? &chain->in_length : &chain->out_length;
-
-    /* "A driver MUST NOT create a descriptor chain longer than the Queue Size of the device", 2.7.5.3.1, 2.8.19 */
-    if (n >= q->size || n >= VIRTIO_QUEUE_MAX) {
-        virtio_break(dev, "a chain is longer than the queue");
-        return false;
-    }
-    /* "... place any device-writable descriptor elements after any device-readable", 2.7.4.2, 2.8.4 */
-    if (!write && chain->in) {
-        virtio_break(dev, "a readable descriptor behind a writable one");
-        return false;
-    }
-    *total += length;
-    /* "A driver MUST NOT add a descriptor chain longer than 2^32 bytes in total", 2.7.5.1 */
-    if (chain->out_length + chain->in_length > (u64)1 << 32) {
-        virtio_break(dev, "a chain of more than 2^32 bytes");
-        return false;
-    }
-    chain->segments[n] = (struct virtio_segment){addr, length};
-    ++*(write ? &chain->in : &chain->out);
-    return true;
-}
+/* --- the bytes of a chain --- */
 
 struct virtio_cursor virtio_out(const struct virtio_chain *chain)
 {
@@ -139,6 +175,15 @@ struct virtio_segment virtio_next(struct virtio_cursor *c, u64 most)
     piece.length = (u32)MIN(c->segment->length - c->offset, most);
     c->offset += piece.length;
     return piece;
+}
+
+u64 virtio_in_last(const struct virtio_chain *chain)
+{
+    const struct virtio_segment *s = &chain->segments[chain->out + chain->in - 1];
+
+    while (!s->length)
+        s--;
+    return s->addr + (s->length - 1);
 }
 
 void virtio_skip(struct virtio_cursor *c, u64 n)

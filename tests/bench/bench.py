@@ -19,6 +19,8 @@ UART = '0x10000007'  # its scratch register: reads and writes without side effec
 SCRATCH = '0x40000000'
 MAP = os.path.join(B, 'bench.dtb')
 LOG = os.path.join(OUT, 'log')
+DISK = os.path.join(OUT, 'disk.img')
+DISK_MB = 64  # more than caches hold that are not shared with others
 BARE = 'bare/bare'
 NOISE = 1.02  # what is equal differs by that much from run to run
 
@@ -45,12 +47,17 @@ WHOLE = {  # programs that use nothing of the library: name: what it is, command
     'python': ('start of python3', ['python3', '-c', 'pass'])}
 FORMATS = ('ring', 'text', 'json')
 MODES = ('uffd', 'mprotect', 'off')
+BATCHES = (1, 16, 64)  # frames with one doorbell
 
 
 def under(name, *arguments, patch='on', log='none', **own):
     """The program under the library."""
     return Program(name, arguments, LIBRARY, arguments[0] == 'fresh', log if log == LOG else None,
                    MMIOSHIM_PATCH=patch, MMIOSHIM_LOG=log, **own)
+
+
+def virtio_disk(name, options=''):
+    return under(name, 'disk', DISK, 'virtio', MMIOSHIM_ATTACH='virtio_mmio@10001000=blk:%s%s' % (DISK, options))
 
 
 def log_programs():
@@ -70,6 +77,8 @@ def programs(before):
         yield under('fresh-' + patch, 'fresh', SCRATCH, patch=patch, MMIOSHIM_MAP=MAP)
         yield under('threads-' + patch, 'threads', '0x1000', UART, patch=patch, MMIOSHIM_MAP=MAP)
         yield under('windows-' + patch, 'threads', '0x10000', SCRATCH, patch=patch, MMIOSHIM_MAP=MAP)
+        yield under('interrupt-' + patch, 'interrupt', 'clint', patch=patch)
+    yield Program('interrupt-plain', ['interrupt', 'kill'])
     yield from log_programs()
     yield Program('ram-plain', ['ram'])
     yield under('ram', 'ram', SCRATCH, MMIOSHIM_MAP=MAP)
@@ -86,6 +95,11 @@ def programs(before):
     yield under('resident', 'start', 'resident')
     for name, (_, command) in WHOLE.items():
         yield Program('whole-' + name, ['start', 'whole'] + command, BENCH_PRELOAD=LIBRARY, MMIOSHIM_LOG='none', BENCH_SAMPLES='2')
+    yield Program('disk-plain', ['disk', DISK, 'plain'])
+    yield virtio_disk('disk')
+    yield virtio_disk('disk-mmap', ',mmap')
+    for end in 'loopback', 'pcap':
+        yield under('packets-' + end, 'packets', end, *BATCHES, MMIOSHIM_ATTACH='virtio_mmio@10001000=net:' + end)
     yield Program('calls-plain', ['calls'])
     yield under('calls', 'calls')
     if before:
@@ -165,6 +179,12 @@ def thread_rows():
                               '%s-%s/%s-%s' % (prefix, patch, count, where), one, 'times', aim=aim)
 
 
+def interrupt_rows():
+    for patch, what in ('off', 'trapped'), ('on', 'patched'):
+        yield Row('interrupt by a signal, %s store' % what, 'interrupt-%s/latency' % patch, BARE, aim=('<=', 3))
+    yield Row('a signal that a thread sends itself', 'interrupt-plain/latency', BARE)
+
+
 def dirty_rows():
     for thing, what in ('dense', 'all pages'), ('sparse', 'pages far apart'):
         for mode in MODES:
@@ -238,6 +258,29 @@ def call_rows():
         yield Row(what, 'calls/' + name, 'calls-plain/' + name)
 
 
+def disk_rows():
+    aims = {('read', 32): ('>=', 0.75), ('write', 32): ('>=', 0.95)}
+    for way, call in ('read', 'pread'), ('write', 'pwrite'):
+        yield Row(call, 'disk-plain/' + way, kind='alone')
+        for depth in 1, 32:
+            yield Row('virtio-blk %s, %d under way: throughput to %s' % (way, depth, call), 'disk/%s-%d' % (way, depth),
+                      'disk-plain/' + way, 'times', aim=aims.get((way, depth)))
+    for way, copy in ('read', 'copy-from'), ('write', 'copy-to'):
+        yield Row('memcpy %s a mapping' % copy[5:], 'disk-plain/' + copy, kind='alone')
+        for depth in 1, 32:
+            yield Row('virtio-blk %s, mmap, %d under way: throughput to memcpy' % (way, depth),
+                      'disk-mmap/%s-%d' % (way, depth), 'disk-plain/' + copy, 'times',
+                      aim=('>=', 0.75) if depth == 32 else None)
+
+
+def packet_rows():
+    for end, what in ('loopback', 'sent and received again'), ('pcap', 'sent to nobody'):
+        for batch in BATCHES:
+            aim = ('<=', 500) if (end, batch) == ('loopback', 64) else None  # 2 million a second
+            yield Row('64-byte frames %s, %d a doorbell' % (what, batch), 'packets-%s/%s-%d' % (end, end, batch),
+                      kind='alone', aim=aim)
+
+
 def groups(samples, before):
     return [('Traps: ratios to the bare trap', list(trap_rows())),
             ('Patched sites: ratios to the bare trap', list(patched_rows())),
@@ -245,11 +288,14 @@ def groups(samples, before):
             ('Hypervisor', list(kvm_rows())),
             ('Logs: ratios to the bare trap', list(log_rows())),
             ('Threads: elapsed time for one access of all', list(thread_rows())),
+            ('Interrupts: from the store to the handler, ratios to the bare trap', list(interrupt_rows())),
+            ('Disks: blocks of 4 KiB at random places of a file in the page cache', list(disk_rows())),
             ('Dirty pages', list(dirty_rows())),
             ('Start and memory, with / without', list(start_rows(before))),
             ('Programs that use nothing of the library, with / without', list(whole_rows(samples))),
             ('A patch', list(patch_rows(samples))),
             ('Sites of real files', list(coverage_rows())),
+            ('virtio_net: time for one frame', list(packet_rows())),
             ('System calls, with / without', list(call_rows()))]
 
 
@@ -282,6 +328,15 @@ def coverage_rows():
                   aim=('>=', least))
 
 
+def make_disk():
+    """All of it in the page cache, page by page: a small write into a large folio costs as much as a large one."""
+    os.makedirs(OUT, exist_ok=True)
+    with open(DISK, 'wb', buffering=0) as disk:
+        for _ in range(DISK_MB * 256):
+            disk.write(os.urandom(4096))
+        os.fsync(disk.fileno())
+
+
 def begin(all_programs, usual_rounds):
     """Runs everything; the rounds, when that began, samples, and why some are missing."""
     for ours, knob in ('BENCH_SAMPLES', 'SAMPLES'), ('BENCH_US', 'SAMPLE_US'):
@@ -305,7 +360,11 @@ def finish(run, all_groups, name):
 
 def main():
     before = os.environ.get('BEFORE')
-    run = begin(list(programs(os.path.abspath(before) if before else None)), 20)
+    make_disk()
+    try:
+        run = begin(list(programs(os.path.abspath(before) if before else None)), 20)
+    finally:
+        os.unlink(DISK)
     coverage(run[2], run[3])
     return finish(run, groups(run[2], before), 'bench.json')
 

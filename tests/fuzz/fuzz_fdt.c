@@ -13,6 +13,7 @@
 
 #include "config/interrupts.h"
 #include "config/machine.h"
+#include "config/pools.h"
 
 #define ROOM 65536u
 
@@ -115,6 +116,26 @@ static void check_interrupts(void)
     }
 }
 
+/* Buffers are RAM that no window has, whole pages, each on its own; so are huge pages. */
+static void check_pools(void)
+{
+    char text[512];
+    struct fmt error = FMT_INIT(text);
+    const struct machine_pools *p = machine_pools(&machine, &error);
+
+    REQUIRE(p || (error.len && !memchr(text, '\n', error.len)));
+    for (u32 i = 0; p && i < p->nbuffers; i++) {
+        struct range r = p->buffers[i].range;
+
+        REQUIRE(r.size && r.base % PAGE_SIZE == 0 && r.size % PAGE_SIZE == 0 && pools_ram(&machine, r));
+        REQUIRE(p->buffers[i].size <= r.size);
+        for (u32 j = 0; j < i; j++)
+            REQUIRE(!range_overlaps(p->buffers[j].range, r) && strcmp(p->buffers[j].name, p->buffers[i].name) != 0);
+        check_name(p->buffers[i].name, sizeof(p->buffers[i].name), false);
+    }
+    REQUIRE(!p || (p->huge.base % HUGE_SIZE == 0 && p->huge.size % HUGE_SIZE == 0 && p->huge_boot <= p->huge.size / HUGE_SIZE));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char text[512];
@@ -135,6 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_windows(0, machine.nwindows, (u64)1 << 47);
     check_windows(machine.nwindows, machine.nports, MACHINE_PORTS);
     check_interrupts();
+    check_pools();
     accepted++;
     return 0;
 }

@@ -24,6 +24,7 @@ enum { RAM = 0x3000, FILL = 0xa5, PIECE = 256, MOST = 4096 };
 static u8 *ram; /* of the device: an allocation of its own, so that a sanitizer sees a byte too far */
 static u64 operations;
 static bool line;
+static bool legacy; /* version 1 of the registers */
 
 static void require(bool condition, const char *what)
 {
@@ -60,6 +61,14 @@ static bool host_write(struct mmioshim_device *dev, u64 addr, const void *buf, s
     return true;
 }
 
+static bool direct; /* may the device look at memory itself? */
+
+static const void *host_direct(struct mmioshim_device *dev, u64 addr, size_t n)
+{
+    (void)dev;
+    return direct && reach(addr, n) ? ram + (addr - BASE) : NULL;
+}
+
 static size_t host_random(struct mmioshim_device *dev, void *buf, size_t n)
 {
     (void)dev;
@@ -86,6 +95,7 @@ static void host_soon(struct mmioshim_device *dev)
 static const struct mmioshim_host host = {
     .irq = host_irq, .soon = host_soon, .random = host_random,
     .dma_read = host_read, .dma_fetch = host_read, .dma_write = host_write, .dma_store = host_write,
+    .dma_direct = host_direct,
 };
 
 static struct mmioshim_device device;
@@ -133,7 +143,7 @@ static void m_put(u64 addr, unsigned n, u64 value, bool *ok)
 static void m_break(void)
 {
     m.broken = true;
-    m.isr |= 2;
+    m.isr |= legacy ? 0 : 2;
 }
 
 struct m_chain {
@@ -394,7 +404,43 @@ static u32 some_length(struct input *in)
     return kind < 192 ? kind % 64 : lengths[kind % 16];
 }
 
-static void set_up(struct input *in)
+/* 2.7.2, 4.2.4: one page number, and all else follows from it. */
+static void set_up_legacy(struct input *in)
+{
+    u32 choice = take(in, 1), low = choice & 3 ? take(in, 1) : 8, shift = take(in, 1), align = take(in, 1), page = take(in, 1);
+    u32 accepted = (u32)((choice & 8 ? VIRTIO_F_EVENT_IDX : 0) | (choice & 16 ? VIRTIO_F_INDIRECT_DESC : 0));
+
+    shift = shift < 240 ? 4 + shift % 9 : shift % 32;
+    align = align < 240 ? 1u << align % 13 : align - 240 < 8 ? 0x80000000u >> (align - 240) : align;
+    page = page < 240 ? (u32)(BASE >> shift) + page % 4 : take(in, 4);
+    reg(VIRTIO_STATUS, 0);
+    reg(VIRTIO_GUEST_PAGE_SIZE, 1u << shift);
+    reg(VIRTIO_STATUS, 3);
+    reg(VIRTIO_DRIVER_FEATURES_SEL, 0);
+    reg(VIRTIO_DRIVER_FEATURES, accepted | (choice & 4 ? 1 : 0)); /* 1: not offered */
+    reg(VIRTIO_QUEUE_SEL, 0);
+    reg(VIRTIO_QUEUE_NUM, low);
+    reg(VIRTIO_QUEUE_ALIGN, align);
+    reg(VIRTIO_QUEUE_PFN, page);
+    if (choice & 32)
+        reg(VIRTIO_STATUS, 7);
+    m.packed = m.broken = false;
+    m.events = choice & 8;
+    m.indirect = choice & 16;
+    m.size = low;
+    m.desc = (u64)page << shift;
+    m.driver = m.desc + 16 * low;
+    m.device = m.driver + 6 + 2 * low;
+    if (align && !(align & (align - 1)))
+        while (m.device % align)
+            m.device += align - m.device % align;
+    m.ready = page && low && low <= 256 && !(low & (low - 1)) && align && !(align & (align - 1)) && m.desc % 16 == 0 &&
+              m.device % 4 == 0;
+    m.next = m.used = m.told = m.isr = 0;
+    require(get(VIRTIO_QUEUE_PFN) == (m.ready ? page : 0), "QueuePFN");
+}
+
+static void set_up_modern(struct input *in)
 {
     u32 choice = take(in, 1), low = choice & 3 ? take(in, 1) : 8;
     u64 accepted = VIRTIO_F_VERSION_1 | (choice & 4 ? VIRTIO_F_RING_PACKED : 0) | (choice & 8 ? VIRTIO_F_EVENT_IDX : 0) |
@@ -432,6 +478,14 @@ static void set_up(struct input *in)
     m.device = area[2];
     m.next = m.used = m.told = m.isr = 0;
     require(get(VIRTIO_QUEUE_READY) == m.ready, "QueueReady");
+}
+
+static void set_up(struct input *in)
+{
+    if (legacy)
+        set_up_legacy(in);
+    else
+        set_up_modern(in);
 }
 
 static void descriptor(struct input *in)
@@ -489,7 +543,8 @@ static void compare(void)
     const struct virtio_queue *q = &virtio_of(&device)->queues[0];
 
     require(memcmp(ram, m.ram, RAM) == 0, "RAM differs");
-    require(!!(get(VIRTIO_STATUS) & VIRTIO_NEEDS_RESET) == m.broken, "NEEDS_RESET differs");
+    require(!!(virtio_of(&device)->status & VIRTIO_NEEDS_RESET) == m.broken, "NEEDS_RESET differs");
+    require(!!(get(VIRTIO_STATUS) & VIRTIO_NEEDS_RESET) == (m.broken && !legacy), "NEEDS_RESET is seen otherwise");
     require(get(VIRTIO_INTERRUPT_STATUS) == m.isr, "the interrupt status differs");
     require(line == (m.isr != 0), "the interrupt line differs");
     if (!m.ready || m.broken)
@@ -529,8 +584,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .class = &class_virtio_mmio, .host = &host, .state = calloc(1, class_virtio_mmio.state_size), .size = 0x200, .name = "v",
     };
     ram = calloc(1, RAM);
+    direct = size & 1;
     memset(m.ram, 0, RAM);
-    require(class_virtio_mmio.plug(&device, "rng", &why) == 0, "no rng");
+    legacy = size && (data[0] & 0xc0) == 0x40;
+    require(class_virtio_mmio.plug(&device, legacy ? "rng,legacy" : "rng", &why) == 0, "no rng");
     class_virtio_mmio.reset(&device, MMIOSHIM_RESET_COLD);
     set_up(&in);
     while (in.left) {
@@ -632,8 +689,17 @@ static size_t make(u8 *start)
     u32 setup = next_random() % 16 ? next_random() & 0x3c : next_random() & 0xff, rounds = next_random() % 12, place = 0;
     u8 *p = put(start, 1, setup);
 
+    if (next_random() % 4 == 0) {
+        setup = (setup & 0x3b) | 0x40;
+        *start = (u8)setup;
+    }
     if (setup & 3)
         p = put(p, 1, next_random() % 4 ? 1u << next_random() % 8 : next_random());
+    if (setup & 0x40) {
+        p = put(p, 1, next_random() % 8 ? 4 + next_random() % 9 : next_random());
+        p = put(p, 1, next_random() % 8 ? 2 + next_random() % 11 : next_random());
+        p = put(p, 1, next_random() % 8 ? 0 : next_random());
+    }
     for (u32 i = 0; i < rounds; i++) {
         if (setup & 16 && next_random() % 2)
             p = start + make_table(start, p);

@@ -1,5 +1,5 @@
 /*
- * A driver of a virtio console: `g_virtio_console PROMPT [LINES]` says what it is told, then waits for lines by looking at
+ * A driver of a virtio console: `g_virtio_console PROMPT [LINES [TIMES]]` says what it is told, then waits for lines by looking at
  * RAM alone, and says them in capitals.
  */
 #define main example_main
@@ -60,7 +60,8 @@ int main(int argc, char **argv)
     queue(&d, TX);
     reg_write(&d, STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
     strcpy(out, argv[1]);
-    pass(&d, TX, out, (uint32_t)strlen(out));
+    for (int times = argc > 3 ? atoi(argv[3]) : 1; times > 0; times--)
+        pass(&d, TX, out, (uint32_t)strlen(out));
     for (int lines = argc > 2 ? atoi(argv[2]) : 1; lines > 0; lines--) {
         n = 0;
         do {

@@ -17,6 +17,17 @@ struct ring {
 static volatile struct ring *const rings = (volatile struct ring *)(RAM + 0x200000);
 static uint8_t *const buffers = (uint8_t *)(RAM + 0x210000), *const out = (uint8_t *)(RAM + 0x220000);
 
+/* Nothing but version 1: what negotiate() takes are features of a disk. */
+static int agree(struct disk *d)
+{
+    reg_write(d, STATUS, 0);
+    reg_write(d, STATUS, ACKNOWLEDGE | DRIVER);
+    reg_write(d, DRIVER_FEATURES_SEL, 1);
+    reg_write(d, DRIVER_FEATURES, F_VERSION_1 >> 32);
+    reg_write(d, STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK);
+    return reg_read(d, STATUS) & FEATURES_OK ? 0 : -1;
+}
+
 static void queue(struct disk *d, unsigned number)
 {
     memset((void *)(uintptr_t)&rings[number], 0, sizeof(rings[number])); /* who was here before left his own */
@@ -47,7 +58,7 @@ int main(int argc, char **argv)
     struct disk d = {.base = SLOTS};
     unsigned frames = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
 
-    if (reg_read(&d, DEVICE_ID) != 1 || negotiate(&d))
+    if (reg_read(&d, DEVICE_ID) != 1 || agree(&d))
         return 1;
     queue(&d, RX);
     queue(&d, TX);

@@ -22,7 +22,7 @@ done
 [ "$count" -ge 20 ] || { echo "only $count objects were looked at"; bad=1; }
 # On the short way of a patched site the program's DF may be set: no string instruction is used but where DF is looked at.
 for object in "$dir"/devices/*.o "$dir"/virtio/*.o "$dir"/pci/*.o "$dir"/bus/*.o "$dir"/memory/*.o "$dir"/backends/*.o "$dir"/patch/*.o "$dir"/base/*.o; do
-    [ "${object##*/}" != mem.c.o ] || continue
+    case ${object##*/} in mem.c.o | guard.c.o) continue ;; esac # guard_copy() says that it wants DF clear
     objdump -d --no-show-raw-insn "$object" | grep -E '[[:space:]](rep|repz|repnz)[[:space:]]|%es:' || continue
     echo "$object has string instructions"
     bad=1

@@ -1,14 +1,19 @@
 /* disk: the bytes of a file by position. */
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <ucontext.h>
 
 #include "backend_sample.h"
+
+#include "base/guard.h"
 
 #define SIZE (64 * 512)
 
 static struct backend b;
 static char path[256];
 static u8 bytes[SIZE];
+static volatile unsigned faults;
 
 static void make(size_t size)
 {
@@ -81,6 +86,55 @@ TEST(zeroes_and_holes)
     CHECK_EQ(b.ops->disk->zero(&b, SIZE - 512, 512, true), 0);
     CHECK(stat(path, &st) == 0 && st.st_size == SIZE);
     done();
+}
+
+/* What the library does at a fault (trap/pipeline.c). */
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+    greg_t *rip = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+    u64 go_on = guard_fixup((u64)*rip);
+
+    (void)info;
+    faults++;
+    if (!go_on)
+        signal(sig, SIG_DFL);
+    *rip = go_on ? (greg_t)go_on : *rip;
+}
+
+TEST(mapped)
+{
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+    u8 buf[8192];
+
+    CHECK_EQ(sigaction(SIGBUS, &action, NULL), 0);
+    make(SIZE);
+    CHECK_EQ(open_disk(",mmap"), 0);
+    CHECK_EQ(b.ops->disk->read(&b, buf, 1000, 777), 1000);
+    CHECK(memcmp(buf, bytes + 777, 1000) == 0);
+    CHECK_EQ(b.ops->disk->read(&b, buf, 1000, SIZE - 10), 10);
+    CHECK_EQ(b.ops->disk->read(&b, buf, 1000, SIZE), 0);
+    memset(buf, 0x77, 600);
+    CHECK_EQ(b.ops->disk->write(&b, buf, 600, 1234), 600);
+    memset(bytes + 1234, 0x77, 600);
+    expect(bytes);
+    CHECK_EQ(b.ops->disk->flush(&b), 0);
+    CHECK_EQ(b.ops->disk->zero(&b, 8192, 4096, true), 0);
+    memset(bytes + 8192, 0, 4096);
+    CHECK_EQ(b.ops->disk->read(&b, buf, 8192, 8192), 8192);
+    CHECK(memcmp(buf, bytes + 8192, 8192) == 0);
+    b.ops->disk->soon(&b, 8192, SIZE - 8192);
+    CHECK_EQ(faults, 0);
+    /* Cut: what is left of the file is read, and what is written makes it longer. */
+    CHECK_EQ(truncate(path, 8192), 0);
+    CHECK_EQ(b.ops->disk->read(&b, buf, 8192, 4096), 4096);
+    CHECK(memcmp(buf, bytes + 4096, 4096) == 0);
+    b.ops->disk->soon(&b, 8192, SIZE - 8192);
+    CHECK_EQ(b.ops->disk->read(&b, buf, 512, 8192), 0);
+    CHECK_EQ(b.ops->disk->write(&b, bytes + 8192, SIZE - 8192, 8192), SIZE - 8192);
+    CHECK_EQ(faults, 3);
+    expect(bytes);
+    done();
+    CHECK(b.map == NULL);
 }
 
 TEST(read_only)

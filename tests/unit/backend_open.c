@@ -15,7 +15,7 @@ TEST(every_kind_is_known)
         CHECK((*kind)->doc && (*kind)->options);
         CHECK(backend_kind((*kind)->name, strlen((*kind)->name)) == *kind);
     }
-    CHECK_EQ(kinds, 6);
+    CHECK_EQ(kinds, 13);
     CHECK(backend_kind("ptyx", 4) == NULL);
     CHECK(backend_kind("pt", 2) == NULL);
     CHECK(backend_kind("", 0) == NULL);

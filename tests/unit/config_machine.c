@@ -123,6 +123,20 @@ TEST(builtin_virt_low)
     CHECK_EQ((uintptr_t)machine.fdt % 8, 0);
 }
 
+TEST(builtin_pc)
+{
+    static const char *const want[] = {"rtc@70", "post@80", "serial@3f8"};
+
+    CHECK_STR(load("pc"), "");
+    CHECK(machine.ioports);
+    CHECK_EQ(machine.nwindows, 0);
+    CHECK_EQ(machine.nports, ARRAY_SIZE(want));
+    for (u32 i = 0; i < ARRAY_SIZE(want); i++)
+        CHECK_STR(machine.windows[i].name, want[i]);
+    CHECK_EQ(machine.windows[0].range.base, 0x70);
+    CHECK_EQ(machine.windows[0].range.size, 2);
+}
+
 TEST(accessors)
 {
     const struct machine_window *test, *uart;

@@ -45,8 +45,8 @@ static void list(struct fmt *out)
     for (u32 i = 0; i < machine_devices(&machine); i++) {
         const struct machine_window *w = &machine.windows[i];
 
-        fmt_printf(out, "%s %lx-%lx %s", i < machine.nwindows ? "MMIO" : "PORT", w->range.base, range_last(w->range),
-                   w->name);
+        fmt_printf(out, "%s %lx-%lx %s", i < machine.nwindows ? "MMIO" : i < machine_fixed(&machine) ? "PORT" : "PCI ",
+                   w->range.base, range_last(w->range), w->name);
         if (*w->compatible)
             fmt_printf(out, " %s", w->compatible);
         if (w->offset)

@@ -439,15 +439,66 @@ static inline void to_state(struct cpu_state *state, struct machine *m)
     state->xfeatures = components;
 }
 
+#define PKRU_BIT 9 /* SDM vol. 1, 13.5.7: of all components the one that is loaded while the tests run */
+
+static inline bool has_pkru(void)
+{
+    unsigned a, b, c, d;
+
+    __cpuid_count(7, 0, a, b, c, d);
+    return c >> 4 & 1; /* OSPKE */
+}
+
+/* Where in the area it is; 0: nowhere, since it is not in use (XGETBV with ECX = 1). */
+static inline unsigned pkru_offset(void)
+{
+    unsigned in_use, offset, high, c, d;
+
+    if (!has_pkru())
+        return 0;
+    __asm__ volatile("xgetbv" : "=a"(in_use), "=d"(high) : "c"(1));
+    if (!(in_use >> PKRU_BIT & 1))
+        return 0;
+    __cpuid_count(0xd, PKRU_BIT, in_use, offset, c, d);
+    return offset;
+}
+
+/* What a signal frame has of it: put into the area while the emulator runs. `value` is what was there. */
+static inline void swap_pkru(struct cpu_state *state, u8 *area, u32 *value)
+{
+    unsigned offset = pkru_offset();
+    u32 was;
+
+    if (!offset)
+        return;
+    state->xfeatures |= 1u << PKRU_BIT;
+    area[512 + PKRU_BIT / 8] ^= 1u << PKRU_BIT % 8;
+    memcpy(&was, area + offset, sizeof(was));
+    memcpy(area + offset, value, sizeof(was));
+    *value = was;
+}
+
+static inline u32 read_pkru(void)
+{
+    unsigned value = 0, high;
+
+    if (has_pkru())
+        __asm__ volatile(".byte 0x0f, 0x01, 0xee" /* rdpkru */ : "=a"(value), "=d"(high) : "c"(0));
+    return value;
+}
+
 static inline enum cpu_outcome emulate(const struct cpu_insn *insn, struct machine *m, struct cpu_result *result)
 {
     struct cpu_bus bus = plain_bus;
     struct cpu_state state;
     enum cpu_outcome outcome;
+    u32 pkru = read_pkru();
 
     to_state(&state, m);
+    swap_pkru(&state, m->area, &pkru);
     bus.context = result;
     outcome = cpu_run(insn, &state, &bus, result);
+    swap_pkru(&state, m->area, &pkru);
     memcpy(m->gpr, state.gpr, sizeof(m->gpr));
     m->rip = state.rip;
     m->flags = state.rflags;

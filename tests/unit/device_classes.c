@@ -27,7 +27,7 @@ static void check_registers(const struct mmioshim_class *class)
 
 TEST(classes_are_complete)
 {
-    CHECK_EQ(device_class_count, 15);
+    CHECK_EQ(device_class_count, 18);
     for (u32 i = 0; i < device_class_count; i++) {
         const struct mmioshim_class *class = device_classes[i];
 
@@ -63,6 +63,9 @@ TEST(labels)
     CHECK_STR(class_scratch.label, "SCRATCH");
     CHECK_STR(class_sifive_test.label, "TEST");
     CHECK_STR(class_goldfish_rtc.label, "RTC");
+    CHECK_STR(class_bcm2835_gpio.label, "GPIO");
+    CHECK_STR(class_flash.label, "FLASH");
+    CHECK_STR(class_mc146818.label, "RTC");
     CHECK_STR(class_virtio_mmio.label, "VIRTIO");
     CHECK_STR(class_sifive_plic.label, "PLIC");
     CHECK_STR(class_sifive_clint.label, "CLINT");

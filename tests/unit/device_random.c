@@ -95,20 +95,25 @@ static void snapshot(u8 *copy)
         CHECK(memcmp(copy, m.dev.state, m.state_size) == 0);
 }
 
-static void storm(const struct mmioshim_class *class, u64 size, const struct mock_property *node)
+static void storm_of(unsigned accesses, const struct mmioshim_class *class, u64 size, const struct mock_property *node)
 {
     u8 *copy;
 
     seed = 0x9e3779b97f4a7c15;
     CHECK(mock_create(&m, class, size, node) == NULL);
     copy = calloc(1, m.state_size + 1);
-    for (unsigned i = 0; i < ACCESSES && !unit_failures; i++) {
+    for (unsigned i = 0; i < accesses && !unit_failures; i++) {
         outside();
         access_once(copy);
         if (i % CHECK_SNAPSHOT == 0)
             snapshot(copy);
     }
     free(copy);
+}
+
+static void storm(const struct mmioshim_class *class, u64 size, const struct mock_property *node)
+{
+    storm_of(ACCESSES, class, size, node);
 }
 
 /* What holds for the UART after every access. */
@@ -175,6 +180,44 @@ TEST(goldfish_rtc)
 {
     storm(&class_goldfish_rtc, 0x1000, NULL);
     CHECK(m.irq_changes > 100 && m.wakes > 100);
+}
+
+TEST(mc146818)
+{
+    storm(&class_mc146818, 2, NULL);
+    CHECK(m.irq_changes > 100 && m.wakes > 100);
+}
+
+/* Its state is large; commands come by themselves too seldom, so that each second write is one. */
+TEST(flash)
+{
+    static const u8 cycles[] = {0xaa, 0x55, 0x80, 0xa0, 0x90, 0x30, 0x10, 0xb0, 0xf0, 0x98};
+    static const u32 places[] = {0x555, 0x2aa, 0, 0x4000};
+    static u8 disk[128 << 10];
+    unsigned views[8] = {0};
+
+    static const struct mock_property node[] = {STRINGS("compatible", "amd,am29f010b"), END};
+
+    storm_of(ACCESSES / 100, &class_flash, 128 << 10, node);
+    m.disk = disk;
+    m.disk_size = sizeof(disk);
+    for (unsigned i = 0; i < ACCESSES && !unit_failures; i++) {
+        outside();
+        m.disk_error = rnd() % 64 ? 0 : -5;
+        if (rnd() % 2)
+            wr_status(&m, 0x555, 1, 0xaa), wr_status(&m, 0x2aa, 1, 0x55);
+        CHECK(wr_status(&m, places[rnd() % 4], 1, cycles[rnd() % ARRAY_SIZE(cycles)]) <= MMIOSHIM_GUEST_BUG);
+        rd(&m, rnd() % sizeof(disk), 1);
+        views[m.dev.class->view(&m.dev)]++;
+    }
+    for (unsigned view = 1; view <= 5; view++)
+        CHECK(view == 3 || views[view] > 100); /* this chip has no query */
+}
+
+TEST(bcm2835_gpio)
+{
+    storm(&class_bcm2835_gpio, 0xb4, NULL);
+    CHECK(m.irq_changes > 1000);
 }
 
 TEST(sifive_test)
@@ -285,5 +328,5 @@ TEST(sifive_clint)
 
 TEST(every_class_is_stormed)
 {
-    CHECK_EQ(device_class_count, 15);
+    CHECK_EQ(device_class_count, 18);
 }

@@ -30,7 +30,7 @@ TEST(identification)
     CHECK(!class_virtio_mmio.split);
 }
 
-/* VIRTIO 1.2, table 4.1: offset and direction. */
+/* VIRTIO 1.2, tables 4.1 and 4.2: offset and direction. */
 TEST(register_table)
 {
     static const struct {
@@ -38,8 +38,8 @@ TEST(register_table)
         u8 access;
     } table[] = {
         {0x000, MMIOSHIM_RO}, {0x004, MMIOSHIM_RO}, {0x008, MMIOSHIM_RO}, {0x00c, MMIOSHIM_RO}, {0x010, MMIOSHIM_RO},
-        {0x014, MMIOSHIM_WO}, {0x020, MMIOSHIM_WO}, {0x024, MMIOSHIM_WO}, {0x030, MMIOSHIM_WO}, {0x034, MMIOSHIM_RO},
-        {0x038, MMIOSHIM_WO}, {0x044, MMIOSHIM_RW}, {0x050, MMIOSHIM_WO}, {0x060, MMIOSHIM_RO}, {0x064, MMIOSHIM_WO},
+        {0x014, MMIOSHIM_WO}, {0x020, MMIOSHIM_WO}, {0x024, MMIOSHIM_WO}, {0x028, MMIOSHIM_WO}, {0x030, MMIOSHIM_WO}, {0x034, MMIOSHIM_RO},
+        {0x038, MMIOSHIM_WO}, {0x03c, MMIOSHIM_WO}, {0x040, MMIOSHIM_RW}, {0x044, MMIOSHIM_RW}, {0x050, MMIOSHIM_WO}, {0x060, MMIOSHIM_RO}, {0x064, MMIOSHIM_WO},
         {0x070, MMIOSHIM_RW}, {0x080, MMIOSHIM_WO}, {0x084, MMIOSHIM_WO}, {0x090, MMIOSHIM_WO}, {0x094, MMIOSHIM_WO},
         {0x0a0, MMIOSHIM_WO}, {0x0a4, MMIOSHIM_WO}, {0x0ac, MMIOSHIM_WO}, {0x0b0, MMIOSHIM_RO}, {0x0b4, MMIOSHIM_RO},
         {0x0b8, MMIOSHIM_RO}, {0x0bc, MMIOSHIM_RO}, {0x0c0, MMIOSHIM_RW}, {0x0fc, MMIOSHIM_RO},
@@ -88,20 +88,20 @@ TEST(load_refuses_what_another_slot_holds)
     memcpy(blob, m.dev.state, m.state_size);
     setup();
     v = (void *)blob;
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, class_virtio_mmio.version, blob, m.state_size), -1);
     CHECK_EQ(rd(&m, 8, 4), 0);
     v->type = 0;
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), 0);
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 1, blob, m.state_size), -1);
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size - 1), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, class_virtio_mmio.version, blob, m.state_size), 0);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, class_virtio_mmio.version - 1, blob, m.state_size), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, class_virtio_mmio.version, blob, m.state_size - 1), -1);
     v->end[0] = 'x';
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, class_virtio_mmio.version, blob, m.state_size), -1);
     v->end[0] = 0;
     v->status = 0x10;
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, class_virtio_mmio.version, blob, m.state_size), -1);
     v->status = 0;
     v->queues[0].ready = 1;
-    CHECK_EQ(class_virtio_mmio.load(&m.dev, 2, blob, m.state_size), -1);
+    CHECK_EQ(class_virtio_mmio.load(&m.dev, class_virtio_mmio.version, blob, m.state_size), -1);
 }
 
 TEST(what_can_be_plugged_in)

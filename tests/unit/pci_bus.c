@@ -121,6 +121,7 @@ TEST(as_firmware_left_it)
             CHECK(base != 0 && base % size == 0);
             CHECK(model_answers(i, bar, model[i].bar[bar].io, base));
             CHECK(model_agrees(model[i].bar[bar].io, base) == NULL);
+            CHECK_EQ(model_passes(&model[0], model[i].bar[bar].io, base), model[i].bridge == 0);
             for (unsigned j = 0; j < MODELS; j++)
                 for (unsigned other = 0; other < 6; other++)
                     if ((i != j || bar != other) && model[j].bar[other].size && model[j].bar[other].io == model[i].bar[bar].io)

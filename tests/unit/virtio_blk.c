@@ -6,7 +6,7 @@ enum { OK, IOERR, UNSUPP };
 
 enum { HEADER = DRIVER_DATA, STATUS_BYTE = DRIVER_DATA + 0x100, DATA = DRIVER_DATA + 0x1000, DISK = 64 * 512 };
 
-#define ALL (VIRTIO_F_VERSION_1 | 1 << 2 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 13 | 1 << 14)
+#define ALL (VIRTIO_F_VERSION_1 | 1 << 1 | 1 << 2 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 13 | 1 << 14)
 
 static u8 disk[DISK];
 
@@ -282,6 +282,7 @@ static void configuration(void)
     CHECK_EQ(rd(&vm, VIRTIO_DEVICE_ID, 4), 2);
     CHECK_EQ(rd(&vm, VIRTIO_CONFIG, 4), 64);
     CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 4, 4), 0);
+    CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 8, 4), 1 << 22);
     CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 0xc, 4), 254);
     CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 0x14, 4), 4096);
     CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 0x1a, 2), 1);
@@ -304,6 +305,10 @@ static void options(void)
         CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, wrong[i]) != NULL);
     CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, "blk:a:b,readonly,block-size=1024") == NULL);
     CHECK_STR(class_virtio_mmio.end(&vm.dev), "disk:a:b,readonly");
+    CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, "blk:memory,block-size=1024,size=4M") == NULL);
+    CHECK_STR(class_virtio_mmio.end(&vm.dev), "memory,size=4M");
+    CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, "blk:memory,export=x") != NULL);
+    CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, "blk:memory.img,size=4M") != NULL);
 }
 
 static void depth(u64 features)
@@ -398,6 +403,250 @@ static void takeover(void)
     }
 }
 
+/* --- a disk that answers later --- */
+
+static void start_later(u64 features)
+{
+    plug("blk:nbd:socket");
+    vm.later = true;
+    CHECK(driver_negotiate(features));
+    driver_queue(0, 16);
+    driver_go();
+}
+
+/* Request i of several: header, data, status in places of its own. */
+static void add_later(u32 i, u32 type, u64 sector)
+{
+    u64 head = 0x60000 + 64 * i, data = 0x70000 + 512 * i;
+    bool out = type == OUT;
+    struct buffer b[] = {{MOCK_RAM + head, 16, false}, {MOCK_RAM + data, type == GET_ID ? 20 : 512, !out},
+                         {MOCK_RAM + head + 16, 1, true}};
+
+    put32(head, type);
+    put64(head + 8, sector);
+    *(u8 *)at(head + 16) = 0xee;
+    if (out)
+        memset(at(data), 0x6b, 512);
+    driver_add(0, b, 3);
+}
+
+static unsigned take_later(u32 first)
+{
+    u32 id = 0, length = 0, seen = 0;
+
+    for (; driver_take(0, &id, &length); seen++) {
+        driver_taken(0, 3);
+        CHECK_EQ(id, 3 * (first + seen) % 16);
+        CHECK_EQ(*(u8 *)at(0x60010 + 64 * (first + seen)), OK);
+    }
+    return seen;
+}
+
+static void serve(void)
+{
+    vm.dev.class->service(&vm.dev);
+}
+
+/* The trap only asks; the worker begins what there is, and ends it in order. */
+static void later(void)
+{
+    start_later(ALL);
+    add_later(0, IN, 3);
+    add_later(1, GET_ID, 0);
+    add_later(2, OUT, 7);
+    vm.elsewhere = true;
+    driver_kick(0);
+    CHECK_EQ(vm.nbegun, 0);
+    CHECK_EQ(take_later(0), 0);
+    vm.elsewhere = false;
+    serve();
+    CHECK_EQ(vm.nbegun, 2);
+    CHECK_EQ(take_later(0), 0);
+    CHECK(virtio_of(&vm.dev)->notified);
+    vm.nending = 1;
+    serve();
+    CHECK_EQ(take_later(0), 2); /* and what had its answer at once, behind it */
+    CHECK(memcmp(at(0x70000), disk + 3 * 512, 512) == 0);
+    CHECK(disk[7 * 512] != 0x6b);
+    vm.nending = 1;
+    serve();
+    CHECK_EQ(take_later(2), 1);
+    CHECK_EQ(disk[7 * 512], 0x6b);
+    CHECK_EQ(virtio_of(&vm.dev)->notified, 0);
+    CHECK_EQ(vm.nended, 2);
+}
+
+static void later_fails(void)
+{
+    start_later(ALL);
+    vm.nending = 8;
+    CHECK_EQ(request(OUT, 64, 512, false), IOERR);
+    CHECK_EQ(request(IN, 0, 100, true), IOERR);
+    CHECK_EQ(request(2, 0, 512, true), UNSUPP);
+    CHECK_EQ(request(IN, 0, 0, true), OK);
+    CHECK_EQ(vm.nended, 0);
+    vm.disk_error = -5;
+    CHECK_EQ(request(FLUSH, 0, 0, false), IOERR);
+    CHECK_EQ(request(IN, 0, 512, true), IOERR);
+    vm.disk_error = 0;
+    CHECK_EQ(request(IN, 0, 1536, true), OK);
+    CHECK(memcmp(at(DATA), disk, 1536) == 0);
+    CHECK_EQ(range(DISCARD, 4, 2, 0), OK);
+    CHECK_EQ(disk[4 * 512], 0xdd);
+    CHECK_EQ(range(WRITE_ZEROES, 4, 2, 1), OK);
+    CHECK_EQ(disk[4 * 512], 0);
+    CHECK_EQ(range(DISCARD, 4, 2, 1), UNSUPP);
+    CHECK_EQ(request(DISCARD, 0, 32, false), IOERR);
+    CHECK_EQ(rd(&vm, VIRTIO_CONFIG + 0x28, 4), 1);
+}
+
+static void later_write_through(void)
+{
+    start_later(ALL);
+    vm.nending = 8;
+    CHECK_EQ(request(OUT, 0, 512, false), OK);
+    CHECK_EQ(vm.flushes, 0);
+    wr(&vm, VIRTIO_CONFIG + 32, 1, 0);
+    CHECK_EQ(request(OUT, 0, 512, false), OK);
+    CHECK_EQ(request(IN, 0, 512, true), OK);
+    CHECK_EQ(vm.flushes, 1);
+}
+
+/* What was under way before a reset is forgotten, and touches RAM no more. */
+static void later_reset(void)
+{
+    start_later(ALL);
+    add_later(0, IN, 3);
+    driver_kick(0);
+    CHECK_EQ(vm.nbegun, 1);
+    memset(at(0x70000), 0x11, 512);
+    wr(&vm, VIRTIO_STATUS, 4, 0);
+    vm.nending = 1;
+    CHECK(driver_negotiate(ALL));
+    driver_queue(0, 16);
+    driver_go();
+    add_later(0, GET_ID, 0);
+    driver_kick(0);
+    CHECK_EQ(vm.nended, 0);
+    CHECK_EQ(take_later(0), 1);
+    CHECK_EQ(*(u8 *)at(0x70000 + 511), 0x11);
+}
+
+/* The worker is killed at any step, with what it had begun: another one finds that it has begun nothing. */
+static unsigned later_killed_at(unsigned step, u64 features)
+{
+    unsigned steps;
+
+    start_later(features);
+    add_later(0, IN, 3);
+    add_later(1, OUT, 7);
+    add_later(2, GET_ID, 0);
+    add_later(3, IN, 9);
+    vm.elsewhere = true;
+    wr(&vm, VIRTIO_QUEUE_NOTIFY, 4, 0);
+    vm.elsewhere = false;
+    serve();
+    vm.nending = 3;
+    steps = mock_steps(&vm, step);
+    if (steps > step)
+        vm.nbegun = 0;
+    vm.nending = 8;
+    serve();
+    serve();
+    CHECK_EQ(take_later(0), 4);
+    CHECK(memcmp(at(0x70000), disk + 3 * 512, 512) == 0 && memcmp(at(0x70000 + 3 * 512), disk + 9 * 512, 512) == 0);
+    CHECK_EQ(disk[7 * 512], 0x6b);
+    CHECK_EQ(virtio_of(&vm.dev)->notified, 0);
+    CHECK_EQ(rd(&vm, VIRTIO_INTERRUPT_STATUS, 4), 1);
+    CHECK(!driver_broken());
+    return steps;
+}
+
+/* The first service only begins: there, too. */
+static unsigned later_killed_early(unsigned step, u64 features)
+{
+    unsigned steps;
+
+    start_later(features);
+    add_later(0, IN, 3);
+    add_later(1, OUT, 7);
+    add_later(2, GET_ID, 0);
+    vm.elsewhere = true;
+    wr(&vm, VIRTIO_QUEUE_NOTIFY, 4, 0);
+    vm.elsewhere = false;
+    vm.nending = 2;
+    steps = mock_steps(&vm, step);
+    if (steps > step)
+        vm.nbegun = 0;
+    vm.nending = 8;
+    serve();
+    serve();
+    CHECK_EQ(take_later(0), 3);
+    CHECK(memcmp(at(0x70000), disk + 3 * 512, 512) == 0);
+    CHECK_EQ(disk[7 * 512], 0x6b);
+    CHECK(!driver_broken());
+    return steps;
+}
+
+static void later_takeover(void)
+{
+    static const u64 features[] = {ALL, ALL | VIRTIO_F_RING_PACKED, ALL | VIRTIO_F_EVENT_IDX};
+
+    for (unsigned f = 0; f < ARRAY_SIZE(features); f++) {
+        unsigned steps = later_killed_at(UINT32_MAX, features[f]), early = later_killed_early(UINT32_MAX, features[f]);
+
+        CHECK_EQ(early > 40, true);
+        CHECK_EQ(steps > 30, true);
+        for (unsigned i = 0; i < steps; i++)
+            later_killed_at(i, features[f]);
+        for (unsigned i = 0; i < early; i++)
+            later_killed_early(i, features[f]);
+    }
+}
+
+/* --- polled rings --- */
+
+static void polled_by(u64 features, const char *how, enum mmioshim_poll wanted)
+{
+    u64 flags = features & VIRTIO_F_RING_PACKED ? 2 : 0; /* 2.7.8, 2.8.14 */
+
+    plug(how);
+    CHECK_EQ(vm.polled, MMIOSHIM_POLL_OFF);
+    CHECK(driver_negotiate(features));
+    driver_queue(0, 16);
+    driver_go();
+    CHECK_EQ(vm.polled, wanted);
+    CHECK_EQ(get16(dq[0].device + flags), 0);
+    CHECK(!vm.dev.class->poll(&vm.dev, false));
+    CHECK_EQ(get16(dq[0].device + flags), 1);
+    add_later(0, IN, 3);
+    CHECK_EQ(vm.soon, 0);
+    CHECK(vm.dev.class->poll(&vm.dev, false));
+    CHECK_EQ(take_later(0), 1);
+    CHECK_EQ(vm.line[0], true);
+    add_later(1, IN, 4);
+    CHECK(vm.dev.class->poll(&vm.dev, true)); /* the last look finds one */
+    CHECK_EQ(get16(dq[0].device + flags), 0);
+    CHECK_EQ(take_later(1), 1);
+    CHECK(!vm.dev.class->poll(&vm.dev, true));
+    vm.polled = MMIOSHIM_POLL_OFF; /* as the worker does then; a notification begins it anew */
+    add_later(2, IN, 5);
+    driver_kick(0);
+    CHECK_EQ(take_later(2), 1);
+    CHECK_EQ(vm.polled, wanted);
+    wr(&vm, VIRTIO_STATUS, 4, 0);
+    CHECK_EQ(vm.polled, MMIOSHIM_POLL_OFF);
+}
+
+static void polled(void)
+{
+    polled_by(ALL, "blk:disk.img,poll=on", MMIOSHIM_POLL_MOVING);
+    polled_by(ALL | VIRTIO_F_RING_PACKED, "blk:disk.img,poll=always,serial=y,poll=on", MMIOSHIM_POLL_MOVING);
+    polled_by(ALL, "blk:disk.img,poll=always,serial=x", MMIOSHIM_POLL_ALWAYS);
+    CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, "blk:disk.img,poll=onward") != NULL);
+    CHECK(mock_plug(&vm, &class_virtio_mmio, 0x1000, "rng,poll=on") == NULL);
+}
+
 static const struct clause clauses[] = {
     {"5.2.6", "a read", reads},
     {"5.2.6", "a write", writes},
@@ -414,6 +663,12 @@ static const struct clause clauses[] = {
     {"5.2.4", "configuration", configuration},
     {"5.2.6", "many requests at once", many_at_once},
     {"", "a process is killed in the middle of requests", takeover},
+    {"", "a disk that answers later", later},
+    {"5.2.6.2", "and its failures", later_fails},
+    {"5.2.6.2", "and what is safe", later_write_through},
+    {"2.4", "and a reset", later_reset},
+    {"", "and a worker that is killed", later_takeover},
+    {"2.7.10, 2.8.14", "rings that are polled", polled},
     {"", "options of an attachment", options},
 };
 

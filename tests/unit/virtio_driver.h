@@ -11,7 +11,7 @@
 #include "virtio/mmio.h"
 #include "virtio/virtio.h"
 
-enum { DRIVER_RAM = 1 << 20, DRIVER_QUEUES = 4, DRIVER_DATA = 0x40000 /* offset of what tests use for data */ };
+enum { DRIVER_RAM = 1 << 20, DRIVER_QUEUES = 6, DRIVER_DATA = 0x60000 /* offset of what tests use for data */ };
 
 struct driver_queue {
     u32 size;

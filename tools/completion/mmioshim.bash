@@ -52,7 +52,7 @@ _mmioshim_value() {
         [[ --$option == "$name" ]] || continue
         case $values in
         @map)
-            _mmioshim_words 'virt virt-low' "$word"
+            _mmioshim_words 'virt virt-low pc' "$word"
             _mmioshim_files "$word"
             ;;
         @file) _mmioshim_files "$word" ;;
