@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 exec < /dev/null
 CC=${CC:-cc}
 B=build/tests
+# How many test programs, and how many files of bats, run at once.
+JOBS=${JOBS:-$(nproc)}
 mkdir -p "$B"
 log=$B/log
 : > "$log"
@@ -16,11 +18,18 @@ collect() {
     name=$1
     shift
     "$@" > "$B/out" 2>&1
-    status=$?
-    passed=$(grep -c '^ok ' "$B/out")
-    skipped=$(grep -c '^ok .*# skip' "$B/out")
-    failed=$(grep -c '^not ok ' "$B/out")
-    plan=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$B/out" | head -n 1)
+    count "$name" "$?" "$B/out"
+}
+
+# count NAME STATUS OUTPUT
+count() {
+    name=$1
+    status=$2
+    out=$3
+    passed=$(grep -c '^ok ' "$out")
+    skipped=$(grep -c '^ok .*# skip' "$out")
+    failed=$(grep -c '^not ok ' "$out")
+    plan=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$out" | head -n 1)
     # A program that dies, or says less than it planned, has failed.
     if [ "$failed" = 0 ] && { [ "$status" != 0 ] || [ "${plan:-none}" != "$passed" ]; }; then
         failed=1
@@ -28,11 +37,35 @@ collect() {
     echo "$((passed - skipped)) $failed $skipped" >> "$log"
     if [ "$failed" != 0 ]; then
         echo "--- $name (exit status $status)"
-        cat "$B/out"
+        cat "$out"
     else
-        grep '^ok .*# skip' "$B/out" | sed "s|^|    $name: |"
+        grep '^ok .*# skip' "$out" | sed "s|^|    $name: |"
     fi
     echo "$name: $((passed - skipped)) passed, $failed failed, $skipped skipped"
+}
+
+# Several at once: collect_all KIND SUFFIX COMMAND [ARGUMENT...] -- FILE...: "COMMAND ARGUMENT... FILE" for each.
+collect_all() {
+    kind=$1
+    suffix=$2
+    shift 2
+    command=
+    while [ "$1" != -- ]; do
+        command="$command $1"
+        shift
+    done
+    shift
+    rm -rf "$B/at-once"
+    mkdir -p "$B/at-once"
+    printf '%s\n' "$@" | xargs -P "$JOBS" -I FILE sh -c '
+        out=$1/$(basename "$2" '"$suffix"')
+        '"$command"' "$2" > "$out.out" 2>&1
+        echo $? > "$out.status"
+        echo "    $(basename "$2" '"$suffix"')"' sh "$B/at-once" FILE
+    for file in "$@"; do
+        base=$B/at-once/$(basename "$file" "$suffix")
+        count "$kind $(basename "$file" "$suffix")" "$(cat "$base.status")" "$base.out"
+    done
 }
 
 # A command that passes or fails as a whole.
@@ -52,10 +85,13 @@ check() {
 
 unit() {
     check "unit tests build" make -s -j2 -f tests/unit/Makefile CC="$CC" all
+    programs=
     for source in tests/unit/*.c; do
         program=$B/unit/$(basename "$source" .c)
-        [ -x "$program" ] && collect "unit $(basename "$source" .c)" "$program"
+        [ -x "$program" ] && programs="$programs $program"
     done
+    # shellcheck disable=SC2086
+    collect_all unit .c -- $programs
 }
 
 static() {
@@ -95,9 +131,7 @@ bats_files() {
     case " $* " in
     *" tests/stress.bats "*) check "stress programs build" make -s -j2 -f tests/stress/Makefile CC="$CC" all ;;
     esac
-    for file in "$@"; do
-        collect "bats $(basename "$file" .bats)" bats --tap "$file"
-    done
+    collect_all bats .bats bats --tap -- "$@"
 }
 
 [ $# -gt 0 ] || set -- unit static cases fuzz diff bats

@@ -135,6 +135,33 @@ END
     assert_ended
 }
 
+# enabled ACTION [stack] [tiles]: as in memory; with a transcript and without one
+enabled() {
+    local plain
+
+    run --separate-stderr env B_PLAIN=1 timeout 30 "$GUESTS/i_vectors" "$@"
+    assert_success
+    plain=$output
+    [[ $plain =~ ^$1:\ components\ 0x[0-9a-f]+,\ all\ handled,\ PKRU\ of\ handlers\ 0x[0-9a-f]+$ ]] || fail "$plain"
+    for log in none "$BATS_TEST_TMPDIR/log"; do
+        run --separate-stderr shim MMIOSHIM_LOG="$log" MMIOSHIM_MAP="$map" timeout 30 "$GUESTS/i_vectors" "$@"
+        assert_equal "$stderr" ""
+        assert_success
+        assert_equal "$output" "$plain"
+    done
+}
+
+@test "everything that XCR0 enables, PKRU and tiles too, across signals in calls, around hot accesses, and of own faults" {
+    map=$BATS_TEST_TMPDIR/map.dtb
+    dtc -q -I dts -O dtb -o "$map" "$ROOT/tests/guests/b_scratch.dts"
+    for action in call access fault; do
+        enabled $action
+        enabled $action stack
+        enabled $action tiles
+        enabled $action stack tiles
+    done
+}
+
 @test "the red zone" {
     quiet 400 "$GUESTS/b_state" red-zone
 }

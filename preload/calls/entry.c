@@ -6,6 +6,7 @@
 #include "base/process.h"
 #include "base/sys.h"
 #include "calls/site.h"
+#include "calls/vectors.h"
 #include "patch/patch.h"
 #include "trap/signals.h"
 #include "trap/stepping.h"
@@ -230,34 +231,6 @@ void calls_defer(int sig, const siginfo_t *info, ucontext_t *uc, u64 also)
     sys(SYS_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, info);
 }
 
-/* --- vectors --- */
-
-#define TILES ((u64)3 << 17) /* AMX: nobody we call touches them, and they are 8 KiB */
-
-static u64 xsave_size(void)
-{
-    static u64 size;
-    u32 a = 13, b, c = 0, d;
-
-    if (!size) { /* CPUID.(EAX=0DH,ECX=0):EBX, the size for what XCR0 enables (SDM vol. 1, 13.2) */
-        __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-        size = b;
-    }
-    return size;
-}
-
-void calls_guarded(void (*function)(void *), void *argument)
-{
-    u64 size = xsave_size();
-    u8 *area = (u8 *)(((u64)__builtin_alloca(size + 64) + 63) & ~(u64)63);
-    u32 low = (u32)~TILES, high = ~0u;
-
-    memset(area + 512, 0, 64);
-    __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
-    function(argument);
-    __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
-}
-
 /* --- going on --- */
 
 /* As calls_resume pushes them. */
@@ -267,30 +240,10 @@ struct resumed {
 
 u64 calls_frame(const struct resumed *regs, struct call *call);
 
-/* Offsets and magic numbers of the kernel's signal frames: Linux arch/x86/include/uapi/asm/sigcontext.h, ucontext.h. */
+/* Linux arch/x86/include/uapi/asm/ucontext.h. */
 #define UC_FP_XSTATE     1u
 #define UC_SIGCONTEXT_SS 2u
 #define UC_STRICT_SS     4u
-
-struct sw_reserved {
-    u32 magic, extended_size;
-    u64 features;
-    u32 size;
-};
-
-static void save_vectors(u8 *area)
-{
-    u64 size = xsave_size();
-    u32 low, high, magic = FP_XSTATE_MAGIC2;
-    struct sw_reserved sw = {FP_XSTATE_MAGIC1, (u32)size + 4, 0, (u32)size};
-
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    memset(area + 512, 0, 64);
-    __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(low), "d"(high) : "memory");
-    sw.features = (u64)high << 32 | low;
-    memcpy(area + 464, &sw, sizeof(sw));
-    memcpy(area + size, &magic, sizeof(magic));
-}
 
 static u64 segments(void)
 {
@@ -339,7 +292,7 @@ u64 calls_frame(const struct resumed *r, struct call *call)
     memcpy(uc->uc_mcontext.gregs, regs, sizeof(regs));
     uc->uc_mcontext.fpregs = (fpregset_t)(void *)vectors;
     memcpy(&uc->uc_sigmask, &call->mask, 8);
-    save_vectors(vectors);
+    vectors_save(vectors);
     call->deferred = 0;
     return (u64)uc;
 }

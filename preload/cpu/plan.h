@@ -20,7 +20,9 @@ enum {
     XC_OPMASK = 1 << 5,
     XC_ZMM_HI = 1 << 6, /* upper halves of zmm0-15 */
     XC_HI16 = 1 << 7,   /* zmm16-31 */
+    XC_PKRU = 1 << 9,   /* rights of protection keys */
 };
+#define XC_PKRU_INDEX 9
 
 #define FLAG_CF 0x001u
 #define FLAG_PF 0x004u

@@ -16,7 +16,6 @@
 #define AREA_BYTES (AREA_AVX + 256)
 #define AREA_XCOMP (XSTATE_BV + 8)
 #define COMPACTED  ((u64)1 << 63)
-#define XC_PKRU_INDEX 9 /* SDM vol. 1, 13.5.7 */
 
 struct image {
     struct run *run;

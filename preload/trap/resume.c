@@ -40,8 +40,6 @@ static bool shadow_stack(void)
     return ssp != 0;
 }
 
-#define XC_PKRU 9
-
 /* May the program reach memory as it is by default? Else our stack would be out of reach before we are through. */
 static bool keys_open(const u8 *fpu)
 {
@@ -49,9 +47,9 @@ static bool keys_open(const u8 *fpu)
     u32 pkru;
 
     memcpy(&in_use, fpu + XSTATE_BV, sizeof(in_use));
-    if (!(in_use >> XC_PKRU & 1))
+    if (!(in_use & XC_PKRU))
         return true;
-    memcpy(&pkru, fpu + xstate_component(XC_PKRU)->offset, sizeof(pkru));
+    memcpy(&pkru, fpu + xstate_component(XC_PKRU_INDEX)->offset, sizeof(pkru));
     return (pkru & 3) == 0;
 }
 

@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "base/mem.h"
+#include "cpu/plan.h"
 #include "trap/backtrace.h"
 #include "trap/signals.h"
 #include "base/trapsafe.h"
@@ -38,18 +39,34 @@ static u64 fpu_size(const u8 *fpu)
     return magic == 0x46505853 && size >= 512 && size <= 65536 ? size : 512;
 }
 
-/* A handler starts with the FPU in its initial state: no component present, MXCSR with its default. */
+/* A handler starts with the default rights of protection keys (pkeys(7)), as ours just did. Returns what is present then. */
+static u64 pkru_reset(u8 *fpu)
+{
+    u64 features;
+    u32 pkru, zero;
+
+    memcpy(&features, fpu + 472, 8);
+    if (!(features & xstate_enabled() & XC_PKRU))
+        return 0;
+    __asm__ volatile("rdpkru" : "=a"(pkru), "=d"(zero) : "c"(0));
+    memcpy(fpu + xstate_component(XC_PKRU_INDEX)->offset, &pkru, sizeof(pkru));
+    return XC_PKRU;
+}
+
+/* It starts with the FPU in its initial state: no other component present, MXCSR with its default. */
 static void fpu_reset(u8 *fpu)
 {
     u32 mxcsr = 0x1f80, magic;
     u16 control = 0x37f;
-    u64 none = 0;
+    u64 present;
 
     memcpy(&magic, fpu + 464, 4);
     memcpy(fpu + 24, &mxcsr, 4);
     memcpy(fpu, &control, 2);
-    if (magic == 0x46505853)
-        memcpy(fpu + 512, &none, 8);
+    if (magic != 0x46505853)
+        return;
+    present = pkru_reset(fpu);
+    memcpy(fpu + XSTATE_BV, &present, 8);
 }
 
 /*

@@ -449,21 +449,42 @@ static inline bool has_pkru(void)
     return c >> 4 & 1; /* OSPKE */
 }
 
-/* What a signal frame has of it, as far as the CPU says that it is in use (XGETBV with ECX = 1). */
-static inline void show_pkru(struct cpu_state *state, u8 *area)
+/* Where in the area it is; 0: nowhere, since it is not in use (XGETBV with ECX = 1). */
+static inline unsigned pkru_offset(void)
 {
-    unsigned in_use, value, high, b, c, d;
+    unsigned in_use, offset, high, c, d;
 
     if (!has_pkru())
-        return;
+        return 0;
     __asm__ volatile("xgetbv" : "=a"(in_use), "=d"(high) : "c"(1));
-    __asm__ volatile(".byte 0x0f, 0x01, 0xee" /* rdpkru */ : "=a"(value), "=d"(high) : "c"(0));
     if (!(in_use >> PKRU_BIT & 1))
+        return 0;
+    __cpuid_count(0xd, PKRU_BIT, in_use, offset, c, d);
+    return offset;
+}
+
+/* What a signal frame has of it: put into the area while the emulator runs. `value` is what was there. */
+static inline void swap_pkru(struct cpu_state *state, u8 *area, u32 *value)
+{
+    unsigned offset = pkru_offset();
+    u32 was;
+
+    if (!offset)
         return;
     state->xfeatures |= 1u << PKRU_BIT;
-    area[512 + PKRU_BIT / 8] |= 1u << PKRU_BIT % 8;
-    __cpuid_count(0xd, PKRU_BIT, in_use, b, c, d);
-    memcpy(area + b, &value, sizeof(value));
+    area[512 + PKRU_BIT / 8] ^= 1u << PKRU_BIT % 8;
+    memcpy(&was, area + offset, sizeof(was));
+    memcpy(area + offset, value, sizeof(was));
+    *value = was;
+}
+
+static inline u32 read_pkru(void)
+{
+    unsigned value = 0, high;
+
+    if (has_pkru())
+        __asm__ volatile(".byte 0x0f, 0x01, 0xee" /* rdpkru */ : "=a"(value), "=d"(high) : "c"(0));
+    return value;
 }
 
 static inline enum cpu_outcome emulate(const struct cpu_insn *insn, struct machine *m, struct cpu_result *result)
@@ -471,12 +492,13 @@ static inline enum cpu_outcome emulate(const struct cpu_insn *insn, struct machi
     struct cpu_bus bus = plain_bus;
     struct cpu_state state;
     enum cpu_outcome outcome;
+    u32 pkru = read_pkru();
 
     to_state(&state, m);
-    show_pkru(&state, m->area);
+    swap_pkru(&state, m->area, &pkru);
     bus.context = result;
     outcome = cpu_run(insn, &state, &bus, result);
-    m->area[512 + PKRU_BIT / 8] &= (u8)~(1u << PKRU_BIT % 8);
+    swap_pkru(&state, m->area, &pkru);
     memcpy(m->gpr, state.gpr, sizeof(m->gpr));
     m->rip = state.rip;
     m->flags = state.rflags;

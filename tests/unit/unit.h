@@ -70,7 +70,7 @@ int main(void)
         fflush(stdout);
         pid = fork();
         if (pid == 0) {
-            alarm(60);
+            alarm(300);
             t->run();
             fflush(stdout);
             _exit(unit_failures != 0);
