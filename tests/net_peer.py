@@ -84,8 +84,10 @@ class Stream:
         with open('/proc/%d/status' % self.worker()) as status:
             parent = next(int(line.split()[1]) for line in status if line.startswith('PPid:'))
         with open('/proc/%d/comm' % parent) as comm:
-            print(comm.read().strip(), flush=True)
+            name = comm.read().strip()
         os.kill(parent, signal.SIGKILL)
+        self.eof()
+        print(name, flush=True)
         self.again()
 
 
