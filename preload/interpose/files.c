@@ -1,7 +1,7 @@
 /* Opening and closing: what is of the tree, and descriptors that are ours or become others. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
+#include <sys/stat.h>
 
 #include "base/fds.h"
 #include "base/mem.h"
@@ -36,35 +36,30 @@ static long create(struct tree_walk *w, u64 flags, u32 mode)
     return w->where == TREE_HERE ? tree_open(&w->node, w->path, (int)flags & ~(O_CREAT | O_EXCL)) : -ENOENT;
 }
 
-#define LARGEFILE 0100000 /* set by open(2) itself; libc's name for it is 0 */
-
-/* What open(2) takes of its flags. */
-static u64 known_flags(u64 flags)
+/* Of what a link of the host's led to: is it a device, or a file of sysfs, that somebody may write to? */
+static bool leads_here(int fd)
 {
-    if (flags & O_PATH)
-        return flags & (O_PATH | O_CLOEXEC | O_DIRECTORY | O_NOFOLLOW);
-    return (flags & (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_ASYNC | O_DIRECT |
-                     O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_TMPFILE)) | LARGEFILE;
+    struct stat st = {0};
+
+    return sys_fstat(fd, &st) == 0 && tree_device(st.st_dev);
 }
 
 /*
- * A path that leads past the tree unless there is a link of the host's on the way: the kernel opens it only if there is
- * none. False: it did not.
+ * A path whose text leads past the tree: the kernel opens it, and links of the host's are looked for where it finds nothing, or
+ * something that is to be written and lies where the tree is. True: the call is answered.
  */
-static bool open_far(struct call *call, int dir, const char *path, u64 flags, u64 mode, enum call_answer *answer)
+static bool open_far(struct call *call, int dir, const char *path, u64 flags, bool follow, enum call_answer *answer)
 {
-    bool makes = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY));
-    const struct open_how how = {known_flags(flags), makes ? mode & 07777 : 0, RESOLVE_NO_SYMLINKS};
-    long fd;
+    long fd = calls_wait((long)call->nr, call->a[0], call->a[1], call->a[2], call->a[3], call->a[4], call->a[5]);
 
-    fd = calls_wait(SYS_openat2, (u64)dir, (u64)path, (u64)&how, sizeof(how), 0, 0);
-    if (fd == -ELOOP || fd == -EINVAL || fd == -ENOSYS || fd == -EPERM)
-        return false;
-    if (fd >= 0 && ((flags & O_DIRECTORY) || tree_used()))
-        tree_fd_far((int)fd);
     call->ret = (u64)fd;
     *answer = fd == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
-    return true;
+    if (fd == -ENOENT)
+        return !follow || !tree_linked(dir, path, follow);
+    if (fd < 0 || !(flags & O_ACCMODE) || (flags & (O_CREAT | O_PATH)) || !leads_here((int)fd))
+        return true;
+    sys_close((int)fd);
+    return false;
 }
 
 static enum call_answer answer_open(struct call *call, unsigned arg, u64 flags, u64 mode, struct tree_walk *w)
@@ -90,7 +85,7 @@ static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 
     if (!tree_concerns(dir, path)) {
         if (!tree_asks_host())
             return CALL_PASS;
-        if (open_far(call, dir, path, flags, mode, &answer))
+        if (open_far(call, dir, path, flags, follow, &answer))
             return answer;
     }
     tree_find(&w, dir, path, follow);

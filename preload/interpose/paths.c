@@ -121,7 +121,7 @@ static bool answered(struct call *call, int dir, unsigned arg, bool follow, u64 
     *answer = (long)call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
     if (*answer == CALL_AGAIN)
         return true;
-    if (!call->ret && found_on(call, to, &device) ? !tree_device(device) : !linked(dir, path, follow))
+    if (call->ret ? (long)call->ret != -ENOENT || !linked(dir, path, follow) : !found_on(call, to, &device) || !tree_device(device))
         return true;
     tree_find(w, dir, path, follow);
     return (w->where == TREE_HOST && !w->moved) || not_here(call, arg, w, answer);

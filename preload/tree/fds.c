@@ -209,13 +209,6 @@ bool tree_fd_near(int fd)
     return what == YES;
 }
 
-void tree_fd_far(int fd)
-{
-    if (fd < 0 || fd >= KNOWN || !tree_own())
-        return;
-    __atomic_store_n(&known[fd], NO | NO << NEAR_SHIFT, __ATOMIC_RELAXED);
-}
-
 /* --- new ones --- */
 
 /* Another description of the same file, with the flags that the program asked for, in the place of `fd`. */

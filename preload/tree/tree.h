@@ -215,8 +215,6 @@ long tree_reopen(long fd, int flags);
 void tree_fill(int fd, const struct tree_node *node, const char *path);
 /* Is a descriptor of the host a directory that tree_concerns() must look into? */
 bool tree_fd_near(int fd);
-/* A new descriptor that no path near the tree, and no link, led to. */
-void tree_fd_far(int fd);
 /* Path of a directory, of the tree or of the host. */
 bool tree_directory(int fd, char *path);
 /* What is known of descriptors that are closed, or become others. */
