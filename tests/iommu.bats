@@ -91,6 +91,26 @@ write 0x1000f0+1'
     assert_count 1 '^\[DIRTY\] [a-z]+: .*0x80100000-0x80101fff 0x80300000-0x80300fff 0x81234000-0x81234fff$'
 }
 
+@test "a disk that answers later, by the worker: its transfers are translated and refused in the same way" {
+    nbdkit -r -f -U "$PWD/sock" file disk.img 3>&- &
+    server=$!
+    until [ -S sock ]; do sleep 0.01; done
+    logged MMIOSHIM_MAP="$(tree 'iommus = <&viommu 7>;')" \
+        MMIOSHIM_ATTACH="virtio_mmio@10001000=blk:nbd:sock,readonly;virtio_mmio@10002000=iommu:bypass=off" \
+        timeout 60 "$GUESTS/g_iommu" attach:1:7 map:1:0x100000:0x100fff:0x80100000:3 map:1:0x101000:0x101fff:0x81234000:2 \
+        offset:0xffffffff80000000 disk read:5 unmap:1:0x101000:0x101fff read:6
+    kill $server
+    assert_success
+    assert_line --regexp 'read:5: 0$' # its bytes are where the mapping leads, not where the guest looks
+    assert_line --regexp 'read:6: 1$'
+    assert_equal "$(disk_dma)" 'read 0x1000e0+16
+write 0x101000+512
+write 0x1000f0+1
+read 0x1000e0+16
+write 0x101000+512 refused
+write 0x1000f0+1'
+}
+
 @test "one transfer over mappings that lie apart, in pieces; and not at all when one of them is missing" {
     # Sector 1 goes to the page 0x101000: here its address is 16 bytes before the end of a mapping.
     driver iommu:bypass=off attach:1:7 map:1:0x100000:0x100fff:0x80100000:3 map:1:0x101000:0x101fff:0x81230000:3 \

@@ -7,7 +7,7 @@ net_peer.py stream PATH listen|connect STEP...: each step in turn; connect waits
   take=N     takes N frames and prints their text
   give=TEXT  sends a frame; bytes=TEXT: the same, one byte at a time; raw=HEX: just these bytes
   eof        waits until the connection is closed
-  again      closes the connection and makes another one; killed: the same, but it is the other side that is killed
+  again      closes the connection and makes another one; killed: the same, but it is the other side that is killed; guard: its parent is
   rests      closes the connection, and waits until the other side is not running any more
   await=FILE until it is there
 net_peer.py dgram LOCAL REMOTE STEP...: answer, take, give and await
@@ -31,8 +31,9 @@ class Stream:
         self.path, self.listener, self.connection = path, None, None
         if how == 'listen':
             self.listener = socket.socket(socket.AF_UNIX)
-            self.listener.bind(path)
+            self.listener.bind(path + '.new')
             self.listener.listen()
+            os.rename(path + '.new', path)
         self.begin()
 
     def begin(self):
@@ -72,19 +73,29 @@ class Stream:
         self.connection = None
         self.begin()
 
-    def other(self):
+    def worker(self):
         return struct.unpack('3i', self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
 
     def rests(self):
-        path, before = '/proc/%d/schedstat' % self.other(), None  # ns on a processor, first of all
+        path, before = '/proc/%d/schedstat' % self.worker(), None  # ns on a processor, first of all
         self.connection.close()
         while before != (now := open(path).read().split()[0]):
             before = now
             time.sleep(0.3)
 
     def killed(self):
-        os.kill(self.other(), signal.SIGKILL)
+        os.kill(self.worker(), signal.SIGKILL)
         print('killed', flush=True)
+        self.again()
+
+    def guard(self):
+        with open('/proc/%d/status' % self.worker()) as status:
+            parent = next(int(line.split()[1]) for line in status if line.startswith('PPid:'))
+        with open('/proc/%d/comm' % parent) as comm:
+            name = comm.read().strip()
+        os.kill(parent, signal.SIGKILL)
+        self.eof()
+        print(name, flush=True)
         self.again()
 
 

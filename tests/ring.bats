@@ -266,7 +266,7 @@ assert_numbers() {
 }
 
 @test "room for little: the first events are there, and how many are not" {
-    ringed "$POKE" fsize:20000 loop:3000 w1:0x10000007=1
+    ringed "$POKE" fsize:24000 loop:3000 w1:0x10000007=1
     shown=$(grep -c '^\[MMIO\]' "$log")
     [ "$shown" -gt 10 ] && [ "$shown" -lt 200 ]
     assert_numbers "$shown"
