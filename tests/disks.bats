@@ -249,6 +249,20 @@ left() {
     assert_output "0 1 0"
 }
 
+@test "poll: a named machine is reset from outside" {
+    sectors 64 > image
+    export MARK=$BATS_TEST_TMPDIR XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR HOME=$BATS_TEST_TMPDIR
+    attach blk:image,poll=always
+    shim MMIOSHIM_LOG=none MMIOSHIM_MACHINE=polled "$GUESTS/g_virtio_poll" never 2
+    run "$CMD" machine reset polled
+    assert_success
+    assert_output ""
+    run --separate-stderr shim MMIOSHIM_LOG=none MMIOSHIM_MACHINE=polled "$GUESTS/g_virtio_poll" never 2
+    assert_success
+    assert_output "4 requests"
+    "$CMD" machine rm polled
+}
+
 @test "poll: what a console sends is the program's to write, so it takes none" {
     attach console:stdio,poll=on
     run --separate-stderr shim true

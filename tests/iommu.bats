@@ -236,3 +236,75 @@ attach:1:8: 6'
     assert_output $'disk: 0\nsector 00000003 read:3: 0'
     "$CMD" machine rm tables
 }
+
+# pci_tree IOMMU-MAP: a PCI bus with three functions, of which the last one says itself where it belongs, and an IOMMU
+pci_tree() {
+    dtb pci <<END
+/dts-v1/;
+/ {
+	#address-cells = <1>;
+	#size-cells = <1>;
+	memory@80000000 { device_type = "memory"; reg = <0x80000000 0x2000000>; };
+	viommu: virtio_mmio@10002000 { compatible = "virtio,mmio"; reg = <0x10002000 0x1000>; #iommu-cells = <1>; };
+	foreign: iommu@10003000 { compatible = "arm,smmu-v3"; reg = <0x10003000 0x1000>; #iommu-cells = <2>; };
+	pcie@30000000 {
+		compatible = "pci-host-ecam-generic";
+		device_type = "pci";
+		#address-cells = <3>;
+		#size-cells = <2>;
+		reg = <0x30000000 0x1000000>;
+		bus-range = <0 15>;
+		ranges = <0x02000000 0 0x50000000 0x50000000 0 0x100000>;
+		iommu-map = <$1>;
+		dev@3,0 { compatible = "mmioshim,pci-testdev"; reg = <0x1800 0 0 0 0>; mmioshim,options = "bar0=regs"; };
+		dev@4,0 { compatible = "mmioshim,pci-testdev"; reg = <0x2000 0 0 0 0>; mmioshim,options = "bar0=regs"; };
+		dev@5,0 { compatible = "mmioshim,pci-testdev"; reg = <0x2800 0 0 0 0>; mmioshim,options = "bar0=regs"; iommus = <&viommu 9>; };
+	};
+};
+END
+}
+
+# moves FUNCTION BAR ADDRESS VALUE: words for i_pci: the function writes 4 bytes, and the status is read
+moves() {
+    echo "c2:00:$1+4=6 m4:$2010=$3 m4:$2018=4 m4:$2100=$4 m4:$200c=2 m4:$201c"
+}
+
+@test "functions of a PCI bus: iommu-map of the host tells which endpoint each of them is" {
+    logged MMIOSHIM_MAP="$(pci_tree '0 &viommu 0x100 0x18 0x20 &viommu 0x138 0xffe0')" MMIOSHIM_BACKTRACE=0 \
+        MMIOSHIM_ATTACH=virtio_mmio@10002000=iommu:bypass=off timeout 60 sh -c "
+        $GUESTS/i_pci $(moves 03.0 50000 80500000 33) $(moves 04.0 50001 80500004 44) $(moves 05.0 50002 80500008 55)
+        $GUESTS/g_iommu attach:1:0x118 attach:1:0x138 attach:2:9 map:1:0x5000:0x5fff:0x80500000:2 map:2:0x5000:0x5fff:0x80500000:1
+        $GUESTS/i_pci $(moves 04.0 50001 5004 44) $(moves 05.0 50002 5008 55) m4:80500000 m4:80500004 m4:80500008"
+    assert_success
+    # 1: done, 2: refused; there is no endpoint of the number that the first function would have
+    assert_output '1
+2
+2
+attach:1:0x118: 6
+attach:1:0x138: 0
+attach:2:9: 0
+map:1:0x5000:0x5fff:0x80500000:2: 0
+map:2:0x5000:0x5fff:0x80500000:1: 0
+1
+2
+33
+44
+0'
+    assert_equal "$(grep '^\[DMA\] pci' "$log")" "$(cat <<'END'
+[DMA] pci:00:03.0 write 0x80500000+4
+[DMA] pci:00:04.0 write 0x80500004+4 refused
+[DMA] pci:00:05.0 write 0x80500008+4 refused
+[DMA] pci:00:04.0 write 0x5004+4
+[DMA] pci:00:05.0 write 0x5008+4 refused
+END
+)"
+}
+
+@test "an iommu-map that makes no sense, or names an empty slot: one line" {
+    run --separate-stderr shim MMIOSHIM_MAP="$(pci_tree '0 &foreign 0 0x10000')" true
+    assert_refused 'pci:00:00.0: iommu-map of its host makes no sense; allowed: entries of 4 cells, with the phandle of a node of 1 #iommu-cells'
+    run --separate-stderr shim MMIOSHIM_MAP="$(pci_tree '0 &viommu 0')" true
+    assert_refused 'iommu-map of its host makes no sense'
+    run --separate-stderr shim MMIOSHIM_MAP="$(pci_tree '0 &viommu 0 0x10000')" true
+    assert_refused 'into which no IOMMU is plugged'
+}

@@ -1,7 +1,9 @@
 /*
  * The IOMMU in front of a device: the property iommus of its node (Linux
  * binding iommu/iommu.txt: a list of phandles, each with as many cells as the
- * node there says in #iommu-cells). Ordinary context.
+ * node there says in #iommu-cells), or for a PCI function without one iommu-map
+ * of its host (binding pci/pci-iommu.txt: requester id of the first function,
+ * phandle, id of the first endpoint, how many). Ordinary context.
  */
 #ifndef MMIOSHIM_CONFIG_IOMMU_H
 #define MMIOSHIM_CONFIG_IOMMU_H

@@ -56,7 +56,7 @@ void huge_let_go(const struct lock_self *self)
 static void give_pages(u32 number, u64 first, u64 count, u32 to)
 {
     for (u32 i = 0; i < h->pages; i++)
-        if (h->table[i].file == number && h->table[i].index - first < count)
+        if (h->table[i].file == number && h->table[i].index >= first && h->table[i].index - first < count)
             h->table[i] = (struct huge_page){to, to ? h->table[i].index : 0, 0};
 }
 

@@ -234,6 +234,11 @@ static void its_wake_at(struct mmioshim_device *dev, u64 ns)
     clock_ask(resetting, dev->index, ns);
 }
 
+static void its_poll(struct mmioshim_device *dev, enum mmioshim_poll how)
+{
+    __atomic_store_n(&arena_devices(resetting)[dev->index].polled, how, __ATOMIC_RELEASE);
+}
+
 static void lower_wires(struct arena *arena, u32 i)
 {
     struct arena_wire *wires = arena_wires(arena, i);
@@ -247,6 +252,7 @@ static void reset_device(struct arena *arena, const struct machine_desc *desc, u
 {
     static const struct mmioshim_host host = {
         .irq = no_irq, .clock = its_clock, .wall_clock = its_wall_clock, .wake_at = its_wake_at,
+        .poll = its_poll,
     };
     struct arena_device *shared = &arena_devices(arena)[i];
     struct mmioshim_device dev = {

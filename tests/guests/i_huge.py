@@ -181,6 +181,15 @@ def lifetime():
     m.close()
     print(before - free(), os.fstat(fd).st_blocks)
     print(libc.fallocate(fd, 0, 0, 2 * M), before - free(), libc.fallocate(fd, 3, M, M), before - free(), os.fstat(fd).st_size // M)
+    # What lies before the cut stays.
+    fd = create('four', 4)
+    m = mmap.mmap(fd, 4 * M)
+    for page in range(4):
+        m[page * M:page * M + 5] = b'page%d' % page
+    m.close()
+    os.ftruncate(fd, 3 * M)
+    os.ftruncate(fd, 2 * M)
+    print([os.pread(fd, 5, page * M) for page in range(4)], os.fstat(fd).st_blocks * 512 // M)
 
 
 def limits():
