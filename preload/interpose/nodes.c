@@ -18,6 +18,14 @@
 
 /* --- read and write --- */
 
+/* Was it opened for this? */
+static bool allowed(int fd, bool write)
+{
+    long flags = sys_fcntl(fd, F_GETFL, 0);
+
+    return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) != (write ? O_RDONLY : O_WRONLY);
+}
+
 static enum nodes_io io_of(const struct tree_node *node, bool write, long *error)
 {
     const struct tree_class *c = node->class;
@@ -46,6 +54,12 @@ enum nodes_io nodes_io(int fd, bool write, u64 offset_known, u64 offset, struct 
         return gone ? NODES_GONE : NODES_HOST;
     }
     io = io_of(node, write, error);
+    if (offset_known && (i64)offset < 0)
+        *error = -EINVAL;
+    else if (io == NODES_MEM && !allowed(fd, write))
+        *error = -EBADF;
+    if (*error)
+        return NODES_GONE;
     /* Text is made anew when it is read from its beginning (sysfs(5)). */
     if (io == NODES_KERNEL && (offset_known ? offset : (u64)sys(SYS_lseek, fd, 0, SEEK_CUR)) == 0)
         tree_fill(fd, node, path);
@@ -83,14 +97,6 @@ static long move_at(const struct tree_node *node, u8 *bytes, u64 n, u64 offset, 
     if (write)
         return c->store ? c->store(node, (const char *)bytes, MIN(n, (u64)PAGE_SIZE)) : -EIO;
     return c->read ? c->read(node, offset, bytes, n) : -EIO;
-}
-
-/* Was it opened for this? */
-static bool allowed(int fd, bool write)
-{
-    long flags = sys_fcntl(fd, F_GETFL, 0);
-
-    return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) != (write ? O_RDONLY : O_WRONLY);
 }
 
 long nodes_move(int fd, const struct tree_node *node, void *bytes, u64 n, bool here, u64 offset, bool write)
@@ -303,7 +309,13 @@ static bool seek_from_end(struct call *call)
     i64 at = (i64)call->a[1], size;
     bool gone;
 
-    if (!tree_fd_node(fd, &node, &gone) || node.class->kind != TREE_FILE)
+    if (!tree_fd_node(fd, &node, &gone))
+        return false;
+    if (node.class == &mem_device || node.class == &port_device) { /* which have no end: drivers/char/mem.c, memory_lseek() */
+        call_done(call, -EINVAL);
+        return true;
+    }
+    if (node.class->kind != TREE_FILE)
         return false;
     size = (i64)tree_size(&node);
     if (call->a[2] != SEEK_END && (at < 0 || at >= size))

@@ -1,0 +1,66 @@
+/*
+ * System calls on files of the machine's tree whose answers the kernel defines: prints each, and what came back. The
+ * argument says which. It knows nothing of the library.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char bytes[8192];
+
+static void say(const char *what, long ret)
+{
+    if (ret < 0)
+        printf("%s: %s\n", what, strerrorname_np(errno));
+    else
+        printf("%s: %ld\n", what, ret);
+}
+
+#define SAY(call) say(#call, (long)(call))
+/* Only whether it works. */
+#define TRY(call) say(#call, (long)(call) < 0 ? -1 : 0)
+
+/* Descriptors may do what they were opened for. */
+static void rights(void)
+{
+    int path = open("/dev/mem", O_PATH), r = open("/dev/mem", O_RDONLY), w = open("/dev/mem", O_WRONLY);
+    int fdt = open("/sys/firmware/fdt", O_RDONLY), port = open("/dev/port", O_RDONLY);
+    struct iovec v[2] = {{bytes, 2}, {bytes, (size_t)-1}};
+    char *volatile bad = (char *)16;
+
+    SAY(pwrite(r, bytes, 4, 0x10000000));
+    SAY(pread(w, bytes, 4, 0x10000000));
+    SAY(pread(path, bytes, 4, 0x10000000));
+    SAY(pread(r, bytes, 4, -1));
+    SAY(pread(fdt, bytes, 4, -1));
+    SAY(pread(fdt, bad, 4, 0));
+    SAY(pread(port, bad, 1, 0x3f8));
+    SAY(pread(port, bad, 0, 0x3f8));
+    SAY(preadv(fdt, v, 2, 0));
+    SAY(lseek(r, 0, SEEK_END));
+    SAY(lseek(port, 0, SEEK_END));
+    SAY(lseek(r, 8, SEEK_SET));
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } parts[] = {
+        {"rights", rights},
+    };
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        if (argc == 2 && strcmp(argv[1], parts[i].name) == 0)
+            parts[i].run();
+}
