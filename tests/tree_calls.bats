@@ -31,3 +31,16 @@ lseek(port, 0, SEEK_END): EINVAL
 lseek(r, 8, SEEK_SET): 8
 OUT
 }
+
+@test "a number that was asked about before it was anybody's" {
+    calls numbers
+    assert_output - <<'OUT'
+fstat(50, &st): EBADF
+read(50, bytes, 1): EBADF
+fcntl(name, F_DUPFD, 50): 50
+(fstat(50, &st), st.st_size): 4096
+openat(70, "mem", O_RDONLY): EBADF
+fcntl(dev, F_DUPFD, 70): 70
+fstatat(70, "uio0", &st, 0): 0
+OUT
+}

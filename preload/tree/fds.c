@@ -71,31 +71,38 @@ static bool name_of(int fd, char *path)
     return tree_fd_name(path, &n);
 }
 
-static bool ask(int fd, char *path)
+static bool is_ours(int fd, const struct stat *st, char *path)
 {
     const struct arena *a = tree_machine->arena;
-    struct stat st = {0};
 
-    if (sys_fstat(fd, &st) < 0)
-        return false;
-    if (st.st_ino == a->mem_ino && st.st_dev == a->mem_dev) {
+    if (st->st_ino == a->mem_ino && st->st_dev == a->mem_dev) {
         memcpy(path, "/dev/mem", sizeof("/dev/mem"));
         return true;
     }
-    if (S_ISSOCK(st.st_mode))
+    if (S_ISSOCK(st->st_mode))
         return uio_fd(fd, path);
-    return st.st_dev == a->tree_dev && name_of(fd, path);
+    return st->st_dev == a->tree_dev && name_of(fd, path);
+}
+
+/* Of a number that nobody has nothing is known: it may become a copy of a descriptor of the tree. */
+static u8 ask(int fd, char *path)
+{
+    struct stat st = {0};
+
+    if (sys_fstat(fd, &st) < 0)
+        return UNKNOWN;
+    return is_ours(fd, &st, path) ? YES : NO;
 }
 
 bool tree_fd(int fd, char *path)
 {
-    bool is;
+    u8 what;
 
     if (fd < 0 || !tree_used() || recall(fd, 0) == NO || (!tree_asks_host() && recall(fd, 0) == UNKNOWN))
         return false;
-    is = ask(fd, path);
-    note(fd, 0, is ? YES : NO);
-    return is;
+    what = ask(fd, path);
+    note(fd, 0, what);
+    return what == YES;
 }
 
 bool tree_fd_node(int fd, struct tree_node *node, bool *gone)
@@ -117,19 +124,17 @@ bool tree_fd_node(int fd, struct tree_node *node, bool *gone)
 /* --- directories of the host --- */
 
 /* Most directories are on other file systems than the tree is. */
-static bool far_away(int fd)
+static bool far_away(const struct stat *st)
 {
     static const char *const tops[] = {"/dev", "/proc", "/sys", "/"};
-    struct stat st = {0}, top;
+    struct stat top;
 
-    if (sys_fstat(fd, &st) < 0)
-        return true;
     for (unsigned i = 0; i < ARRAY_SIZE(tops); i++) {
         memset(&top, 0, sizeof(top));
-        if (sys(SYS_stat, tops[i], &top) == 0 && top.st_dev == st.st_dev && (i < 3 || top.st_ino == st.st_ino))
+        if (sys(SYS_stat, tops[i], &top) == 0 && top.st_dev == st->st_dev && (i < 3 || top.st_ino == st->st_ino))
             return false;
     }
-    return st.st_dev != tree_machine->arena->tree_dev;
+    return st->st_dev != tree_machine->arena->tree_dev;
 }
 
 bool tree_directory(int fd, char *path)
@@ -148,11 +153,14 @@ bool tree_directory(int fd, char *path)
     return path[0] == '/';
 }
 
-static bool near(int fd)
+static u8 near(int fd)
 {
+    struct stat st = {0};
     char path[TREE_PATH];
 
-    return (overlay_used() || !far_away(fd)) && tree_directory(fd, path) && tree_path_near(path);
+    if (sys_fstat(fd, &st) < 0)
+        return UNKNOWN;
+    return (overlay_used() || !far_away(&st)) && tree_directory(fd, path) && tree_path_near(path) ? YES : NO;
 }
 
 bool tree_fd_near(int fd)
@@ -162,7 +170,7 @@ bool tree_fd_near(int fd)
     if (what == UNKNOWN && !tree_asks_host())
         return false;
     if (what == UNKNOWN) {
-        what = near(fd) ? YES : NO;
+        what = near(fd);
         note(fd, NEAR_SHIFT, what);
     }
     return what == YES;

@@ -50,6 +50,21 @@ static void rights(void)
     SAY(lseek(r, 8, SEEK_SET));
 }
 
+/* What was said of a number while nobody had it is not true of who gets it next. */
+static void numbers(void)
+{
+    int name = open("/sys/class/uio/uio0/name", O_RDONLY), dev = open("/dev", O_RDONLY);
+    struct stat st;
+
+    SAY(fstat(50, &st));
+    SAY(read(50, bytes, 1));
+    SAY(fcntl(name, F_DUPFD, 50));
+    SAY((fstat(50, &st), st.st_size));
+    SAY(openat(70, "mem", O_RDONLY));
+    SAY(fcntl(dev, F_DUPFD, 70));
+    SAY(fstatat(70, "uio0", &st, 0));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -57,6 +72,7 @@ int main(int argc, char **argv)
         void (*run)(void);
     } parts[] = {
         {"rights", rights},
+        {"numbers", numbers},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
