@@ -44,3 +44,14 @@ fcntl(dev, F_DUPFD, 70): 70
 fstatat(70, "uio0", &st, 0): 0
 OUT
 }
+
+@test "a process that was killed leaves /proc" {
+    calls dead
+    assert_output - <<'OUT'
+stat(path, &st): 0
+stat(mounts, &st): 0
+stat(zero, &st): ENOENT
+stat(path, &st): ENOENT
+open(mounts, O_RDONLY): ENOENT
+OUT
+}

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,27 @@ static void numbers(void)
     SAY(fstatat(70, "uio0", &st, 0));
 }
 
+/* A process is in /proc until somebody has waited for it, by its number alone. */
+static void dead(void)
+{
+    char path[64], mounts[64], zero[64];
+    pid_t child = fork();
+    struct stat st;
+
+    if (!child)
+        pause();
+    snprintf(path, sizeof(path), "/proc/%d", child);
+    snprintf(mounts, sizeof(mounts), "/proc/%d/mounts", child);
+    snprintf(zero, sizeof(zero), "/proc/0%d", getpid());
+    SAY(stat(path, &st));
+    SAY(stat(mounts, &st));
+    SAY(stat(zero, &st));
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    SAY(stat(path, &st));
+    SAY(open(mounts, O_RDONLY));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -73,6 +95,7 @@ int main(int argc, char **argv)
     } parts[] = {
         {"rights", rights},
         {"numbers", numbers},
+        {"dead", dead},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
