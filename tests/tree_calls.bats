@@ -55,3 +55,30 @@ stat(path, &st): ENOENT
 open(mounts, O_RDONLY): ENOENT
 OUT
 }
+
+@test "a path goes on only from directories, and dots at its end are not removed" {
+    calls walk
+    assert_output - <<'OUT'
+stat("/dev/nonexistent/../mem", &st): ENOENT
+stat("/dev/null/../mem", &st): ENOTDIR
+stat("/dev/fd/../fd/../../../dev/mem", &st): 0
+stat("/dev/mem/../null", &st): ENOTDIR
+stat("/dev/mem/.", &st): ENOTDIR
+stat("/dev/mem/", &st): ENOTDIR
+stat("/sys/class/uio/uio0/./../../uio/.", &st): 0
+openat(open("/dev/uio0", O_PATH), ".", O_PATH): ENOTDIR
+mkdir("/dev/hugepages/a//", 0700): 0
+mkdir("/dev/hugepages/a/", 0700): EEXIST
+mkdir("/dev/hugepages/b/c", 0700): ENOENT
+rmdir("/dev/hugepages/a/."): EINVAL
+rmdir("/dev/hugepages/a/.."): ENOTEMPTY
+unlink("/dev/hugepages/."): EISDIR
+open("/dev/hugepages/f/", O_CREAT | O_RDWR, 0600): EISDIR
+open("/dev/hugepages", O_TMPFILE | O_RDWR, 0600): EOPNOTSUPP
+open("/dev/mem", O_TMPFILE | O_RDWR, 0600): ENOTDIR
+chdir("/dev/hugepages/a"): 0
+rmdir("/dev/hugepages/a/"): 0
+open("x", O_CREAT | O_RDWR, 0600): ENOENT
+stat("/dev/hugepages/a", &st): ENOENT
+OUT
+}

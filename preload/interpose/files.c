@@ -42,6 +42,8 @@ static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 
 
     if (!paths_find(dir, call->a[arg], !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL), &w))
         return CALL_PASS;
+    if ((flags & O_CREAT) && w.slash && w.where != TREE_HOST && (w.where == TREE_HERE || w.parent.class))
+        return call_done(call, -EISDIR); /* fs/namei.c, open_last_lookups() */
     if (w.where == TREE_HERE)
         return call_done(call, tree_open(&w.node, w.path, (int)flags));
     if (w.where == TREE_FAILED)

@@ -357,6 +357,8 @@ static enum call_answer removes(struct call *call, int dir, unsigned arg, bool d
 
     if (elsewhere(call, dir, arg, false, &w, &answer))
         return answer;
+    if (w.dots) /* fs/namei.c, do_rmdir(), do_unlinkat() */
+        return call_done(call, !directory ? -EISDIR : w.dots == 1 ? -EINVAL : -ENOTEMPTY);
     return call_done(call, w.node.class->remove ? w.node.class->remove(&w.node, directory) : -EPERM);
 }
 

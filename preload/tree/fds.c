@@ -240,6 +240,8 @@ static long refuse(const struct tree_node *node, int flags)
 
     if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
         return -EEXIST;
+    if ((flags & O_TMPFILE) == O_TMPFILE)
+        return c->kind == TREE_DIR ? -EOPNOTSUPP : -ENOTDIR;
     if (c->kind == TREE_DIR)
         return writes || (flags & O_CREAT) ? -EISDIR : 0;
     if (flags & O_DIRECTORY)

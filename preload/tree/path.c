@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -147,6 +148,7 @@ struct steps {
     u32 depth;  /* of the tree: at[depth] is where we are */
     u32 host;   /* directories of the host below that */
     u32 links;
+    size_t known;          /* the path that begins so is of directories, of which the kernel has proof */
     bool follow;
     bool added;            /* the overlay has a directory where we are, */
     bool alone;            /* and nobody else has one */
@@ -222,6 +224,31 @@ static void go_up(struct steps *s)
         s->w->moved = true; /* the kernel may not know the directory that this goes out of */
     }
     cut(s->w);
+    s->known = MIN(s->known, s->w->length);
+}
+
+/* Is there a directory to go on from? Of the host's this is asked only where the program goes up again, and it would not matter. */
+static bool in_directory(struct steps *s, bool up)
+{
+    struct tree_walk *w = s->w;
+    struct stat st;
+    long ret;
+
+    if (!s->host) {
+        if (s->at[s->depth].class->kind == TREE_DIR)
+            return true;
+        fail(w, -ENOTDIR);
+        return false;
+    }
+    if (!up || w->length <= s->known || !tree_asks_host() || TREE_PATH - w->length < 3 || overlay_find(w->path) == OVERLAY_DIR)
+        return true;
+    memcpy(w->path + w->length, "/.", 3);
+    ret = sys(SYS_stat, w->path, &st);
+    w->path[w->length] = 0;
+    if (ret != -ENOENT && ret != -ENOTDIR)
+        return true;
+    fail(w, ret);
+    return false;
 }
 
 /* Links of /proc that are no paths: "pipe:[1]", "anon_inode:x", "/x (deleted)". */
@@ -300,14 +327,21 @@ static bool go_overlay(struct steps *s, bool more, bool *over)
     return true;
 }
 
-/* One component. False: the walk is over. */
-static bool step(struct steps *s, const struct component *c, bool more)
+static bool only_slashes(const char *rest)
+{
+    while (*rest == '/')
+        rest++;
+    return !*rest;
+}
+
+/* One component. `rest` follows it. False: the walk is over. */
+static bool step(struct steps *s, const struct component *c, const char *rest)
 {
     struct tree_walk *w = s->w;
     const struct tree_node *at = &s->at[s->depth];
     struct tree_node child;
     char name[256];
-    bool over = false;
+    bool over = false, more = *rest != 0;
 
     if (c->length >= sizeof(name) || !append(w, c)) {
         fail(w, -ENAMETOOLONG);
@@ -336,7 +370,7 @@ static bool step(struct steps *s, const struct component *c, bool more)
         return true;
     }
     if (!s->added && (!at->class->merged || (at->class->hides && at->class->hides(name)))) {
-        if (!more)
+        if (only_slashes(rest))
             w->parent = *at;
         fail(w, -ENOENT);
         return false;
@@ -359,23 +393,36 @@ static void to_overlay(struct tree_walk *w)
     memcpy(w->path, real, w->length + 1);
 }
 
-static void follow_all(struct steps *s)
+/* False: the walk is over. */
+static bool dots_or_step(struct steps *s, const struct component *c, const char *rest)
+{
+    s->w->dots = (u8)(is(c, ".") ? 1 : is(c, "..") ? 2 : 0);
+    if (!s->w->dots)
+        return step(s, c, rest);
+    if (!in_directory(s, s->w->dots == 2))
+        return false;
+    if (s->w->dots == 2)
+        go_up(s);
+    return true;
+}
+
+static void all_steps(struct steps *s)
 {
     struct component c;
     const char *rest;
 
-    for (;;) {
+    do {
         rest = s->text + s->rest;
         if (!next_component(&rest, &c))
             break;
         s->rest = (size_t)(rest - s->text);
-        if (is(&c, "."))
-            continue;
-        if (is(&c, ".."))
-            go_up(s);
-        else if (!step(s, &c, *rest != 0))
-            break;
-    }
+    } while (dots_or_step(s, &c, rest));
+}
+
+static void follow_all(struct steps *s)
+{
+    all_steps(s);
+    s->w->slash = s->text[sizeof(s->text) - 2] == '/';
     if (s->w->where == TREE_FAILED)
         return;
     if (s->file || (s->alone && s->host)) {
@@ -388,7 +435,7 @@ static void follow_all(struct steps *s)
     /* Where nothing is mounted (chroot), there is no /proc either. */
     if (s->w->where == TREE_HERE && s->w->merged && s->depth == 1)
         fail(s->w, -ENOENT);
-    if (s->w->where == TREE_HERE && rest[-1] == '/' && s->w->node.class->kind != TREE_DIR)
+    if (s->w->where == TREE_HERE && s->w->slash && s->w->node.class->kind != TREE_DIR)
         fail(s->w, -ENOTDIR);
 }
 
@@ -416,18 +463,26 @@ void tree_find(struct tree_walk *w, int dir, const char *path, bool follow)
     memset(w, 0, offsetof(struct tree_walk, path) + 1);
     s.w = w;
     s.depth = s.host = s.links = 0;
-    s.follow = follow;
+    s.follow = true;
     s.added = s.alone = s.file = false;
     s.at[0] = (struct tree_node){&tree_root, 0, 0};
     s.rest = sizeof(s.text) - 1;
     s.text[s.rest] = 0;
-    if (!prepend(&s, path, strlen(path))) {
-        fail(w, -ENAMETOOLONG);
-        return;
-    }
     if (*path != '/' && !begin_at(&s, dir)) {
         w->where = TREE_HOST;
         return;
     }
-    follow_all(&s);
+    all_steps(&s);
+    w->parent.class = NULL;
+    s.known = w->length;
+    s.follow = follow;
+    s.rest = sizeof(s.text) - 1;
+    if (s.file && w->where != TREE_FAILED)
+        fail(w, -ENOTDIR);
+    if (w->where == TREE_FAILED)
+        return;
+    if (prepend(&s, path, strlen(path)))
+        follow_all(&s);
+    else
+        fail(w, -ENAMETOOLONG);
 }

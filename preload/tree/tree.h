@@ -160,6 +160,8 @@ struct tree_walk {
     long error;
     bool merged; /* it is a merged directory: `node` has what the tree adds */
     bool overlaid; /* TREE_HOST: `path` is one of the overlay (overlay.h) */
+    u8 dots; /* the path ends in ".": 1, in "..": 2 */
+    bool slash; /* the path ends in a slash */
     bool moved; /* TREE_HOST: a link of the tree, or an overlay, led there: `path` says where */
     size_t length;
     char path[TREE_PATH]; /* without links, dots and doubled slashes; "" is "/" */

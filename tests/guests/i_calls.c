@@ -87,6 +87,34 @@ static void dead(void)
     SAY(open(mounts, O_RDONLY));
 }
 
+/* path_resolution(7): each component but the last one is a directory. */
+static void walk(void)
+{
+    struct stat st;
+
+    SAY(stat("/dev/nonexistent/../mem", &st));
+    SAY(stat("/dev/null/../mem", &st));
+    SAY(stat("/dev/fd/../fd/../../../dev/mem", &st));
+    SAY(stat("/dev/mem/../null", &st));
+    SAY(stat("/dev/mem/.", &st));
+    SAY(stat("/dev/mem/", &st));
+    SAY(stat("/sys/class/uio/uio0/./../../uio/.", &st));
+    TRY(openat(open("/dev/uio0", O_PATH), ".", O_PATH));
+    SAY(mkdir("/dev/hugepages/a//", 0700));
+    SAY(mkdir("/dev/hugepages/a/", 0700));
+    SAY(mkdir("/dev/hugepages/b/c", 0700));
+    SAY(rmdir("/dev/hugepages/a/."));
+    SAY(rmdir("/dev/hugepages/a/.."));
+    SAY(unlink("/dev/hugepages/."));
+    TRY(open("/dev/hugepages/f/", O_CREAT | O_RDWR, 0600));
+    TRY(open("/dev/hugepages", O_TMPFILE | O_RDWR, 0600));
+    TRY(open("/dev/mem", O_TMPFILE | O_RDWR, 0600));
+    SAY(chdir("/dev/hugepages/a"));
+    SAY(rmdir("/dev/hugepages/a/"));
+    TRY(open("x", O_CREAT | O_RDWR, 0600));
+    SAY(stat("/dev/hugepages/a", &st));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -96,6 +124,7 @@ int main(int argc, char **argv)
         {"rights", rights},
         {"numbers", numbers},
         {"dead", dead},
+        {"walk", walk},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
