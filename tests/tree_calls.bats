@@ -82,3 +82,31 @@ open("x", O_CREAT | O_RDWR, 0600): ENOENT
 stat("/dev/hugepages/a", &st): ENOENT
 OUT
 }
+
+@test "openat2 goes where it may, and not further" {
+    calls within
+    assert_output - <<'OUT'
+open_by(dev, "mem", O_RDONLY, RESOLVE_BENEATH): 0
+open_by(dev, "/dev/mem", O_RDONLY, RESOLVE_BENEATH): EXDEV
+open_by(dev, "../dev/mem", O_RDONLY, RESOLVE_BENEATH): EXDEV
+open_by(usr, "../dev/mem", O_RDONLY, RESOLVE_BENEATH): EXDEV
+open_by(uio, "uio0/name", O_RDONLY, RESOLVE_BENEATH): EXDEV
+open_by(uio, "./../uio", O_RDONLY, RESOLVE_BENEATH): EXDEV
+open_by(dev, "/mem", O_RDONLY, RESOLVE_IN_ROOT): 0
+open_by(dev, "../../mem", O_RDONLY, RESOLVE_IN_ROOT): 0
+open_by(dev, "/dev/mem", O_RDONLY, RESOLVE_IN_ROOT): ENOENT
+open_by(usr, "/dev/mem", O_RDONLY, RESOLVE_IN_ROOT): ENOENT
+open_by(usr, "../../dev/mem", O_RDONLY, RESOLVE_IN_ROOT): ENOENT
+open_by(AT_FDCWD, "/sys/class/uio/uio0/name", O_RDONLY, RESOLVE_NO_SYMLINKS): ELOOP
+open_by(uio, "uio0", O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS): 0
+open_by(AT_FDCWD, fd, O_RDONLY, 0): 0
+open_by(AT_FDCWD, fd, O_RDONLY, RESOLVE_NO_MAGICLINKS): ELOOP
+open_by(AT_FDCWD, "/dev/mem", O_RDONLY, RESOLVE_NO_XDEV): EXDEV
+open_by(dev, "mem", O_RDONLY, RESOLVE_NO_XDEV): 0
+open_by(uio, "../../../dev/mem", O_RDONLY, RESOLVE_NO_XDEV): EXDEV
+open_by(AT_FDCWD, "/dev/mem", O_RDONLY, 1 << 20): EINVAL
+open_by(AT_FDCWD, "/dev/mem", 1ull << 40, 0): EINVAL
+syscall(SYS_openat2, AT_FDCWD, "/dev/mem", &how, sizeof(how)): E2BIG
+syscall(SYS_openat2, AT_FDCWD, "/dev/mem", &how, sizeof(how)): 0
+OUT
+}

@@ -1,6 +1,7 @@
 /* Opening and closing: what is of the tree, and descriptors that are ours or become others. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 
 #include "base/fds.h"
 #include "base/mem.h"
@@ -35,21 +36,29 @@ static long create(struct tree_walk *w, u64 flags, u32 mode)
     return w->where == TREE_HERE ? tree_open(&w->node, w->path, (int)flags & ~(O_CREAT | O_EXCL)) : -ENOENT;
 }
 
+static bool follows(u64 flags)
+{
+    return !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+}
+
+static enum call_answer open_found(struct call *call, struct tree_walk *w, unsigned arg, u64 flags, u64 mode)
+{
+    if ((flags & O_CREAT) && w->slash && w->where != TREE_HOST && (w->where == TREE_HERE || w->parent.class))
+        return call_done(call, -EISDIR); /* fs/namei.c, open_last_lookups() */
+    if (w->where == TREE_HERE)
+        return call_done(call, tree_open(&w->node, w->path, (int)flags));
+    if (w->where == TREE_FAILED)
+        return call_done(call, create(w, flags, (u32)mode));
+    writes_memory(w, flags);
+    return paths_moved(call, arg, w);
+}
+
 /* `arg`: which argument the path is. */
 static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 flags, u64 mode)
 {
     struct tree_walk w;
 
-    if (!paths_find(dir, call->a[arg], !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL), &w))
-        return CALL_PASS;
-    if ((flags & O_CREAT) && w.slash && w.where != TREE_HOST && (w.where == TREE_HERE || w.parent.class))
-        return call_done(call, -EISDIR); /* fs/namei.c, open_last_lookups() */
-    if (w.where == TREE_HERE)
-        return call_done(call, tree_open(&w.node, w.path, (int)flags));
-    if (w.where == TREE_FAILED)
-        return call_done(call, create(&w, flags, (u32)mode));
-    writes_memory(&w, flags);
-    return paths_moved(call, arg, &w);
+    return paths_find(dir, call->a[arg], follows(flags), &w) ? open_found(call, &w, arg, flags, mode) : CALL_PASS;
 }
 
 enum call_answer call_open(struct call *call)
@@ -67,14 +76,31 @@ enum call_answer call_openat(struct call *call)
     return open_path(call, (int)call->a[0], 1, call->a[2], call->a[3]);
 }
 
-/* struct open_how: flags, mode, resolve. */
+/* The tree, or an overlay, led to another place of the host, by the rules: `w` has it, and there is nothing left to resolve. */
+static enum call_answer open_moved(struct call *call, const struct tree_walk *w, const struct open_how *how)
+{
+    struct open_how there = {.flags = how->flags, .mode = how->mode};
+
+    call->ret = (u64)calls_wait(SYS_openat2, (u64)AT_FDCWD, (u64)(*w->path ? w->path : "/"), (u64)&there, sizeof(there), 0, 0);
+    return (long)call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
+}
+
 enum call_answer call_openat2(struct call *call)
 {
-    u64 how[3];
+    struct open_how how;
+    struct tree_walk w;
+    long error;
 
-    if (call->a[3] < sizeof(how) || !probe_read(how, call->a[2], sizeof(how)) || how[0] > INT32_MAX)
+    if (call->a[3] < sizeof(how) || !probe_read(&how, call->a[2], sizeof(how)) ||
+        !paths_find_within((int)call->a[0], call->a[1], follows(how.flags), how.resolve, &w))
         return CALL_PASS;
-    return open_path(call, (int)call->a[0], 1, how[0], how[1]);
+    error = sys(SYS_openat2, AT_FDCWD, "", call->a[2], call->a[3]); /* the kernel looks at the flags first, then at the path */
+    if (error != -ENOENT)
+        return call_done(call, error);
+    if (w.where != TREE_HOST)
+        return open_found(call, &w, 1, how.flags, how.mode);
+    writes_memory(&w, how.flags);
+    return w.moved ? open_moved(call, &w, &how) : CALL_PASS;
 }
 
 /* --- our descriptors are not the program's --- */

@@ -14,14 +14,21 @@
 #include "trap/backtrace.h"
 #include "tree/overlay.h"
 
+bool paths_find_within(int dir, u64 given, bool follow, u64 resolve, struct tree_walk *w)
+{
+    char path[TREE_PATH + 8]; /* interpose_string() may leave the last bytes unused */
+
+    if (!interpose_string(given, path, sizeof(path)) || !*path || !tree_concerns_within(dir, path, resolve))
+        return false;
+    if (strlen(path) >= TREE_PATH)
+        return false; /* the kernel says so */
+    tree_find_within(w, dir, path, follow, resolve);
+    return true;
+}
+
 bool paths_find(int dir, u64 given, bool follow, struct tree_walk *w)
 {
-    char path[TREE_PATH];
-
-    if (!interpose_string(given, path, sizeof(path)) || !*path || !tree_concerns(dir, path))
-        return false;
-    tree_find(w, dir, path, follow);
-    return true;
+    return paths_find_within(dir, given, follow, 0, w);
 }
 
 enum call_answer paths_moved(struct call *call, unsigned arg, const struct tree_walk *w)

@@ -176,6 +176,9 @@ bool tree_concerns(int dir, const char *path);
 bool tree_path_near(const char *path);
 /* Where it leads. follow: also a link at its end. */
 void tree_find(struct tree_walk *w, int dir, const char *path, bool follow);
+/* The same by the rules of openat2(2): RESOLVE_ flags. */
+void tree_find_within(struct tree_walk *w, int dir, const char *path, bool follow, u64 resolve);
+bool tree_concerns_within(int dir, const char *path, u64 resolve);
 
 /* --- descriptors (fds.c) --- */
 

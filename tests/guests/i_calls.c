@@ -4,7 +4,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +117,49 @@ static void walk(void)
     SAY(stat("/dev/hugepages/a", &st));
 }
 
+static long open_by(int dir, const char *path, uint64_t flags, uint64_t resolve)
+{
+    struct open_how how = {flags, 0, resolve};
+
+    return syscall(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
+/* openat2(2) goes where it may, and not further. */
+static void within(void)
+{
+    int dev = open("/dev", O_RDONLY), usr = open("/usr", O_RDONLY), uio = open("/sys/class/uio", O_RDONLY);
+    struct {
+        struct open_how how;
+        uint64_t more;
+    } how = {{O_RDONLY, 0, 0}, 1};
+    char fd[40];
+
+    snprintf(fd, sizeof(fd), "/proc/self/fd/%d/name", open("/sys/class/uio/uio0", O_RDONLY));
+    TRY(open_by(dev, "mem", O_RDONLY, RESOLVE_BENEATH));
+    TRY(open_by(dev, "/dev/mem", O_RDONLY, RESOLVE_BENEATH));
+    TRY(open_by(dev, "../dev/mem", O_RDONLY, RESOLVE_BENEATH));
+    TRY(open_by(usr, "../dev/mem", O_RDONLY, RESOLVE_BENEATH));
+    TRY(open_by(uio, "uio0/name", O_RDONLY, RESOLVE_BENEATH));
+    TRY(open_by(uio, "./../uio", O_RDONLY, RESOLVE_BENEATH));
+    TRY(open_by(dev, "/mem", O_RDONLY, RESOLVE_IN_ROOT));
+    TRY(open_by(dev, "../../mem", O_RDONLY, RESOLVE_IN_ROOT));
+    TRY(open_by(dev, "/dev/mem", O_RDONLY, RESOLVE_IN_ROOT));
+    TRY(open_by(usr, "/dev/mem", O_RDONLY, RESOLVE_IN_ROOT));
+    TRY(open_by(usr, "../../dev/mem", O_RDONLY, RESOLVE_IN_ROOT));
+    TRY(open_by(AT_FDCWD, "/sys/class/uio/uio0/name", O_RDONLY, RESOLVE_NO_SYMLINKS));
+    TRY(open_by(uio, "uio0", O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS));
+    TRY(open_by(AT_FDCWD, fd, O_RDONLY, 0));
+    TRY(open_by(AT_FDCWD, fd, O_RDONLY, RESOLVE_NO_MAGICLINKS));
+    TRY(open_by(AT_FDCWD, "/dev/mem", O_RDONLY, RESOLVE_NO_XDEV));
+    TRY(open_by(dev, "mem", O_RDONLY, RESOLVE_NO_XDEV));
+    TRY(open_by(uio, "../../../dev/mem", O_RDONLY, RESOLVE_NO_XDEV));
+    TRY(open_by(AT_FDCWD, "/dev/mem", O_RDONLY, 1 << 20));
+    TRY(open_by(AT_FDCWD, "/dev/mem", 1ull << 40, 0));
+    TRY(syscall(SYS_openat2, AT_FDCWD, "/dev/mem", &how, sizeof(how)));
+    how.more = 0;
+    TRY(syscall(SYS_openat2, AT_FDCWD, "/dev/mem", &how, sizeof(how)));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -125,6 +170,7 @@ int main(int argc, char **argv)
         {"numbers", numbers},
         {"dead", dead},
         {"walk", walk},
+        {"within", within},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
