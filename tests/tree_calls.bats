@@ -110,3 +110,21 @@ syscall(SYS_openat2, AT_FDCWD, "/dev/mem", &how, sizeof(how)): E2BIG
 syscall(SYS_openat2, AT_FDCWD, "/dev/mem", &how, sizeof(how)): 0
 OUT
 }
+
+@test "what the kernel would move by itself does not miss the node" {
+    cd "$BATS_TEST_TMPDIR"
+    calls moved
+    assert_output - <<'OUT'
+write(text, "1 2\n", 4): 4
+lseek(text, 0, SEEK_SET): 0
+pipe(pipes): 0
+write(pipes[1], "1 2\n", 4): 4
+sendfile(bind, text, NULL, 4): EINVAL
+copy_file_range(text, NULL, bind, NULL, 4, 0): EINVAL
+splice(pipes[0], NULL, bind, NULL, 4, 0): EINVAL
+write(bind, "1 2\n", 4): 4
+sendfile(out, mem, NULL, 4): EINVAL
+sendfile(out, name, NULL, 4096): 4
+sendfile(out, text, NULL, 4096): 4
+OUT
+}

@@ -373,6 +373,31 @@ enum call_answer call_fallocate(struct call *call)
     return call_done(call, node.class->allocate(&node, fd, (int)call->a[1], call->a[2], call->a[3]));
 }
 
+/*
+ * Does what the kernel moves by itself miss the node? It would end in the file in memory, or come out of it where that does
+ * not have what the node has. Whoever is told so reads and writes.
+ */
+static bool misses(int from, int to)
+{
+    struct tree_node node;
+    bool gone;
+
+    if (tree_fd_node(to, &node, &gone) || gone)
+        return true;
+    return (tree_fd_node(from, &node, &gone) && (node.class->kind != TREE_FILE || node.class->huge || node.class->port)) || gone;
+}
+
+enum call_answer call_sendfile(struct call *call)
+{
+    return misses((int)call->a[1], (int)call->a[0]) ? call_done(call, -EINVAL) : CALL_PASS;
+}
+
+/* splice(2), copy_file_range(2) */
+enum call_answer call_splice(struct call *call)
+{
+    return misses((int)call->a[0], (int)call->a[2]) ? call_done(call, -EINVAL) : CALL_PASS;
+}
+
 /* Those that the kernel answers for every file. */
 static bool about_descriptor(u32 request)
 {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -160,6 +161,26 @@ static void within(void)
     TRY(syscall(SYS_openat2, AT_FDCWD, "/dev/mem", &how, sizeof(how)));
 }
 
+/* What is written comes to the node, whichever way a program tries first. */
+static void moved(void)
+{
+    int text = open("text", O_RDWR | O_CREAT | O_TRUNC, 0600), out = open("out", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    int bind = open("/sys/bus/pci/drivers/uio_pci_generic/new_id", O_WRONLY), mem = open("/dev/mem", O_RDONLY);
+    int name = open("/sys/class/uio/uio0/name", O_RDONLY), pipes[2];
+
+    SAY(write(text, "1 2\n", 4));
+    SAY(lseek(text, 0, SEEK_SET));
+    SAY(pipe(pipes));
+    SAY(write(pipes[1], "1 2\n", 4));
+    SAY(sendfile(bind, text, NULL, 4));
+    SAY(copy_file_range(text, NULL, bind, NULL, 4, 0));
+    SAY(splice(pipes[0], NULL, bind, NULL, 4, 0));
+    SAY(write(bind, "1 2\n", 4));
+    SAY(sendfile(out, mem, NULL, 4));
+    SAY(sendfile(out, name, NULL, 4096));
+    SAY(sendfile(out, text, NULL, 4096));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -171,6 +192,7 @@ int main(int argc, char **argv)
         {"dead", dead},
         {"walk", walk},
         {"within", within},
+        {"moved", moved},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
