@@ -128,3 +128,24 @@ sendfile(out, name, NULL, 4096): 4
 sendfile(out, text, NULL, 4096): 4
 OUT
 }
+
+@test "flags that there are not, blocks of huge pages, the target of a link that is open" {
+    calls said
+    assert_output - <<'OUT'
+fstatat(AT_FDCWD, "/dev/mem", &st, 0x40000): EINVAL
+statx(AT_FDCWD, "/dev/mem", 0x40000, STATX_BASIC_STATS, &x): EINVAL
+statx(AT_FDCWD, "/dev/mem", AT_STATX_SYNC_TYPE, STATX_BASIC_STATS, &x): EINVAL
+statx(AT_FDCWD, "/dev/mem", 0, STATX__RESERVED, &x): EINVAL
+statx(AT_FDCWD, "/dev/mem", AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &x): 0
+syscall(SYS_faccessat2, AT_FDCWD, "/dev/mem", R_OK, 0x40000): EINVAL
+syscall(SYS_faccessat2, AT_FDCWD, "/dev/mem", R_OK, AT_EACCESS): 0
+unlinkat(AT_FDCWD, "/dev/mem", 0x40000): EINVAL
+unlinkat(AT_FDCWD, "/dev/mem", 0): EPERM
+readlinkat(link, "", bytes, sizeof(bytes)) > 8: 1
+readlinkat(huge, "", bytes, sizeof(bytes)): ENOENT
+fallocate(huge, 0, 0, 4 << 20): 0
+statx(huge, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &x): 0
+x.stx_blocks: 8192
+unlink("/dev/hugepages/f"): 0
+OUT
+}

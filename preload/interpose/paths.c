@@ -110,8 +110,12 @@ enum call_answer call_fstat(struct call *call)
     return stat_descriptor(call, call->a[1]);
 }
 
+#define STAT_FLAGS (AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE) /* fs/stat.c, vfs_statx() */
+
 enum call_answer call_fstatat(struct call *call)
 {
+    if (call->a[3] & ~(u32)STAT_FLAGS)
+        return CALL_PASS; /* the kernel refuses it before it looks at the path */
     if (means_descriptor(call->a[1], call->a[3]))
         return (int)call->a[0] == AT_FDCWD ? CALL_PASS : stat_descriptor(call, call->a[2]);
     return stat_path(call, (int)call->a[0], 1, !(call->a[3] & AT_SYMLINK_NOFOLLOW));
@@ -137,6 +141,7 @@ static enum call_answer answer_statx(struct call *call, const struct tree_node *
     x.stx_mode = (u16)st.st_mode;
     x.stx_ino = st.st_ino;
     x.stx_size = (u64)st.st_size;
+    x.stx_blocks = (u64)st.st_blocks;
     x.stx_atime = stamp(st.st_atim);
     x.stx_mtime = stamp(st.st_mtim);
     x.stx_ctime = stamp(st.st_ctim);
@@ -150,9 +155,12 @@ static enum call_answer answer_statx(struct call *call, const struct tree_node *
 enum call_answer call_statx(struct call *call)
 {
     int fd = (int)call->a[0];
+    u32 flags = (u32)call->a[2];
     struct tree_walk w;
     enum call_answer answer;
 
+    if ((flags & ~(u32)STAT_FLAGS) || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE || ((u32)call->a[3] & STATX__RESERVED))
+        return CALL_PASS;
     if (means_descriptor(call->a[1], call->a[2])) {
         bool gone;
 
@@ -190,6 +198,8 @@ enum call_answer call_access(struct call *call)
 
 enum call_answer call_faccessat(struct call *call)
 {
+    if (call->nr == SYS_faccessat2 && ((u32)call->a[3] & ~(u32)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))
+        return CALL_PASS;
     return access_path(call, (int)call->a[0], 1, call->nr == SYS_faccessat || !(call->a[3] & AT_SYMLINK_NOFOLLOW));
 }
 
@@ -260,22 +270,26 @@ static enum call_answer answer_host_link(struct call *call, unsigned arg, const 
     return answer_link(call, target, (size_t)n, arg + 1);
 }
 
+static enum call_answer answer_node_link(struct call *call, unsigned arg, const struct tree_node *node)
+{
+    char target[TREE_PATH];
+    struct fmt f = FMT_INIT(target);
+
+    if (node->class->kind != TREE_LINK)
+        return call_done(call, -EINVAL);
+    tree_show(node, &f);
+    return answer_link(call, target, f.len, arg + 1);
+}
+
 static enum call_answer read_link(struct call *call, int dir, unsigned arg)
 {
     struct tree_walk w;
-    char target[TREE_PATH];
-    struct fmt f = FMT_INIT(target);
 
     if (!paths_find(dir, call->a[arg], false, &w))
         return CALL_PASS;
     if (w.where == TREE_FAILED)
         return call_done(call, w.error);
-    if (w.where == TREE_HOST)
-        return answer_host_link(call, arg, &w);
-    if (w.node.class->kind != TREE_LINK)
-        return call_done(call, -EINVAL);
-    tree_show(&w.node, &f);
-    return answer_link(call, target, f.len, arg + 1);
+    return w.where == TREE_HOST ? answer_host_link(call, arg, &w) : answer_node_link(call, arg, &w.node);
 }
 
 enum call_answer call_readlink(struct call *call)
@@ -283,8 +297,15 @@ enum call_answer call_readlink(struct call *call)
     return read_link(call, AT_FDCWD, 0);
 }
 
+/* No path: a link that was opened by O_PATH and O_NOFOLLOW. */
 enum call_answer call_readlinkat(struct call *call)
 {
+    struct tree_node node;
+    bool gone;
+
+    if (call->a[1] && means_descriptor(call->a[1], AT_EMPTY_PATH) && tree_fd_node((int)call->a[0], &node, &gone) &&
+        node.class->kind == TREE_LINK)
+        return answer_node_link(call, 1, &node);
     return read_link(call, (int)call->a[0], 1);
 }
 
@@ -376,6 +397,8 @@ enum call_answer call_change(struct call *call)
 
 enum call_answer call_change_at(struct call *call)
 {
+    if ((u32)call->a[2] & ~(u32)AT_REMOVEDIR)
+        return CALL_PASS;
     return removes(call, (int)call->a[0], 1, call->a[2] & AT_REMOVEDIR);
 }
 

@@ -181,6 +181,30 @@ static void moved(void)
     SAY(sendfile(out, text, NULL, 4096));
 }
 
+/* Flags that there are, and what is said of files. */
+static void said(void)
+{
+    int link = open("/sys/class/uio/uio0", O_PATH | O_NOFOLLOW), huge = open("/dev/hugepages/f", O_CREAT | O_RDWR, 0600);
+    struct stat st;
+    struct statx x;
+
+    SAY(fstatat(AT_FDCWD, "/dev/mem", &st, 0x40000));
+    SAY(statx(AT_FDCWD, "/dev/mem", 0x40000, STATX_BASIC_STATS, &x));
+    SAY(statx(AT_FDCWD, "/dev/mem", AT_STATX_SYNC_TYPE, STATX_BASIC_STATS, &x));
+    SAY(statx(AT_FDCWD, "/dev/mem", 0, STATX__RESERVED, &x));
+    SAY(statx(AT_FDCWD, "/dev/mem", AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &x));
+    SAY(syscall(SYS_faccessat2, AT_FDCWD, "/dev/mem", R_OK, 0x40000));
+    SAY(syscall(SYS_faccessat2, AT_FDCWD, "/dev/mem", R_OK, AT_EACCESS));
+    SAY(unlinkat(AT_FDCWD, "/dev/mem", 0x40000));
+    SAY(unlinkat(AT_FDCWD, "/dev/mem", 0));
+    SAY(readlinkat(link, "", bytes, sizeof(bytes)) > 8);
+    SAY(readlinkat(huge, "", bytes, sizeof(bytes)));
+    SAY(fallocate(huge, 0, 0, 4 << 20));
+    SAY(statx(huge, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &x));
+    SAY(x.stx_blocks);
+    SAY(unlink("/dev/hugepages/f"));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -193,6 +217,7 @@ int main(int argc, char **argv)
         {"walk", walk},
         {"within", within},
         {"moved", moved},
+        {"said", said},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
