@@ -149,3 +149,18 @@ x.stx_blocks: 8192
 unlink("/dev/hugepages/f"): 0
 OUT
 }
+
+@test "attributes are opened for what they are for, by root too" {
+    calls modes
+    assert_output - <<'OUT'
+open("/sys/class/uio/uio0/name", O_RDWR): EACCES
+open("/sys/class/uio/uio0/name", O_WRONLY | O_TRUNC): EACCES
+open("/sys/class/uio/uio0/name", O_RDONLY): 0
+open("/sys/class/uio/uio0/name", O_PATH | O_RDWR): 0
+open("/sys/bus/pci/drivers/uio_pci_generic/new_id", O_RDONLY): EACCES
+open("/sys/bus/pci/drivers/uio_pci_generic/new_id", O_RDWR): EACCES
+open("/sys/bus/pci/drivers/uio_pci_generic/new_id", O_WRONLY): 0
+open("/sys/class/uio", O_PATH | O_RDWR | O_DIRECTORY): 0
+open("/sys/class/uio", O_RDWR): EISDIR
+OUT
+}

@@ -233,10 +233,21 @@ static long memory_file(const struct tree_node *node, const char *path, int flag
     return fd < 0 ? fd : tree_reopen(fd, flags);
 }
 
-static long refuse(const struct tree_node *node, int flags)
+/* Its mode says what may be done, root may all but in sysfs: fs/kernfs/file.c, kernfs_fop_open(). */
+static bool permits(const struct tree_node *node, const char *path, int flags)
+{
+    int access = flags & O_ACCMODE;
+    u32 wants = (access != O_WRONLY ? 0444 : 0) | (access != O_RDONLY ? 0222 : 0);
+
+    if ((flags & O_PATH) || (sys(SYS_geteuid) == 0 && strncmp(path, "/sys/", 5) != 0))
+        return true;
+    return (!(wants & 0444) || (node->class->mode & 0444)) && (!(wants & 0222) || (node->class->mode & 0222));
+}
+
+static long refuse(const struct tree_node *node, const char *path, int flags)
 {
     const struct tree_class *c = node->class;
-    bool writes = (flags & O_ACCMODE) != O_RDONLY;
+    bool writes = (flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH);
 
     if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
         return -EEXIST;
@@ -248,7 +259,7 @@ static long refuse(const struct tree_node *node, int flags)
         return -ENOTDIR;
     if (c->kind == TREE_LINK)
         return flags & O_PATH ? 0 : -ELOOP;
-    if (writes && !(c->mode & 0222) && sys(SYS_geteuid) != 0)
+    if (!permits(node, path, flags))
         return -EACCES;
     return c->opens && !(flags & O_PATH) ? c->opens(node, flags) : 0;
 }
@@ -263,7 +274,7 @@ long tree_open_plain(const struct tree_node *node, int flags)
 
 long tree_open(const struct tree_node *node, const char *path, int flags)
 {
-    long fd = refuse(node, flags);
+    long fd = refuse(node, path, flags);
 
     if (fd < 0)
         return fd;

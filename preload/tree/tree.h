@@ -85,7 +85,7 @@ struct tree_class {
 
     /* Links: the target. Files: the text, made anew whenever it is read from its beginning. */
     void (*show)(const struct tree_node *node, struct fmt *text);
-    /* Files: what somebody writes, in one piece. NULL: EACCES at open, EIO to those who may write everything. */
+    /* Files: what somebody writes, in one piece. NULL: EACCES at open, in /proc EIO to those who may write everything. */
     long (*store)(const struct tree_node *node, const char *text, size_t n);
 
     /* Files and devices whose bytes are at fixed offsets and change by themselves, in place of show and store: bytes moved. */

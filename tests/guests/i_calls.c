@@ -205,6 +205,20 @@ static void said(void)
     SAY(unlink("/dev/hugepages/f"));
 }
 
+/* What sysfs has for reading only nobody writes, root neither. */
+static void modes(void)
+{
+    TRY(open("/sys/class/uio/uio0/name", O_RDWR));
+    TRY(open("/sys/class/uio/uio0/name", O_WRONLY | O_TRUNC));
+    TRY(open("/sys/class/uio/uio0/name", O_RDONLY));
+    TRY(open("/sys/class/uio/uio0/name", O_PATH | O_RDWR));
+    TRY(open("/sys/bus/pci/drivers/uio_pci_generic/new_id", O_RDONLY));
+    TRY(open("/sys/bus/pci/drivers/uio_pci_generic/new_id", O_RDWR));
+    TRY(open("/sys/bus/pci/drivers/uio_pci_generic/new_id", O_WRONLY));
+    TRY(open("/sys/class/uio", O_PATH | O_RDWR | O_DIRECTORY));
+    TRY(open("/sys/class/uio", O_RDWR));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -218,6 +232,7 @@ int main(int argc, char **argv)
         {"within", within},
         {"moved", moved},
         {"said", said},
+        {"modes", modes},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
