@@ -164,3 +164,18 @@ open("/sys/class/uio", O_PATH | O_RDWR | O_DIRECTORY): 0
 open("/sys/class/uio", O_RDWR): EISDIR
 OUT
 }
+
+@test "a directory that is merged stays at its end, whatever others are read" {
+    calls ends
+    assert_output - <<'OUT'
+count_uio(dir): 0
+again: 200
+count_uio(dir): 0
+count_uio(dir): 1
+count_uio(dir): 0
+count_uio(dir): 1
+syscall(SYS_getdents64, dirfd(dir), bytes, 16): 0
+lseek(dirfd(dir), 0, SEEK_SET): 0
+syscall(SYS_getdents64, dirfd(dir), bytes, 16): EINVAL
+OUT
+}

@@ -223,24 +223,40 @@ static struct {
 } ends[64];
 static u32 nends;
 
+/* A free place, or, where so many directories are at their ends at once, somebody's. Other threads look for one, too. */
+static u32 *new_end(int fd)
+{
+    u32 turn = __atomic_add_fetch(&nends, 1, __ATOMIC_RELAXED) % ARRAY_SIZE(ends);
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ends); i++) {
+        int free = 0;
+
+        if (__atomic_compare_exchange_n(&ends[i].fd, &free, fd + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+            turn = i;
+            break;
+        }
+    }
+    ends[turn].next = 0;
+    __atomic_store_n(&ends[turn].fd, fd + 1, __ATOMIC_RELAXED);
+    return &ends[turn].next;
+}
+
 static u32 *end_of(int fd, bool make)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(ends); i++)
-        if (ends[i].fd == fd + 1)
+        if (__atomic_load_n(&ends[i].fd, __ATOMIC_RELAXED) == fd + 1)
             return &ends[i].next;
-    if (!make)
-        return NULL;
-    nends++;
-    ends[nends % ARRAY_SIZE(ends)].fd = fd + 1;
-    ends[nends % ARRAY_SIZE(ends)].next = 0;
-    return &ends[nends % ARRAY_SIZE(ends)].next;
+    return make ? new_end(fd) : NULL;
 }
 
 static void drop_ends(u32 first, u32 last)
 {
-    for (unsigned i = 0; nends && i < ARRAY_SIZE(ends); i++)
-        if (ends[i].fd && (u32)ends[i].fd - 1 >= first && (u32)ends[i].fd - 1 <= last)
-            ends[i].fd = 0;
+    for (unsigned i = 0; nends && i < ARRAY_SIZE(ends); i++) {
+        int fd = __atomic_load_n(&ends[i].fd, __ATOMIC_RELAXED);
+
+        if (fd && (u32)fd - 1 >= first && (u32)fd - 1 <= last)
+            __atomic_compare_exchange_n(&ends[i].fd, &fd, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
 }
 
 void nodes_forget(u32 first, u32 last)

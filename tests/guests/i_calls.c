@@ -2,6 +2,7 @@
  * System calls on files of the machine's tree whose answers the kernel defines: prints each, and what came back. The
  * argument says which. It knows nothing of the library.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -219,6 +220,47 @@ static void modes(void)
     TRY(open("/sys/class/uio", O_RDWR));
 }
 
+/* How often uio0 comes, from there on. */
+static int count_uio(DIR *dir)
+{
+    struct dirent *e;
+    int n = 0;
+
+    while ((e = readdir(dir)))
+        n += strcmp(e->d_name, "uio0") == 0;
+    return n;
+}
+
+/* Two directories of which one stays at its end, and places in them. */
+static void ends(void)
+{
+    DIR *dir = opendir("/dev"), *other;
+    struct dirent *e;
+    long at = 0, next = 0;
+    int again = 0;
+
+    while ((e = readdir(dir)) && strcmp(e->d_name, "uio0") != 0)
+        at = telldir(dir);
+    next = telldir(dir);
+    SAY(count_uio(dir));
+    for (int i = 0; i < 200; i++) {
+        other = opendir("/dev");
+        again += count_uio(other);
+        closedir(other);
+    }
+    SAY(again);
+    SAY(count_uio(dir));
+    seekdir(dir, at);
+    SAY(count_uio(dir));
+    seekdir(dir, next);
+    SAY(count_uio(dir));
+    rewinddir(dir);
+    SAY(count_uio(dir));
+    SAY(syscall(SYS_getdents64, dirfd(dir), bytes, 16));
+    SAY(lseek(dirfd(dir), 0, SEEK_SET));
+    SAY(syscall(SYS_getdents64, dirfd(dir), bytes, 16));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -233,6 +275,7 @@ int main(int argc, char **argv)
         {"moved", moved},
         {"said", said},
         {"modes", modes},
+        {"ends", ends},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
