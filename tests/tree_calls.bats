@@ -179,3 +179,20 @@ lseek(dirfd(dir), 0, SEEK_SET): 0
 syscall(SYS_getdents64, dirfd(dir), bytes, 16): EINVAL
 OUT
 }
+
+@test "the working directory in the tree, by all its names" {
+    calls here
+    assert_output - <<'OUT'
+chdir("/sys/class/uio"): 0
+stat(".", &self): 0
+stat("/proc/self/cwd", &st) || st.st_ino != self.st_ino: 0
+stat("/proc/self/cwd/uio0", &st): 0
+stat("/proc/self/cwd/../uio/uio1", &st): 0
+lstat("/proc/self/cwd", &st) || !S_ISLNK(st.st_mode): 0
+fstatat(AT_FDCWD, "", &st, AT_EMPTY_PATH) || st.st_ino != self.st_ino: 0
+statx(AT_FDCWD, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &x) || x.stx_ino != self.st_ino: 0
+syscall(SYS_getdents64, open(".", O_PATH), bytes, 100): EBADF
+chdir("/usr"): 0
+stat("/proc/self/cwd/lib", &st): 0
+OUT
+}

@@ -200,6 +200,8 @@ static long read_directory(int fd, const struct tree_node *dir, const char *path
     size_t whole;
     long n;
 
+    if (!allowed(fd, false)) /* O_PATH */
+        return -EBADF;
     if (at == 0)
         tree_fill(fd, dir, path);
     n = sys_pread(fd, entries, MIN(room, sizeof(entries)), at);

@@ -56,7 +56,7 @@ static bool elsewhere(struct call *call, int dir, unsigned arg, bool follow, str
     return w->where != TREE_HERE;
 }
 
-/* AT_EMPTY_PATH with no path: the descriptor is meant. */
+/* AT_EMPTY_PATH with no path: the descriptor is meant, or the working directory. */
 static bool means_descriptor(u64 path, u64 flags)
 {
     char c = 0;
@@ -110,6 +110,16 @@ enum call_answer call_fstat(struct call *call)
     return stat_descriptor(call, call->a[1]);
 }
 
+static enum call_answer stat_cwd(struct call *call)
+{
+    struct tree_walk w;
+
+    if (!*tree_cwd())
+        return CALL_PASS;
+    tree_find(&w, AT_FDCWD, tree_cwd(), true);
+    return w.where == TREE_HERE ? answer_stat(call, &w.node, w.path, call->a[2]) : call_done(call, -ENOENT);
+}
+
 #define STAT_FLAGS (AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE) /* fs/stat.c, vfs_statx() */
 
 enum call_answer call_fstatat(struct call *call)
@@ -117,7 +127,7 @@ enum call_answer call_fstatat(struct call *call)
     if (call->a[3] & ~(u32)STAT_FLAGS)
         return CALL_PASS; /* the kernel refuses it before it looks at the path */
     if (means_descriptor(call->a[1], call->a[3]))
-        return (int)call->a[0] == AT_FDCWD ? CALL_PASS : stat_descriptor(call, call->a[2]);
+        return (int)call->a[0] == AT_FDCWD ? stat_cwd(call) : stat_descriptor(call, call->a[2]);
     return stat_path(call, (int)call->a[0], 1, !(call->a[3] & AT_SYMLINK_NOFOLLOW));
 }
 
@@ -164,8 +174,12 @@ enum call_answer call_statx(struct call *call)
     if (means_descriptor(call->a[1], call->a[2])) {
         bool gone;
 
-        if (fd == AT_FDCWD || !tree_fd(fd, w.path) || !tree_fd_node(fd, &w.node, &gone))
+        if (fd == AT_FDCWD && *tree_cwd())
+            tree_find(&w, AT_FDCWD, tree_cwd(), true);
+        else if (fd == AT_FDCWD || !tree_fd(fd, w.path) || !tree_fd_node(fd, &w.node, &gone))
             return CALL_PASS;
+        if (fd == AT_FDCWD && w.where != TREE_HERE)
+            return call_done(call, -ENOENT);
         return answer_statx(call, &w.node, w.path);
     }
     if (elsewhere(call, fd, 1, !(call->a[2] & AT_SYMLINK_NOFOLLOW), &w, &answer))

@@ -324,6 +324,23 @@ static bool jumps(const struct steps *s)
     return strncmp(path, "/proc/", 6) == 0 && path[6] >= '0' && path[6] <= '9';
 }
 
+/* A link of the host: bytes, or -errno. The working directory is the program's, which the kernel may not know. */
+static long read_host_link(const char *path, char target[TREE_PATH])
+{
+    char own[40];
+    struct fmt f = FMT_INIT(own);
+    size_t n = strlen(tree_cwd());
+
+    if (n && strncmp(path, "/proc/", 6) == 0) {
+        fmt_printf(&f, "/proc/%d/cwd", sys_getpid());
+        if (strcmp(path, fmt_end(&f)) == 0) {
+            memcpy(target, tree_cwd(), n);
+            return (long)n;
+        }
+    }
+    return sys_readlink(path, target, TREE_PATH - 1);
+}
+
 /* A component of the host, already at the end of the path. `more`: others follow it. */
 static bool go_host(struct steps *s, bool more)
 {
@@ -333,7 +350,7 @@ static bool go_host(struct steps *s, bool more)
     s->host++;
     if ((!more && !s->follow) || !tree_asks_host())
         return true;
-    n = sys_readlink(s->w->path, target, sizeof(target) - 1);
+    n = read_host_link(s->w->path, target);
     if (n <= 0)
         return true;
     target[n] = 0;

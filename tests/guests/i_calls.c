@@ -261,6 +261,25 @@ static void ends(void)
     SAY(syscall(SYS_getdents64, dirfd(dir), bytes, 16));
 }
 
+/* The working directory, by all its names. */
+static void here(void)
+{
+    struct stat st, self;
+    struct statx x;
+
+    SAY(chdir("/sys/class/uio"));
+    SAY(stat(".", &self));
+    SAY(stat("/proc/self/cwd", &st) || st.st_ino != self.st_ino);
+    SAY(stat("/proc/self/cwd/uio0", &st));
+    SAY(stat("/proc/self/cwd/../uio/uio1", &st));
+    SAY(lstat("/proc/self/cwd", &st) || !S_ISLNK(st.st_mode));
+    SAY(fstatat(AT_FDCWD, "", &st, AT_EMPTY_PATH) || st.st_ino != self.st_ino);
+    SAY(statx(AT_FDCWD, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &x) || x.stx_ino != self.st_ino);
+    SAY(syscall(SYS_getdents64, open(".", O_PATH), bytes, 100));
+    SAY(chdir("/usr"));
+    SAY(stat("/proc/self/cwd/lib", &st));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -276,6 +295,7 @@ int main(int argc, char **argv)
         {"said", said},
         {"modes", modes},
         {"ends", ends},
+        {"here", here},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
