@@ -196,3 +196,24 @@ chdir("/usr"): 0
 stat("/proc/self/cwd/lib", &st): 0
 OUT
 }
+
+@test "/dev/uio0 may do what it was opened for" {
+    calls uio
+    assert_output - <<'OUT'
+fcntl(r, F_GETFL) & (O_ACCMODE | O_NONBLOCK): 2048
+fcntl(w, F_GETFL) & (O_ACCMODE | O_NONBLOCK): 1
+fcntl(rw, F_GETFL) & (O_ACCMODE | O_NONBLOCK): 2
+write(r, "\1\0\0\0", 4): EBADF
+write(copy, "\1\0\0\0", 4): EBADF
+write(rw, "\1\0\0\0", 4): 4
+write(w, "\1\0\0\0", 4): 4
+read(w, bytes, 4): EBADF
+read(r, bytes, 4): EAGAIN
+read(r, bytes, 3): EINVAL
+mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, r, 0) == MAP_FAILED ? -1 : 0: EACCES
+mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, rw, 0) == MAP_FAILED ? -1 : 0: 0
+mmap(NULL, 4096, PROT_READ, MAP_SHARED, r, 0) == MAP_FAILED ? -1 : 0: 0
+mmap(NULL, 4096, PROT_READ, MAP_SHARED, w, 0) == MAP_FAILED ? -1 : 0: EACCES
+WEXITSTATUS(status): 1
+OUT
+}

@@ -125,6 +125,11 @@ enum call_answer call_dup(struct call *call)
 
 enum call_answer call_fcntl(struct call *call)
 {
+    struct tree_node node;
+    bool gone;
+
+    if ((int)call->a[1] == F_GETFL && tree_fd_node((int)call->a[0], &node, &gone) && node.class->event)
+        return call_done(call, tree_fd_status((int)call->a[0], &node));
     return unless_ours(call);
 }
 

@@ -19,9 +19,9 @@
 /* --- read and write --- */
 
 /* Was it opened for this? */
-static bool allowed(int fd, bool write)
+static bool allowed(int fd, const struct tree_node *node, bool write)
 {
-    long flags = sys_fcntl(fd, F_GETFL, 0);
+    long flags = tree_fd_status(fd, node);
 
     return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) != (write ? O_RDONLY : O_WRONLY);
 }
@@ -56,7 +56,7 @@ enum nodes_io nodes_io(int fd, bool write, u64 offset_known, u64 offset, struct 
     io = io_of(node, write, error);
     if (offset_known && (i64)offset < 0)
         *error = -EINVAL;
-    else if (io == NODES_MEM && !allowed(fd, write))
+    else if ((io == NODES_MEM || io == NODES_EVENT) && !allowed(fd, node, write))
         *error = -EBADF;
     if (*error)
         return NODES_GONE;
@@ -103,7 +103,7 @@ long nodes_move(int fd, const struct tree_node *node, void *bytes, u64 n, bool h
 {
     long done;
 
-    if (!allowed(fd, write))
+    if (!allowed(fd, node, write))
         return -EBADF;
     if (here)
         offset = (u64)sys(SYS_lseek, fd, 0, SEEK_CUR);
@@ -156,7 +156,7 @@ enum call_answer nodes_event(struct call *call, const struct tree_node *node, co
 
 /* --- mmap --- */
 
-enum call_answer nodes_map(int fd, u64 offset, u64 length, u64 *machine, long *error)
+enum call_answer nodes_map(int fd, u64 offset, u64 length, u64 *machine, int *status, long *error)
 {
     struct tree_node node;
     bool gone;
@@ -167,6 +167,7 @@ enum call_answer nodes_map(int fd, u64 offset, u64 length, u64 *machine, long *e
         return gone ? CALL_DONE : CALL_PASS;
     }
     *machine = offset;
+    *status = (int)tree_fd_status(fd, &node);
     if (node.class != &mem_device)
         *error = node.class->map ? node.class->map(&node, offset, length, machine) : -ENODEV;
     return CALL_DONE;
@@ -200,7 +201,7 @@ static long read_directory(int fd, const struct tree_node *dir, const char *path
     size_t whole;
     long n;
 
-    if (!allowed(fd, false)) /* O_PATH */
+    if (!allowed(fd, dir, false)) /* O_PATH */
         return -EBADF;
     if (at == 0)
         tree_fill(fd, dir, path);

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "bus/listeners.h"
 #include "tree/dirents.h"
 #include "tree/overlay.h"
 #include "tree/own.h"
@@ -119,6 +120,14 @@ bool tree_fd_node(int fd, struct tree_node *node, bool *gone)
     *node = w.node;
     *gone = w.where != TREE_HERE;
     return !*gone;
+}
+
+long tree_fd_status(int fd, const struct tree_node *node)
+{
+    long flags = sys_fcntl(fd, F_GETFL, 0);
+    int access = flags >= 0 && node->class->event ? listener_access(fd) : -1;
+
+    return access < 0 ? flags : (flags & ~(long)O_ACCMODE) | access;
 }
 
 /* --- directories of the host --- */

@@ -280,6 +280,32 @@ static void here(void)
     SAY(stat("/proc/self/cwd/lib", &st));
 }
 
+/* /dev/uio0, opened for less than the descriptor is that stands for it: by itself, as a copy, in a child. */
+static void access_of_uio(void)
+{
+    int r = open("/dev/uio0", O_RDONLY | O_NONBLOCK), w = open("/dev/uio0", O_WRONLY), rw = open("/dev/uio0", O_RDWR);
+    int copy = dup(r), status;
+
+    SAY(fcntl(r, F_GETFL) & (O_ACCMODE | O_NONBLOCK));
+    SAY(fcntl(w, F_GETFL) & (O_ACCMODE | O_NONBLOCK));
+    SAY(fcntl(rw, F_GETFL) & (O_ACCMODE | O_NONBLOCK));
+    SAY(write(r, "\1\0\0\0", 4));
+    SAY(write(copy, "\1\0\0\0", 4));
+    SAY(write(rw, "\1\0\0\0", 4));
+    SAY(write(w, "\1\0\0\0", 4));
+    SAY(read(w, bytes, 4));
+    SAY(read(r, bytes, 4));
+    SAY(read(r, bytes, 3));
+    TRY(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, r, 0) == MAP_FAILED ? -1 : 0);
+    TRY(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, rw, 0) == MAP_FAILED ? -1 : 0);
+    TRY(mmap(NULL, 4096, PROT_READ, MAP_SHARED, r, 0) == MAP_FAILED ? -1 : 0);
+    TRY(mmap(NULL, 4096, PROT_READ, MAP_SHARED, w, 0) == MAP_FAILED ? -1 : 0);
+    if (!fork())
+        _exit(write(copy, "\1\0\0\0", 4) < 0 ? errno == EBADF : 2);
+    wait(&status);
+    SAY(WEXITSTATUS(status));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -296,6 +322,7 @@ int main(int argc, char **argv)
         {"modes", modes},
         {"ends", ends},
         {"here", here},
+        {"uio", access_of_uio},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
