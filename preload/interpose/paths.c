@@ -23,7 +23,7 @@ bool paths_find_within(int dir, u64 given, bool follow, u64 resolve, struct tree
     if (strlen(path) >= TREE_PATH)
         return false; /* the kernel says so */
     tree_find_within(w, dir, path, follow, resolve);
-    return true;
+    return !w->stopped;
 }
 
 bool paths_find(int dir, u64 given, bool follow, struct tree_walk *w)

@@ -426,7 +426,10 @@ static bool step(struct steps *s, const struct component *c, const char *rest)
     bool over = false, more = *rest != 0;
 
     if (c->length >= sizeof(name) || !append(w, c)) {
-        fail(w, -ENAMETOOLONG);
+        /* What comes first is missing, perhaps: then the kernel says what is wrong. */
+        w->stopped = (s->host || at->class->merged) && !w->moved;
+        if (!w->stopped)
+            fail(w, -ENAMETOOLONG);
         return false;
     }
     if (crosses(s))

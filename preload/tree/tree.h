@@ -162,6 +162,7 @@ struct tree_walk {
     bool overlaid; /* TREE_HOST: `path` is one of the overlay (overlay.h) */
     u8 dots; /* the path ends in ".": 1, in "..": 2 */
     bool slash; /* the path ends in a slash */
+    bool stopped; /* TREE_HOST: `path` is its beginning only */
     bool moved; /* TREE_HOST: a link of the tree, or an overlay, led there: `path` says where */
     size_t length;
     char path[TREE_PATH]; /* without links, dots and doubled slashes; "" is "/" */
