@@ -110,7 +110,7 @@ vendor 444 4096
 05
 devices
 /sys/devices/pci0000:00
-I/O error
+Permission denied
 END
 }
 

@@ -70,8 +70,8 @@ u32 irq_event_count(struct bus *bus, u32 device, u32 line);
 long irq_event_wait(struct bus *bus, u32 device, u32 line, u32 seen, u64 ns);
 /*
  * A descriptor that is readable while there are events that irq_event_read() has not told of; events before it was
- * opened do not count. Everything that hands on a descriptor hands it on. flags: of O_CLOEXEC and O_NONBLOCK. -EINVAL: no such line,
- * -ENOSPC: the machine has no more of them, -EMFILE and the like. Signals are masked, no device is locked; so below.
+ * opened do not count. Everything that hands on a descriptor hands it on. flags: of O_CLOEXEC, O_NONBLOCK and
+ * O_ACCMODE. -EINVAL: no such line, -ENOSPC: the machine has no more of them, -EMFILE and the like. Signals are masked, no device is locked; so below.
  */
 int irq_event_open(struct bus *bus, u32 device, u32 line, int flags, const struct lock_self *self);
 /* The line of such a descriptor, whoever opened it. False: it is none of this machine. Any context. */

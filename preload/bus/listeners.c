@@ -142,13 +142,14 @@ static bool enter(struct arena *arena, const struct arena_listener *new, const u
     return true;
 }
 
-/* A name of its own. 0 or -errno. */
-static long name(int fd, u64 *token)
+/* A name of its own, with what it was opened for in its last bits: the socket itself is for both. 0 or -errno. */
+static long name(int fd, int flags, u64 *token)
 {
     struct sockaddr_un address;
 
-    if (sys(SYS_getrandom, token, sizeof(*token), GRND_NONBLOCK) != sizeof(*token) || !*token)
+    if (sys(SYS_getrandom, token, sizeof(*token), GRND_NONBLOCK) != sizeof(*token) || *token <= O_ACCMODE)
         return -EAGAIN;
+    *token = (*token & ~(u64)O_ACCMODE) | (u64)(flags & O_ACCMODE);
     address = address_of(*token);
     return sys(SYS_bind, fd, &address, LENGTH);
 }
@@ -159,7 +160,7 @@ int listener_open(struct arena *arena, u32 device, u32 line, const u32 *count, i
 {
     struct arena_listener new = {.device = device, .line = line, .network = network()};
     int fd = make_socket(flags & (SOCK_CLOEXEC | SOCK_NONBLOCK));
-    long ret = fd < 0 ? fd : name(fd, &new.token);
+    long ret = fd < 0 ? fd : name(fd, flags, &new.token);
 
     if (ret == 0) {
         lock_take(&arena->events_lock, self);
@@ -180,6 +181,13 @@ bool listener_line(struct arena *arena, int fd, u32 *device, u32 *line)
     *device = l->device;
     *line = l->line;
     return true;
+}
+
+int listener_access(int fd)
+{
+    u64 token = token_of(fd);
+
+    return token ? (int)(token & O_ACCMODE) : -1;
 }
 
 static bool listens(const struct arena_listener *l, u32 device, u32 line)

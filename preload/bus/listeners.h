@@ -20,13 +20,15 @@
 #include "memory/arena.h"
 
 /*
- * A descriptor for a line of a device that has had *count events so far. flags: of O_CLOEXEC and O_NONBLOCK; the descriptor
+ * A descriptor for a line of a device that has had *count events so far. flags: of O_CLOEXEC, O_NONBLOCK and O_ACCMODE; the descriptor
  * is nobody's yet, the lowest that is free. -ENOSPC: the machine has ARENA_LISTENERS already; other -errno. Any context,
  * signals masked, no lock held; as are the others.
  */
 int listener_open(struct arena *arena, u32 device, u32 line, const u32 *count, int flags, const struct lock_self *self);
 /* The line that a descriptor listens to; false: it is no listener of this machine. No lock is taken. */
 bool listener_line(struct arena *arena, int fd, u32 *device, u32 *line);
+/* What it was opened for: of O_ACCMODE; -1: it is no listener. */
+int listener_access(int fd);
 /* Events of a line were counted: *count of them by now. */
 void listeners_tell(struct arena *arena, u32 device, u32 line, const u32 *count, const struct lock_self *self);
 /* The descriptor becomes unreadable until there are more than *count. How many there are; false: none since the last time. */

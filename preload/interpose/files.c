@@ -1,6 +1,7 @@
 /* Opening and closing: what is of the tree, and descriptors that are ours or become others. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
 
 #include "base/fds.h"
@@ -62,8 +63,15 @@ static bool open_far(struct call *call, int dir, const char *path, u64 flags, bo
     return false;
 }
 
-static enum call_answer answer_open(struct call *call, unsigned arg, u64 flags, u64 mode, struct tree_walk *w)
+static bool follows(u64 flags)
 {
+    return !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+}
+
+static enum call_answer open_found(struct call *call, struct tree_walk *w, unsigned arg, u64 flags, u64 mode)
+{
+    if ((flags & O_CREAT) && w->slash && w->where != TREE_HOST && (w->where == TREE_HERE || w->parent.class))
+        return call_done(call, -EISDIR); /* fs/namei.c, open_last_lookups() */
     if (w->where == TREE_HERE)
         return call_done(call, tree_open(&w->node, w->path, (int)flags));
     if (w->where == TREE_FAILED)
@@ -75,9 +83,9 @@ static enum call_answer answer_open(struct call *call, unsigned arg, u64 flags, 
 /* `arg`: which argument the path is. */
 static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 flags, u64 mode)
 {
-    bool follow = !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+    bool follow = follows(flags);
     enum call_answer answer;
-    char path[TREE_PATH];
+    char path[PATHS_TEXT];
     struct tree_walk w;
 
     if (!paths_text(call->a[arg], path))
@@ -89,7 +97,7 @@ static enum call_answer open_path(struct call *call, int dir, unsigned arg, u64 
             return answer;
     }
     tree_find(&w, dir, path, follow);
-    return answer_open(call, arg, flags, mode, &w);
+    return w.stopped ? CALL_PASS : open_found(call, &w, arg, flags, mode);
 }
 
 enum call_answer call_open(struct call *call)
@@ -107,26 +115,31 @@ enum call_answer call_openat(struct call *call)
     return open_path(call, (int)call->a[0], 1, call->a[2], call->a[3]);
 }
 
-/* With limits of its own on what is resolved. */
-static enum call_answer open_limited(struct call *call, u64 flags, u64 mode)
+/* The tree, or an overlay, led to another place of the host, by the rules: `w` has it, and there is nothing left to resolve. */
+static enum call_answer open_moved(struct call *call, const struct tree_walk *w, const struct open_how *how)
 {
-    struct tree_walk w;
+    struct open_how there = {.flags = how->flags, .mode = how->mode};
 
-    if (!paths_find((int)call->a[0], call->a[1], !(flags & O_NOFOLLOW), &w))
-        return CALL_PASS;
-    return answer_open(call, 1, flags, mode, &w);
+    call->ret = (u64)calls_wait(SYS_openat2, (u64)AT_FDCWD, (u64)(*w->path ? w->path : "/"), (u64)&there, sizeof(there), 0, 0);
+    return (long)call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
 }
 
-/* struct open_how: flags, mode, resolve. */
 enum call_answer call_openat2(struct call *call)
 {
-    u64 how[3];
+    struct open_how how;
+    struct tree_walk w;
+    long error;
 
-    if (call->a[3] < sizeof(how) || !probe_read(how, call->a[2], sizeof(how)) || how[0] > INT32_MAX)
+    if (call->a[3] < sizeof(how) || !probe_read(&how, call->a[2], sizeof(how)) ||
+        !paths_find_within((int)call->a[0], call->a[1], follows(how.flags), how.resolve, &w))
         return CALL_PASS;
-    if (how[2])
-        return open_limited(call, how[0], how[1]);
-    return open_path(call, (int)call->a[0], 1, how[0], how[1]);
+    error = sys(SYS_openat2, AT_FDCWD, "", call->a[2], call->a[3]); /* the kernel looks at the flags first, then at the path */
+    if (error != -ENOENT)
+        return call_done(call, error);
+    if (w.where != TREE_HOST)
+        return open_found(call, &w, 1, how.flags, how.mode);
+    writes_memory(&w, how.flags);
+    return w.moved ? open_moved(call, &w, &how) : CALL_PASS;
 }
 
 /* --- our descriptors are not the program's --- */
@@ -151,6 +164,11 @@ enum call_answer call_dup(struct call *call)
 
 enum call_answer call_fcntl(struct call *call)
 {
+    struct tree_node node;
+    bool gone;
+
+    if ((int)call->a[1] == F_GETFL && tree_fd_node((int)call->a[0], &node, &gone) && node.class->event)
+        return call_done(call, tree_fd_status((int)call->a[0], &node));
     return unless_ours(call);
 }
 

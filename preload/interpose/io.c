@@ -90,6 +90,17 @@ static u64 reachable(const struct buffers *b)
     return total;
 }
 
+static long again_node(const struct buffers *b, void *bounce, u64 total);
+
+/* For a byte at least. */
+static bool asks(const struct buffers *b)
+{
+    for (unsigned i = 0; i < b->count; i++)
+        if (b->vectors[i].iov_len)
+            return true;
+    return false;
+}
+
 /* The whole call, by way of memory of ours. */
 static void bounce_call(void *argument)
 {
@@ -97,8 +108,10 @@ static void bounce_call(void *argument)
     u64 total = reachable(b);
     u8 *bounce;
 
-    if (!total) { /* the kernel says what is wrong: the descriptor, or the buffer */
+    if (!total) { /* the kernel says what is wrong: the descriptor, or the buffer; of a device it has an empty file */
         b->call->ret = (u64)call_kernel(b->call);
+        if (!b->call->ret && b->again == again_node && asks(b))
+            b->call->ret = (u64)-EFAULT;
         return;
     }
     bounce = sys_mmap(NULL, page_up(total), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -264,6 +277,15 @@ static void move_mem_vectors(void *argument)
     }
 }
 
+/* A length that is negative, which the kernel refuses before it looks at anything else. */
+static bool any_negative(const struct iovec *vectors, u64 n)
+{
+    for (u64 i = 0; i < n; i++)
+        if ((i64)vectors[i].iov_len < 0)
+            return true;
+    return false;
+}
+
 static enum call_answer vectors(struct call *call, bool in, bool at_offset, const char *name)
 {
     struct iovec copy[VECTORS];
@@ -274,7 +296,7 @@ static enum call_answer vectors(struct call *call, bool in, bool at_offset, cons
 
     if (call->a[2] > VECTORS || !call->a[2])
         return CALL_PASS;
-    if (!probe_read(copy, call->a[1], call->a[2] * sizeof(*copy)))
+    if (!probe_read(copy, call->a[1], call->a[2] * sizeof(*copy)) || any_negative(copy, call->a[2]))
         return CALL_PASS; /* the kernel says so */
     if (unlikely(tree_used()) && node_call(&b, &mem, &answer))
         return answer;

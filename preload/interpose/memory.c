@@ -72,11 +72,12 @@ enum call_answer call_mmap(struct call *call)
     bool over = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED && call_on_machine(r);
     long got;
     u64 text, machine_addr;
+    int status;
 
     if (huge_mmap(call))
         return CALL_DONE;
-    if (!(flags & MAP_ANONYMOUS) && nodes_map(fd, call->a[5], call->a[1], &machine_addr, &got) == CALL_DONE)
-        return call_done(call, got ? got : map_mem(r, call->a[1], prot, flags, (int)sys_fcntl(fd, F_GETFL, 0), machine_addr));
+    if (!(flags & MAP_ANONYMOUS) && nodes_map(fd, call->a[5], call->a[1], &machine_addr, &status, &got) == CALL_DONE)
+        return call_done(call, got ? got : map_mem(r, call->a[1], prot, flags, status, machine_addr));
     if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED)
         patch_forget(r.base, r.size);
     if (!over && !code)

@@ -18,6 +18,14 @@
 
 /* --- read and write --- */
 
+/* Was it opened for this? Of a program that restricted its calls nothing is asked. */
+static bool allowed(int fd, const struct tree_node *node, bool write)
+{
+    long flags = tree_asks_host() ? tree_fd_status(fd, node) : O_RDWR;
+
+    return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) != (write ? O_RDONLY : O_WRONLY);
+}
+
 static enum nodes_io io_of(const struct tree_node *node, bool write, long *error)
 {
     const struct tree_class *c = node->class;
@@ -46,6 +54,12 @@ enum nodes_io nodes_io(int fd, bool write, u64 offset_known, u64 offset, struct 
         return gone ? NODES_GONE : NODES_HOST;
     }
     io = io_of(node, write, error);
+    if (offset_known && (i64)offset < 0)
+        *error = -EINVAL;
+    else if ((io == NODES_MEM || io == NODES_EVENT) && !allowed(fd, node, write))
+        *error = -EBADF;
+    if (*error)
+        return NODES_GONE;
     /* Text is made anew when it is read from its beginning (sysfs(5)). */
     if (io == NODES_KERNEL && (offset_known ? offset : (u64)sys(SYS_lseek, fd, 0, SEEK_CUR)) == 0)
         tree_fill(fd, node, path);
@@ -85,19 +99,11 @@ static long move_at(const struct tree_node *node, u8 *bytes, u64 n, u64 offset, 
     return c->read ? c->read(node, offset, bytes, n) : -EIO;
 }
 
-/* Was it opened for this? */
-static bool allowed(int fd, bool write)
-{
-    long flags = sys_fcntl(fd, F_GETFL, 0);
-
-    return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) != (write ? O_RDONLY : O_WRONLY);
-}
-
 long nodes_move(int fd, const struct tree_node *node, void *bytes, u64 n, bool here, u64 offset, bool write)
 {
     long done;
 
-    if (!allowed(fd, write))
+    if (!allowed(fd, node, write))
         return -EBADF;
     if (here)
         offset = (u64)sys(SYS_lseek, fd, 0, SEEK_CUR);
@@ -150,7 +156,7 @@ enum call_answer nodes_event(struct call *call, const struct tree_node *node, co
 
 /* --- mmap --- */
 
-enum call_answer nodes_map(int fd, u64 offset, u64 length, u64 *machine, long *error)
+enum call_answer nodes_map(int fd, u64 offset, u64 length, u64 *machine, int *status, long *error)
 {
     struct tree_node node;
     bool gone;
@@ -161,6 +167,7 @@ enum call_answer nodes_map(int fd, u64 offset, u64 length, u64 *machine, long *e
         return gone ? CALL_DONE : CALL_PASS;
     }
     *machine = offset;
+    *status = (int)tree_fd_status(fd, &node);
     if (node.class != &mem_device)
         *error = node.class->map ? node.class->map(&node, offset, length, machine) : -ENODEV;
     return CALL_DONE;
@@ -194,6 +201,8 @@ static long read_directory(int fd, const struct tree_node *dir, const char *path
     size_t whole;
     long n;
 
+    if (!allowed(fd, dir, false)) /* O_PATH */
+        return -EBADF;
     if (at == 0)
         tree_fill(fd, dir, path);
     n = sys_pread(fd, entries, MIN(room, sizeof(entries)), at);
@@ -217,24 +226,40 @@ static struct {
 } ends[64];
 static u32 nends;
 
+/* A free place, or, where so many directories are at their ends at once, somebody's. Other threads look for one, too. */
+static u32 *new_end(int fd)
+{
+    u32 turn = __atomic_add_fetch(&nends, 1, __ATOMIC_RELAXED) % ARRAY_SIZE(ends);
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ends); i++) {
+        int free = 0;
+
+        if (__atomic_compare_exchange_n(&ends[i].fd, &free, fd + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+            turn = i;
+            break;
+        }
+    }
+    ends[turn].next = 0;
+    __atomic_store_n(&ends[turn].fd, fd + 1, __ATOMIC_RELAXED);
+    return &ends[turn].next;
+}
+
 static u32 *end_of(int fd, bool make)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(ends); i++)
-        if (ends[i].fd == fd + 1)
+        if (__atomic_load_n(&ends[i].fd, __ATOMIC_RELAXED) == fd + 1)
             return &ends[i].next;
-    if (!make)
-        return NULL;
-    nends++;
-    ends[nends % ARRAY_SIZE(ends)].fd = fd + 1;
-    ends[nends % ARRAY_SIZE(ends)].next = 0;
-    return &ends[nends % ARRAY_SIZE(ends)].next;
+    return make ? new_end(fd) : NULL;
 }
 
 static void drop_ends(u32 first, u32 last)
 {
-    for (unsigned i = 0; nends && i < ARRAY_SIZE(ends); i++)
-        if (ends[i].fd && (u32)ends[i].fd - 1 >= first && (u32)ends[i].fd - 1 <= last)
-            ends[i].fd = 0;
+    for (unsigned i = 0; nends && i < ARRAY_SIZE(ends); i++) {
+        int fd = __atomic_load_n(&ends[i].fd, __ATOMIC_RELAXED);
+
+        if (fd && (u32)fd - 1 >= first && (u32)fd - 1 <= last)
+            __atomic_compare_exchange_n(&ends[i].fd, &fd, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
 }
 
 void nodes_forget(u32 first, u32 last)
@@ -303,7 +328,13 @@ static bool seek_from_end(struct call *call)
     i64 at = (i64)call->a[1], size;
     bool gone;
 
-    if (!tree_fd_node(fd, &node, &gone) || node.class->kind != TREE_FILE)
+    if (!tree_fd_node(fd, &node, &gone))
+        return false;
+    if (node.class == &mem_device || node.class == &port_device) { /* which have no end: drivers/char/mem.c, memory_lseek() */
+        call_done(call, -EINVAL);
+        return true;
+    }
+    if (node.class->kind != TREE_FILE)
         return false;
     size = (i64)tree_size(&node);
     if (call->a[2] != SEEK_END && (at < 0 || at >= size))
@@ -359,6 +390,31 @@ enum call_answer call_fallocate(struct call *call)
     if (!node.class->allocate)
         return call_done(call, node.class->kind == TREE_FILE ? -EOPNOTSUPP : -ENODEV);
     return call_done(call, node.class->allocate(&node, fd, (int)call->a[1], call->a[2], call->a[3]));
+}
+
+/*
+ * Does what the kernel moves by itself miss the node? It would end in the file in memory, or come out of it where that does
+ * not have what the node has. Whoever is told so reads and writes.
+ */
+static bool misses(int from, int to)
+{
+    struct tree_node node;
+    bool gone;
+
+    if (tree_fd_node(to, &node, &gone) || gone)
+        return true;
+    return (tree_fd_node(from, &node, &gone) && (node.class->kind != TREE_FILE || node.class->huge || node.class->port)) || gone;
+}
+
+enum call_answer call_sendfile(struct call *call)
+{
+    return misses((int)call->a[1], (int)call->a[0]) ? call_done(call, -EINVAL) : CALL_PASS;
+}
+
+/* splice(2), copy_file_range(2) */
+enum call_answer call_splice(struct call *call)
+{
+    return misses((int)call->a[0], (int)call->a[2]) ? call_done(call, -EINVAL) : CALL_PASS;
 }
 
 /* Those that the kernel answers for every file. */

@@ -20,8 +20,8 @@ long nodes_move(int fd, const struct tree_node *node, void *bytes, u64 n, bool h
 /* Waits for what the node's event() tells, and writes it into the program's buffers. */
 struct iovec;
 enum call_answer nodes_event(struct call *call, const struct tree_node *node, const struct iovec *vectors, unsigned count);
-/* mmap: where in the machine. CALL_PASS: not of the tree. CALL_DONE: `*error`, or 0 and *machine. */
-enum call_answer nodes_map(int fd, u64 offset, u64 length, u64 *machine, long *error);
+/* mmap: where in the machine. CALL_PASS: not of the tree. CALL_DONE: `*error`, or 0, *machine and, as of F_GETFL, *status. */
+enum call_answer nodes_map(int fd, u64 offset, u64 length, u64 *machine, int *status, long *error);
 /* Descriptors that are about to be closed. */
 void nodes_forget(u32 first, u32 last);
 

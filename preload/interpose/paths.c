@@ -16,9 +16,10 @@
 #include "trap/probe.h"
 #include "tree/overlay.h"
 
-bool paths_text(u64 given, char path[TREE_PATH])
+bool paths_text(u64 given, char path[PATHS_TEXT])
 {
-    return tree_machine && interpose_string(given, path, TREE_PATH) && *path;
+    /* What is too long the kernel says so. */
+    return tree_machine && interpose_string(given, path, PATHS_TEXT) && *path && strlen(path) < TREE_PATH;
 }
 
 /* A filter of the program's may kill for a call that the program does not make. */
@@ -27,14 +28,24 @@ static bool linked(int dir, const char *path, bool follow)
     return tree_asks_host() && tree_linked(dir, path, follow);
 }
 
+bool paths_find_within(int dir, u64 given, bool follow, u64 resolve, struct tree_walk *w)
+{
+    char path[PATHS_TEXT];
+
+    if (!paths_text(given, path) || !tree_concerns_within(dir, path, resolve))
+        return false;
+    tree_find_within(w, dir, path, follow, resolve);
+    return !w->stopped;
+}
+
 bool paths_find(int dir, u64 given, bool follow, struct tree_walk *w)
 {
-    char path[TREE_PATH];
+    char path[PATHS_TEXT];
 
     if (!paths_text(given, path) || (!tree_concerns(dir, path) && !linked(dir, path, follow)))
         return false;
     tree_find(w, dir, path, follow);
-    return true;
+    return !w->stopped;
 }
 
 enum call_answer paths_moved(struct call *call, unsigned arg, const struct tree_walk *w)
@@ -66,7 +77,7 @@ static bool elsewhere(struct call *call, int dir, unsigned arg, bool follow, str
     return !paths_find(dir, call->a[arg], follow, w) || not_here(call, arg, w, answer);
 }
 
-/* AT_EMPTY_PATH with no path: the descriptor is meant. */
+/* AT_EMPTY_PATH with no path: the descriptor is meant, or the working directory. */
 static bool means_descriptor(u64 path, u64 flags)
 {
     char c = 0;
@@ -107,7 +118,7 @@ static bool found_on(const struct call *call, u64 to, u64 *device)
  */
 static bool answered(struct call *call, int dir, unsigned arg, bool follow, u64 to, struct tree_walk *w, enum call_answer *answer)
 {
-    char path[TREE_PATH];
+    char path[PATHS_TEXT];
     u64 device;
 
     *answer = CALL_PASS;
@@ -115,7 +126,7 @@ static bool answered(struct call *call, int dir, unsigned arg, bool follow, u64 
         return true;
     if (tree_concerns(dir, path)) {
         tree_find(w, dir, path, follow);
-        return not_here(call, arg, w, answer);
+        return w->stopped || not_here(call, arg, w, answer);
     }
     call->ret = (u64)calls_wait((long)call->nr, call->a[0], call->a[1], call->a[2], call->a[3], call->a[4], call->a[5]);
     *answer = (long)call->ret == CALLS_AGAIN ? CALL_AGAIN : CALL_DONE;
@@ -124,7 +135,7 @@ static bool answered(struct call *call, int dir, unsigned arg, bool follow, u64 
     if (call->ret ? (long)call->ret != -ENOENT || !linked(dir, path, follow) : !found_on(call, to, &device) || !tree_device(device))
         return true;
     tree_find(w, dir, path, follow);
-    return (w->where == TREE_HOST && !w->moved) || not_here(call, arg, w, answer);
+    return w->stopped || (w->where == TREE_HOST && !w->moved) || not_here(call, arg, w, answer);
 }
 
 static enum call_answer stat_path(struct call *call, int dir, unsigned arg, bool follow)
@@ -163,10 +174,24 @@ enum call_answer call_fstat(struct call *call)
     return stat_descriptor(call, call->a[1]);
 }
 
+static enum call_answer stat_cwd(struct call *call)
+{
+    struct tree_walk w;
+
+    if (!*tree_cwd())
+        return CALL_PASS;
+    tree_find(&w, AT_FDCWD, tree_cwd(), true);
+    return w.where == TREE_HERE ? answer_stat(call, &w.node, w.path, call->a[2]) : call_done(call, -ENOENT);
+}
+
+#define STAT_FLAGS (AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE) /* fs/stat.c, vfs_statx() */
+
 enum call_answer call_fstatat(struct call *call)
 {
+    if (call->a[3] & ~(u32)STAT_FLAGS)
+        return CALL_PASS; /* the kernel refuses it before it looks at the path */
     if (means_descriptor(call->a[1], call->a[3]))
-        return (int)call->a[0] == AT_FDCWD ? CALL_PASS : stat_descriptor(call, call->a[2]);
+        return (int)call->a[0] == AT_FDCWD ? stat_cwd(call) : stat_descriptor(call, call->a[2]);
     return stat_path(call, (int)call->a[0], 1, !(call->a[3] & AT_SYMLINK_NOFOLLOW));
 }
 
@@ -190,6 +215,7 @@ static enum call_answer answer_statx(struct call *call, const struct tree_node *
     x.stx_mode = (u16)st.st_mode;
     x.stx_ino = st.st_ino;
     x.stx_size = (u64)st.st_size;
+    x.stx_blocks = (u64)st.st_blocks;
     x.stx_atime = stamp(st.st_atim);
     x.stx_mtime = stamp(st.st_mtim);
     x.stx_ctime = stamp(st.st_ctim);
@@ -203,14 +229,21 @@ static enum call_answer answer_statx(struct call *call, const struct tree_node *
 enum call_answer call_statx(struct call *call)
 {
     int fd = (int)call->a[0];
+    u32 flags = (u32)call->a[2];
     struct tree_walk w;
     enum call_answer answer;
 
+    if ((flags & ~(u32)STAT_FLAGS) || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE || ((u32)call->a[3] & STATX__RESERVED))
+        return CALL_PASS;
     if (means_descriptor(call->a[1], call->a[2])) {
         bool gone;
 
-        if (fd == AT_FDCWD || !tree_fd(fd, w.path) || !tree_fd_node(fd, &w.node, &gone))
+        if (fd == AT_FDCWD && *tree_cwd())
+            tree_find(&w, AT_FDCWD, tree_cwd(), true);
+        else if (fd == AT_FDCWD || !tree_fd(fd, w.path) || !tree_fd_node(fd, &w.node, &gone))
             return CALL_PASS;
+        if (fd == AT_FDCWD && w.where != TREE_HERE)
+            return call_done(call, -ENOENT);
         return answer_statx(call, &w.node, w.path);
     }
     if (answered(call, fd, 1, !(call->a[2] & AT_SYMLINK_NOFOLLOW), call->a[4], &w, &answer))
@@ -243,6 +276,8 @@ enum call_answer call_access(struct call *call)
 
 enum call_answer call_faccessat(struct call *call)
 {
+    if (call->nr == SYS_faccessat2 && ((u32)call->a[3] & ~(u32)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))
+        return CALL_PASS;
     return access_path(call, (int)call->a[0], 1, call->nr == SYS_faccessat || !(call->a[3] & AT_SYMLINK_NOFOLLOW));
 }
 
@@ -313,22 +348,26 @@ static enum call_answer answer_host_link(struct call *call, unsigned arg, const 
     return answer_link(call, target, (size_t)n, arg + 1);
 }
 
+static enum call_answer answer_node_link(struct call *call, unsigned arg, const struct tree_node *node)
+{
+    char target[TREE_PATH];
+    struct fmt f = FMT_INIT(target);
+
+    if (node->class->kind != TREE_LINK)
+        return call_done(call, -EINVAL);
+    tree_show(node, &f);
+    return answer_link(call, target, f.len, arg + 1);
+}
+
 static enum call_answer read_link(struct call *call, int dir, unsigned arg)
 {
     struct tree_walk w;
-    char target[TREE_PATH];
-    struct fmt f = FMT_INIT(target);
 
     if (!paths_find(dir, call->a[arg], false, &w))
         return CALL_PASS;
     if (w.where == TREE_FAILED)
         return call_done(call, w.error);
-    if (w.where == TREE_HOST)
-        return answer_host_link(call, arg, &w);
-    if (w.node.class->kind != TREE_LINK)
-        return call_done(call, -EINVAL);
-    tree_show(&w.node, &f);
-    return answer_link(call, target, f.len, arg + 1);
+    return w.where == TREE_HOST ? answer_host_link(call, arg, &w) : answer_node_link(call, arg, &w.node);
 }
 
 enum call_answer call_readlink(struct call *call)
@@ -336,8 +375,15 @@ enum call_answer call_readlink(struct call *call)
     return read_link(call, AT_FDCWD, 0);
 }
 
+/* No path: a link that was opened by O_PATH and O_NOFOLLOW. */
 enum call_answer call_readlinkat(struct call *call)
 {
+    struct tree_node node;
+    bool gone;
+
+    if (call->a[1] && means_descriptor(call->a[1], AT_EMPTY_PATH) && tree_fd_node((int)call->a[0], &node, &gone) &&
+        node.class->kind == TREE_LINK)
+        return answer_node_link(call, 1, &node);
     return read_link(call, (int)call->a[0], 1);
 }
 
@@ -359,6 +405,8 @@ static enum call_answer removes(struct call *call, int dir, unsigned arg, bool d
 
     if (elsewhere(call, dir, arg, false, &w, &answer))
         return answer;
+    if (w.dots) /* fs/namei.c, do_rmdir(), do_unlinkat() */
+        return call_done(call, !directory ? -EISDIR : w.dots == 1 ? -EINVAL : -ENOTEMPTY);
     return call_done(call, w.node.class->remove ? w.node.class->remove(&w.node, directory) : -EPERM);
 }
 
@@ -369,6 +417,8 @@ enum call_answer call_change(struct call *call)
 
 enum call_answer call_change_at(struct call *call)
 {
+    if ((u32)call->a[2] & ~(u32)AT_REMOVEDIR)
+        return CALL_PASS;
     return removes(call, (int)call->a[0], 1, call->a[2] & AT_REMOVEDIR);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "bus/listeners.h"
 #include "tree/dirents.h"
 #include "tree/overlay.h"
 #include "tree/own.h"
@@ -71,31 +72,38 @@ static bool name_of(int fd, char *path)
     return tree_fd_name(path, &n);
 }
 
-static bool ask(int fd, char *path)
+static bool is_ours(int fd, const struct stat *st, char *path)
 {
     const struct arena *a = tree_machine->arena;
-    struct stat st = {0};
 
-    if (sys_fstat(fd, &st) < 0)
-        return false;
-    if (st.st_ino == a->mem_ino && st.st_dev == a->mem_dev) {
+    if (st->st_ino == a->mem_ino && st->st_dev == a->mem_dev) {
         memcpy(path, "/dev/mem", sizeof("/dev/mem"));
         return true;
     }
-    if (S_ISSOCK(st.st_mode))
+    if (S_ISSOCK(st->st_mode))
         return uio_fd(fd, path);
-    return st.st_dev == a->tree_dev && name_of(fd, path);
+    return st->st_dev == a->tree_dev && name_of(fd, path);
+}
+
+/* Of a number that nobody has nothing is known: it may become a copy of a descriptor of the tree. */
+static u8 ask(int fd, char *path)
+{
+    struct stat st = {0};
+
+    if (sys_fstat(fd, &st) < 0)
+        return UNKNOWN;
+    return is_ours(fd, &st, path) ? YES : NO;
 }
 
 bool tree_fd(int fd, char *path)
 {
-    bool is;
+    u8 what;
 
     if (fd < 0 || !tree_used() || recall(fd, 0) == NO || (!tree_asks_host() && recall(fd, 0) == UNKNOWN))
         return false;
-    is = ask(fd, path);
-    note(fd, 0, is ? YES : NO);
-    return is;
+    what = ask(fd, path);
+    note(fd, 0, what);
+    return what == YES;
 }
 
 bool tree_fd_node(int fd, struct tree_node *node, bool *gone)
@@ -112,6 +120,14 @@ bool tree_fd_node(int fd, struct tree_node *node, bool *gone)
     *node = w.node;
     *gone = w.where != TREE_HERE;
     return !*gone;
+}
+
+long tree_fd_status(int fd, const struct tree_node *node)
+{
+    long flags = sys_fcntl(fd, F_GETFL, 0);
+    int access = flags >= 0 && node->class->event ? listener_access(fd) : -1;
+
+    return access < 0 ? flags : (flags & ~(long)O_ACCMODE) | access;
 }
 
 /* --- directories of the host --- */
@@ -164,13 +180,9 @@ void tree_mounts_changed(bool rooted)
 }
 
 /* Most directories are on other file systems than the tree is. */
-static bool far_away(int fd)
+static bool far_away(const struct stat *st)
 {
-    struct stat st = {0};
-
-    if (sys_fstat(fd, &st) < 0)
-        return true;
-    return !tree_device(st.st_dev) && (st.st_dev != tops.device[ROOT] || st.st_ino != tops.root);
+    return !tree_device(st->st_dev) && (st->st_dev != tops.device[ROOT] || st->st_ino != tops.root);
 }
 
 bool tree_directory(int fd, char *path)
@@ -189,11 +201,14 @@ bool tree_directory(int fd, char *path)
     return path[0] == '/';
 }
 
-static bool near(int fd)
+static u8 near(int fd)
 {
+    struct stat st = {0};
     char path[TREE_PATH];
 
-    return (overlay_used() || !far_away(fd)) && tree_directory(fd, path) && tree_path_near(path);
+    if (sys_fstat(fd, &st) < 0)
+        return UNKNOWN;
+    return (overlay_used() || !far_away(&st)) && tree_directory(fd, path) && tree_path_near(path) ? YES : NO;
 }
 
 bool tree_fd_near(int fd)
@@ -203,7 +218,7 @@ bool tree_fd_near(int fd)
     if (what == UNKNOWN && !tree_asks_host())
         return false;
     if (what == UNKNOWN) {
-        what = near(fd) ? YES : NO;
+        what = near(fd);
         note(fd, NEAR_SHIFT, what);
     }
     return what == YES;
@@ -266,20 +281,33 @@ static long memory_file(const struct tree_node *node, const char *path, int flag
     return fd < 0 ? fd : tree_reopen(fd, flags);
 }
 
-static long refuse(const struct tree_node *node, int flags)
+/* Its mode says what may be done, root may all but in sysfs: fs/kernfs/file.c, kernfs_fop_open(). */
+static bool permits(const struct tree_node *node, const char *path, int flags)
+{
+    int access = flags & O_ACCMODE;
+    u32 wants = (access != O_WRONLY ? 0444 : 0) | (access != O_RDONLY ? 0222 : 0);
+
+    if ((flags & O_PATH) || (sys(SYS_geteuid) == 0 && strncmp(path, "/sys/", 5) != 0))
+        return true;
+    return (!(wants & 0444) || (node->class->mode & 0444)) && (!(wants & 0222) || (node->class->mode & 0222));
+}
+
+static long refuse(const struct tree_node *node, const char *path, int flags)
 {
     const struct tree_class *c = node->class;
-    bool writes = (flags & O_ACCMODE) != O_RDONLY;
+    bool writes = (flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH);
 
     if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
         return -EEXIST;
+    if ((flags & O_TMPFILE) == O_TMPFILE)
+        return c->kind == TREE_DIR ? -EOPNOTSUPP : -ENOTDIR;
     if (c->kind == TREE_DIR)
         return writes || (flags & O_CREAT) ? -EISDIR : 0;
     if (flags & O_DIRECTORY)
         return -ENOTDIR;
     if (c->kind == TREE_LINK)
         return flags & O_PATH ? 0 : -ELOOP;
-    if (writes && !(c->mode & 0222) && sys(SYS_geteuid) != 0)
+    if (!permits(node, path, flags))
         return -EACCES;
     return c->opens && !(flags & O_PATH) ? c->opens(node, flags) : 0;
 }
@@ -294,7 +322,7 @@ long tree_open_plain(const struct tree_node *node, int flags)
 
 long tree_open(const struct tree_node *node, const char *path, int flags)
 {
-    long fd = refuse(node, flags);
+    long fd = refuse(node, path, flags);
 
     if (fd < 0)
         return fd;

@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
 #include "tree/overlay.h"
+#include "tree/parts.h"
 #include "tree/tree.h"
 
 #define DEPTH 40 /* directories of the tree below each other */
@@ -144,6 +146,15 @@ bool tree_linked(int dir, const char *path, bool follow)
     return fd == -ELOOP || fd == -EMFILE || fd == -ENFILE || fd == -ENOSYS || fd == -EPERM;
 }
 
+bool tree_concerns_within(int dir, const char *path, u64 resolve)
+{
+    if (!(resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)))
+        return tree_concerns(dir, path);
+    /* It stays below its directory, whatever it climbs. */
+    return tree_machine && (*path != '/' || (resolve & RESOLVE_IN_ROOT)) &&
+           (overlay_used() || (dir == AT_FDCWD ? *tree_cwd() || tree_cwd_near() : tree_fd_near(dir)));
+}
+
 bool tree_path_near(const char *path)
 {
     struct component c;
@@ -159,6 +170,12 @@ struct steps {
     u32 depth;  /* of the tree: at[depth] is where we are */
     u32 host;   /* directories of the host below that */
     u32 links;
+    u64 resolve;           /* RESOLVE_ flags */
+    struct {
+        size_t length;
+        u32 depth, host;
+    } base;                /* where it began: RESOLVE_BENEATH, RESOLVE_IN_ROOT */
+    size_t known;          /* the path that begins so is of directories, of which the kernel has proof */
     bool follow;
     bool added;            /* the overlay has a directory where we are, */
     bool alone;            /* and nobody else has one */
@@ -203,30 +220,68 @@ static bool prepend(struct steps *s, const char *text, size_t n)
     return true;
 }
 
-static void to_root(struct steps *s)
+/* --- RESOLVE_ flags: fs/namei.c, nd_jump_root(), handle_dots(), pick_link(), traverse_mounts() --- */
+
+static bool scoped(const struct steps *s)
 {
-    s->depth = s->host = 0;
-    s->w->length = 0;
-    s->w->path[0] = 0;
+    return s->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT);
+}
+
+/* Is something mounted there? What the host has mounted elsewhere below is for the kernel to find. */
+static bool is_mount(const char *path)
+{
+    static const char *const mounts[] = {"/dev", "/proc", "/sys", HUGETLB_MOUNT};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(mounts); i++)
+        if (strcmp(path, mounts[i]) == 0)
+            return true;
+    return false;
+}
+
+/* A way out that is forbidden. */
+static bool refused(struct steps *s, bool refuse, long error)
+{
+    if (refuse)
+        fail(s->w, error);
+    return refuse;
+}
+
+static bool crosses(struct steps *s)
+{
+    return refused(s, (s->resolve & RESOLVE_NO_XDEV) && is_mount(s->w->path), -EXDEV);
+}
+
+/* To where absolute paths begin. */
+static bool to_root(struct steps *s)
+{
+    bool in_root = s->resolve & RESOLVE_IN_ROOT;
+
+    if (refused(s, (s->resolve & RESOLVE_BENEATH) || ((s->resolve & RESOLVE_NO_XDEV) && reaches_top(s->w->path, 0)), -EXDEV))
+        return false;
+    s->depth = in_root ? s->base.depth : 0;
+    s->host = in_root ? s->base.host : 0;
+    s->w->length = in_root ? s->base.length : 0;
+    s->w->path[s->w->length] = 0;
+    return true;
 }
 
 static bool go_link(struct steps *s, const char *target, size_t n)
 {
-    if (++s->links > LINKS) {
-        fail(s->w, -ELOOP);
+    if (refused(s, ++s->links > LINKS || (s->resolve & RESOLVE_NO_SYMLINKS), -ELOOP))
         return false;
-    }
     if (!prepend(s, target, n)) {
         fail(s->w, -ENAMETOOLONG);
         return false;
     }
-    if (*target == '/')
-        to_root(s);
-    return true;
+    return *target != '/' || to_root(s);
 }
 
-static void go_up(struct steps *s)
+static bool go_up(struct steps *s)
 {
+    if (scoped(s) && s->w->length == s->base.length)
+        return !refused(s, s->resolve & RESOLVE_BENEATH, -EXDEV);
+    if (crosses(s))
+        return false;
     if (s->host) {
         s->host--;
     } else if (s->depth) {
@@ -234,6 +289,32 @@ static void go_up(struct steps *s)
         s->w->moved = true; /* the kernel may not know the directory that this goes out of */
     }
     cut(s->w);
+    s->known = MIN(s->known, s->w->length);
+    return true;
+}
+
+/* Is there a directory to go on from? Of the host's this is asked only where the program goes up again, and it would not matter. */
+static bool in_directory(struct steps *s, bool up)
+{
+    struct tree_walk *w = s->w;
+    struct stat st;
+    long ret;
+
+    if (!s->host) {
+        if (s->at[s->depth].class->kind == TREE_DIR)
+            return true;
+        fail(w, -ENOTDIR);
+        return false;
+    }
+    if (!up || w->length <= s->known || !tree_asks_host() || TREE_PATH - w->length < 3 || overlay_find(w->path) == OVERLAY_DIR)
+        return true;
+    memcpy(w->path + w->length, "/.", 3);
+    ret = sys(SYS_stat, w->path, &st);
+    w->path[w->length] = 0;
+    if (ret != -ENOENT && ret != -ENOTDIR)
+        return true;
+    fail(w, ret);
+    return false;
 }
 
 /* Links of /proc that are no paths: "pipe:[1]", "anon_inode:x", "/x (deleted)". */
@@ -244,6 +325,31 @@ static bool is_magic(const char *target, size_t n)
     if (*target != '/')
         return strchr(target, ':') && !strchr(target, '/');
     return n > sizeof(gone) && strcmp(target + n - (sizeof(gone) - 1), gone) == 0;
+}
+
+/* Links of the host's /proc that jump, whatever their text is: those of processes. */
+static bool jumps(const struct steps *s)
+{
+    const char *path = s->w->path;
+
+    return strncmp(path, "/proc/", 6) == 0 && path[6] >= '0' && path[6] <= '9';
+}
+
+/* A link of the host: bytes, or -errno. The working directory is the program's, which the kernel may not know. */
+static long read_host_link(const char *path, char target[TREE_PATH])
+{
+    char own[40];
+    struct fmt f = FMT_INIT(own);
+    size_t n = strlen(tree_cwd());
+
+    if (n && strncmp(path, "/proc/", 6) == 0) {
+        fmt_printf(&f, "/proc/%d/cwd", sys_getpid());
+        if (strcmp(path, fmt_end(&f)) == 0) {
+            memcpy(target, tree_cwd(), n);
+            return (long)n;
+        }
+    }
+    return sys_readlink(path, target, TREE_PATH - 1);
 }
 
 /* A component of the host, already at the end of the path. `more`: others follow it. */
@@ -261,12 +367,14 @@ static bool go_host(struct steps *s, bool more)
         fail(s->w, -ENOENT);
         return false;
     }
-    n = sys_readlink(s->w->path, target, sizeof(target) - 1);
+    n = read_host_link(s->w->path, target);
     if (n <= 0)
         return true;
     target[n] = 0;
     if ((!tree_fd_name(target, &n) || strncmp(target, "/memfd:", 7) == 0) && is_magic(target, (size_t)n)) /* a memfd has no path */
         return true;
+    if (jumps(s) && (refused(s, s->resolve & RESOLVE_NO_MAGICLINKS, -ELOOP) || refused(s, scoped(s), -EXDEV)))
+        return false;
     cut(s->w);
     s->host--;
     return go_link(s, target, (size_t)n);
@@ -318,19 +426,31 @@ static bool go_overlay(struct steps *s, bool more, bool *over)
     return true;
 }
 
-/* One component. False: the walk is over. */
-static bool step(struct steps *s, const struct component *c, bool more)
+static bool only_slashes(const char *rest)
+{
+    while (*rest == '/')
+        rest++;
+    return !*rest;
+}
+
+/* One component. `rest` follows it. False: the walk is over. */
+static bool step(struct steps *s, const struct component *c, const char *rest)
 {
     struct tree_walk *w = s->w;
     const struct tree_node *at = &s->at[s->depth];
     struct tree_node child;
     char name[256];
-    bool over = false;
+    bool over = false, more = *rest != 0;
 
     if (c->length >= sizeof(name) || !append(w, c)) {
-        fail(w, -ENAMETOOLONG);
+        /* What comes first is missing, perhaps: then the kernel says what is wrong. */
+        w->stopped = (s->host || at->class->merged) && !w->moved;
+        if (!w->stopped)
+            fail(w, -ENAMETOOLONG);
         return false;
     }
+    if (crosses(s))
+        return false;
     memcpy(name, c->text, c->length);
     name[c->length] = 0;
     if (overlay_used() && go_overlay(s, more, &over))
@@ -354,7 +474,7 @@ static bool step(struct steps *s, const struct component *c, bool more)
         return true;
     }
     if (!s->added && (!at->class->merged || (at->class->hides && at->class->hides(name)))) {
-        if (!more)
+        if (only_slashes(rest))
             w->parent = *at;
         fail(w, -ENOENT);
         return false;
@@ -377,23 +497,32 @@ static void to_overlay(struct tree_walk *w)
     memcpy(w->path, real, w->length + 1);
 }
 
-static void follow_all(struct steps *s)
+/* False: the walk is over. */
+static bool dots_or_step(struct steps *s, const struct component *c, const char *rest)
+{
+    s->w->dots = (u8)(is(c, ".") ? 1 : is(c, "..") ? 2 : 0);
+    if (!s->w->dots)
+        return step(s, c, rest);
+    return in_directory(s, s->w->dots == 2) && (s->w->dots == 1 || go_up(s));
+}
+
+static void all_steps(struct steps *s)
 {
     struct component c;
     const char *rest;
 
-    for (;;) {
+    do {
         rest = s->text + s->rest;
         if (!next_component(&rest, &c))
             break;
         s->rest = (size_t)(rest - s->text);
-        if (is(&c, "."))
-            continue;
-        if (is(&c, ".."))
-            go_up(s);
-        else if (!step(s, &c, *rest != 0))
-            break;
-    }
+    } while (dots_or_step(s, &c, rest));
+}
+
+static void follow_all(struct steps *s)
+{
+    all_steps(s);
+    s->w->slash = s->text[sizeof(s->text) - 2] == '/';
     if (s->w->where == TREE_FAILED)
         return;
     if (s->file || (s->alone && s->host)) {
@@ -406,7 +535,7 @@ static void follow_all(struct steps *s)
     /* Where nothing is mounted (chroot), there is no /proc either. */
     if (s->w->where == TREE_HERE && s->w->merged && s->depth == 1)
         fail(s->w, -ENOENT);
-    if (s->w->where == TREE_HERE && rest[-1] == '/' && s->w->node.class->kind != TREE_DIR)
+    if (s->w->where == TREE_HERE && s->w->slash && s->w->node.class->kind != TREE_DIR)
         fail(s->w, -ENOTDIR);
 }
 
@@ -429,23 +558,40 @@ static bool begin_at(struct steps *s, int dir)
 
 void tree_find(struct tree_walk *w, int dir, const char *path, bool follow)
 {
+    tree_find_within(w, dir, path, follow, 0);
+}
+
+void tree_find_within(struct tree_walk *w, int dir, const char *path, bool follow, u64 resolve)
+{
     struct steps s;
 
     memset(w, 0, offsetof(struct tree_walk, path) + 1);
     s.w = w;
     s.depth = s.host = s.links = 0;
-    s.follow = follow;
+    s.follow = true;
+    s.resolve = 0;
     s.added = s.alone = s.file = false;
     s.at[0] = (struct tree_node){&tree_root, 0, 0};
     s.rest = sizeof(s.text) - 1;
     s.text[s.rest] = 0;
-    if (!prepend(&s, path, strlen(path))) {
-        fail(w, -ENAMETOOLONG);
-        return;
-    }
-    if (*path != '/' && !begin_at(&s, dir)) {
+    if ((*path != '/' || (resolve & RESOLVE_IN_ROOT)) && !begin_at(&s, dir)) {
         w->where = TREE_HOST;
         return;
     }
-    follow_all(&s);
+    all_steps(&s);
+    w->parent.class = NULL;
+    s.base.length = s.known = w->length;
+    s.base.depth = s.depth;
+    s.base.host = s.host;
+    s.follow = follow;
+    s.resolve = resolve;
+    s.rest = sizeof(s.text) - 1;
+    if (s.file && w->where != TREE_FAILED)
+        fail(w, -ENOTDIR);
+    if (w->where == TREE_FAILED)
+        return;
+    if (prepend(&s, path, strlen(path)))
+        follow_all(&s);
+    else
+        fail(w, -ENAMETOOLONG);
 }

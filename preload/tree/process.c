@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/process.h"
@@ -152,6 +153,16 @@ static const struct tree_fixed process_fixed[] = {
 };
 static const struct tree_class process = {.kind = TREE_DIR, .mode = 0555, .merged = true, .fixed = process_fixed};
 
+/* Who is killed stays a member until somebody needs its place; /proc has none that its parent has waited for. */
+static bool is_there(u32 pid)
+{
+    char path[32];
+    struct fmt p = FMT_INIT(path);
+
+    fmt_printf(&p, "/proc/%u", pid);
+    return !tree_asks_host() || sys(SYS_faccessat, AT_FDCWD, fmt_end(&p), F_OK) == 0;
+}
+
 static bool is_member(u32 pid)
 {
     const struct arena_member *m = arena_at(tree_machine->arena, tree_machine->arena->members);
@@ -159,6 +170,8 @@ static bool is_member(u32 pid)
 
     if (pid == (u32)sys_getpid())
         return true;
+    if (!is_there(pid))
+        return false;
     for (u32 i = 0; i < n; i++)
         if (m[i].pid == pid && m[i].namespace == process_namespace())
             return true;
@@ -170,6 +183,8 @@ bool process_find(const struct tree_node *dir, const char *name, struct tree_nod
     u64 pid = 0;
 
     (void)dir;
+    if (*name == '0') /* "01" is no name of process 1 */
+        return false;
     for (const char *p = name; *p; p++) {
         if (*p < '0' || *p > '9' || pid > UINT32_MAX / 10)
             return false;

@@ -85,7 +85,7 @@ struct tree_class {
 
     /* Links: the target. Files: the text, made anew whenever it is read from its beginning. */
     void (*show)(const struct tree_node *node, struct fmt *text);
-    /* Files: what somebody writes, in one piece. NULL: EACCES at open, EIO to those who may write everything. */
+    /* Files: what somebody writes, in one piece. NULL: EACCES at open, in /proc EIO to those who may write everything. */
     long (*store)(const struct tree_node *node, const char *text, size_t n);
 
     /* Files and devices whose bytes are at fixed offsets and change by themselves, in place of show and store: bytes moved. */
@@ -160,6 +160,9 @@ struct tree_walk {
     long error;
     bool merged; /* it is a merged directory: `node` has what the tree adds */
     bool overlaid; /* TREE_HOST: `path` is one of the overlay (overlay.h) */
+    u8 dots; /* the path ends in ".": 1, in "..": 2 */
+    bool slash; /* the path ends in a slash */
+    bool stopped; /* TREE_HOST: `path` is its beginning only */
     bool moved; /* TREE_HOST: a link of the tree, or an overlay, led there: `path` says where */
     size_t length;
     char path[TREE_PATH]; /* without links, dots and doubled slashes; "" is "/" */
@@ -182,6 +185,9 @@ bool tree_top_there(const char *path);
 bool tree_path_near(const char *path);
 /* Where it leads. follow: also a link at its end. */
 void tree_find(struct tree_walk *w, int dir, const char *path, bool follow);
+/* The same by the rules of openat2(2): RESOLVE_ flags. */
+void tree_find_within(struct tree_walk *w, int dir, const char *path, bool follow, u64 resolve);
+bool tree_concerns_within(int dir, const char *path, u64 resolve);
 
 /* Is it a link of the host's sysfs to a device that the tree hides (hidden.c)? An absolute path without links before its end. */
 bool tree_hidden_link(const char *path);
@@ -205,6 +211,8 @@ long tree_open(const struct tree_node *node, const char *path, int flags);
 bool tree_fd(int fd, char *path);
 /* The same, and what is there now. False also where nothing is any more: *gone, else it is not the tree's. */
 bool tree_fd_node(int fd, struct tree_node *node, bool *gone);
+/* Its flags, as of F_GETFL: what it stands for may be open for less than the descriptor is. Or -errno. */
+long tree_fd_status(int fd, const struct tree_node *node);
 /*
  * A file in memory of the tree for what is found at `path`, with flags of memfd_create(2); and a new description of it,
  * in its place, with other flags.
