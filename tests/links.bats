@@ -67,7 +67,7 @@ Too many levels of symbolic links
 sub/../class/.
 sub/uio/uio0/name
 sub/uio/uio1/name
-I/O error
+Permission denied
 Operation not permitted
 END
 }
