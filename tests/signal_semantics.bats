@@ -244,6 +244,21 @@ gdb_frames() {
     same - "$S" several
 }
 
+@test "a signal that comes in the call that blocks it, and another one at the end of that call" {
+    log=$BATS_TEST_TMPDIR/log
+    run timeout -k 1 60 gdb -nx -q -batch -ex "set environment LD_PRELOAD $LIB" -ex "set environment MMIOSHIM_LOG $log" \
+        -ex 'handle SIGSEGV SIGUSR1 SIGUSR2 nostop noprint pass' -ex 'break mask_change' -ex run \
+        -ex 'tbreak signals_procmask' -ex continue -ex 'python import os; os.kill(gdb.selected_inferior().pid, 10)' \
+        -ex 'tbreak calls_frame' -ex continue -ex 'python os.kill(gdb.selected_inferior().pid, 12)' \
+        -ex delete -ex continue --args "$S" blocked
+    assert_line --partial 'Temporary breakpoint 3, calls_frame'
+    assert_equal "$(grep -E '^(10|12|pending) ' <<< "$output")" '12 on its own stack
+pending 0x200
+10 on its own stack'
+    assert_line --partial 'exited normally'
+    assert_count 1 '^\[EXIT\] 3 accesses \(0 reads, 3 writes\), 0 lint, 0 lost$'
+}
+
 @test "2000 queued signals during accesses: each is handled once, in order" {
     same - "$S" queued
     assert_output 'handled 2000'

@@ -17,13 +17,23 @@ u64 masks_kernel(void)
     return call && call->deferred ? call->mask : mask;
 }
 
+/*
+ * Who deferred a signal blocked them all until the call is over, and that is when the new mask comes. One may be deferred
+ * right before the mask is set, and stay pending under it: all are blocked again.
+ */
 long masks_set_kernel(u64 mask)
 {
     struct call *call = calls_current();
-    long ret = sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
+    u64 all = ~SIGNALS_SYNCHRONOUS;
+    long ret = 0;
 
-    if (call)
-        call->mask = mask;
+    if (!call || !call->deferred)
+        ret = sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
+    if (!call)
+        return ret;
+    if (__atomic_load_n(&call->deferred, __ATOMIC_RELAXED))
+        sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, 8);
+    call->mask = mask;
     return ret;
 }
 

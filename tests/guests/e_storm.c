@@ -119,6 +119,32 @@ static int several(int argc, char **argv)
     return 0;
 }
 
+/* A debugger sends SIGUSR1 in the middle of the call that blocks it, and SIGUSR2 at its end. */
+static char *bottom;
+
+static void own_stack(int sig)
+{
+    char here;
+
+    put((unsigned)sig);
+    show("%d on %s stack\n", sig, (uint64_t)(bottom - &here) < 1 << 20 ? "its own" : "another");
+}
+
+static int blocked(int argc, char **argv)
+{
+    char here;
+
+    (void)argc, (void)argv;
+    bottom = &here;
+    handle_plain(SIGUSR1, own_stack, 0, 0);
+    handle_plain(SIGUSR2, own_stack, 0, 0);
+    put(1);
+    mask_change(SIG_BLOCK, BIT(SIGUSR1));
+    show("pending 0x%llx\n", (unsigned long long)pending_now());
+    mask_change(SIG_UNBLOCK, BIT(SIGUSR1));
+    return 0;
+}
+
 /* Every realtime signal that is queued is handled, once each and in order, whatever is under way. */
 static volatile int next_value;
 
@@ -259,7 +285,7 @@ int main(int argc, char **argv)
 {
     static const struct action table[] = {
         {"alone", alone},   {"several", several}, {"queued", queued},
-        {"faults", faults}, {"interrupted", interrupted},
+        {"faults", faults}, {"interrupted", interrupted}, {"blocked", blocked},
     };
 
     return run_action(table, sizeof(table) / sizeof(*table), argc, argv);
