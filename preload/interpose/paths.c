@@ -334,12 +334,15 @@ static bool own_link(const char *path, char *target)
 
 static enum call_answer answer_host_link(struct call *call, unsigned arg, const struct tree_walk *w)
 {
-    char target[TREE_PATH];
+    char target[TREE_PATH], path[TREE_PATH + 1];
     long n;
 
-    if (own_link(w->path, target))
+    if (!w->slash && own_link(w->path, target))
         return answer_link(call, target, strlen(target), arg + 1);
-    n = sys_readlink(*w->path ? w->path : "/", target, sizeof(target) - 1);
+    memcpy(path, w->path, w->length + 1);
+    if (w->slash || !*path) /* of what is no directory the kernel says so */
+        memcpy(path + w->length, "/", 2);
+    n = sys_readlink(path, target, sizeof(target) - 1);
     if (n < 0)
         return call_done(call, n);
     target[n] = 0;
