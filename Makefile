@@ -48,7 +48,7 @@ all: libmmioshim.so mmioshim mmioshim-nbd $(EXAMPLES)
 # --- set-up: what is missing is installed by the first command of a fresh clone ---
 
 PACKAGES := gcc make libunwind-dev libzydis-dev libfdt-dev device-tree-compiler libpng-dev libnbd-dev
-TEST_PACKAGES := git bats bats-support bats-assert busybox g++ clang python3 gdb strace procps util-linux e2fsprogs pciutils socat tcpdump nbdkit qemu-utils util-linux-extra ioport python3-gpiozero flashrom libhugetlbfs-bin dpdk dpdk-dev memtool memtester pcm xxd bsdextrautils
+TEST_PACKAGES := git bats bats-support bats-assert busybox g++ clang python3 gdb strace procps util-linux e2fsprogs pciutils socat tcpdump nbdkit qemu-utils util-linux-extra ioport python3-gpiozero flashrom libhugetlbfs-bin dpdk dpdk-dev memtool memtester pcm xxd bsdextrautils iproute2
 
 deps:
 	$(Q)sh tests/deps.sh $(PACKAGES) $(TEST_PACKAGES)
