@@ -417,6 +417,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
         if (!machine.joined)
             refuse(&error);
         say(fmt_end(&error));
+        member_stays_out(machine.arena, &thread_self()->self);
         return;
     }
     error.len = 0;

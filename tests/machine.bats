@@ -156,6 +156,11 @@ END
     assert_regex "$stderr" '^mmioshim: .*uart@10000000.* collides with .*/low'
     assert_equal "$(numbers | tr '\n' ' ')" "1 2 "
     assert_ended
+    # Nobody waits for it to join.
+    strace -f -o "$BATS_TEST_TMPDIR/calls" -e trace=nanosleep,clock_nanosleep,exit_group env LD_PRELOAD="$LIB" MMIOSHIM_LOG=none \
+        /usr/bin/python3 -c 'import subprocess, sys; subprocess.run(sys.argv[1])' "$BATS_TEST_TMPDIR/low" > /dev/null 2>&1
+    grep -q exit_group "$BATS_TEST_TMPDIR/calls"
+    assert_equal "$(grep -c nanosleep "$BATS_TEST_TMPDIR/calls")" 0
     # As the first process it is refused.
     logged "$BATS_TEST_TMPDIR/low"
     assert_refused 'uart@10000000' '/low'

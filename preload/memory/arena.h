@@ -267,6 +267,8 @@ struct member_rest {
     bool untouched; /* none of those that are left touched the machine */
 };
 struct member_rest member_leave(struct arena *arena, const struct lock_self *self);
+/* This process was expected, and will not take part: nobody need wait for it. */
+void member_stays_out(struct arena *arena, const struct lock_self *self);
 /* A child is about to be made that will join (or, negative, was not made): who leaves meanwhile waits for it a moment. */
 void member_expect(struct arena *arena, int children);
 /* What happened on the machine so far: accesses that no device had, and those of all devices. */

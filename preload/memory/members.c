@@ -101,6 +101,19 @@ void member_expect(struct arena *arena, int children)
     __atomic_fetch_add(&arena->pending, (u32)children, __ATOMIC_RELAXED);
 }
 
+void member_stays_out(struct arena *arena, const struct lock_self *self)
+{
+    struct arena_member *mine;
+
+    lock_take(&arena->members_lock, self);
+    mine = member_find(arena, self->pid);
+    if (mine)
+        *mine = (struct arena_member){0};
+    else if (arena->pending)
+        arena->pending--;
+    lock_release(&arena->members_lock, self);
+}
+
 /*
  * Nobody is left but children that are being made: gives them a moment to join. One that never will (a static
  * program, a failed fork) is given up. Lock held, and let go meanwhile.
