@@ -141,16 +141,6 @@ finished() {
     assert_output "2 echoes"
 }
 
-@test "stream: what a peer left that is gone waits for the driver, and the worker sleeps" {
-    peer stream sock connect give=kept rests
-    attach stream,path=sock,server
-    run --separate-stderr shim MMIOSHIM_LOG=none DRIVER="$DRIVER" peer="$peer_pid" timeout 80 bash -c \
-        'while kill -0 $peer; do sleep 0.02; done 2> /dev/null; "$DRIVER" receive 1'
-    finished
-    assert_success
-    assert_output '60 bytes, type 88b5: kept'
-}
-
 @test "dgram: one frame a datagram, also to a peer that comes and goes" {
     peer dgram there here answer=200
     await there

@@ -8,7 +8,6 @@ net_peer.py stream PATH listen|connect STEP...: each step in turn; connect waits
   give=TEXT  sends a frame; bytes=TEXT: the same, one byte at a time; raw=HEX: just these bytes
   eof        waits until the connection is closed
   again      closes the connection and makes another one; killed: the same, but it is the other side that is killed; guard: its parent is
-  rests      closes the connection, and waits until the other side is not running any more
   await=FILE until it is there
 net_peer.py dgram LOCAL REMOTE STEP...: answer, take, give and await
 """
@@ -75,13 +74,6 @@ class Stream:
 
     def worker(self):
         return struct.unpack('3i', self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-
-    def rests(self):
-        path, before = '/proc/%d/schedstat' % self.worker(), None  # ns on a processor, first of all
-        self.connection.close()
-        while before != (now := open(path).read().split()[0]):
-            before = now
-            time.sleep(0.3)
 
     def killed(self):
         os.kill(self.worker(), signal.SIGKILL)

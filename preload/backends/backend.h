@@ -66,8 +66,7 @@ struct backend_packets {
      * For an end that the worker alone holds, because it can be held only once: opens it, connects, accepts, and again when
      * that is lost. revents: what poll(2) said of in and out since the last call. now: ns of CLOCK_MONOTONIC. Returns when
      * it wants to be called at the latest, UINT64_MAX: when there are events. send and receive are called between such
-     * calls; a position goes on by one for each frame, and a frame is given again until its position comes back. b->ended:
-     * there is nothing to wait for, since poll(2) would say for ever that the other side is gone. worker.
+     * calls; a position goes on by one for each frame, and a frame is given again until its position comes back. worker.
      * NULL: every process has an end of its own.
      */
     u64 (*attend)(struct backend *b, unsigned revents, u64 now);

@@ -26,6 +26,7 @@
 struct stream {
     int listener;   /* of a server; 0: not yet */
     u64 wait, retry; /* ns: the next time it is tried */
+    bool half;      /* the other side is done, what it sent is not yet read */
     u64 given;      /* position behind the frame that was given last */
     u32 frame;      /* its length, at `at`; 0: none */
     u32 at, have;   /* of `in` */
@@ -46,9 +47,10 @@ static void hang_up(struct backend *b)
     struct stream *s = b->own;
 
     sys_close(b->in);
-    b->up = b->full = b->ended = false;
+    b->up = b->full = false;
     b->in = s->listener ? s->listener : -1;
     b->listens = s->listener;
+    s->half = false;
     s->frame = s->at = s->have = s->left = 0;
     s->wait = FIRST_WAIT;
     s->retry = 0;
@@ -116,14 +118,14 @@ static u64 seek(struct backend *b, u64 now)
     return s->retry;
 }
 
-/* The other side is gone. What it sent before is still to be had, when the device comes for it. */
+/* The other side is gone. What it sent before is still to be had. */
 static void look_half(struct backend *b)
 {
     struct stream *s = b->own;
     u8 byte;
 
     if (s->frame || s->have != s->at || sys(SYS_recvfrom, b->in, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) > 0)
-        b->ended = true;
+        s->half = true;
     else
         hang_up(b);
 }
@@ -162,7 +164,7 @@ static u64 stream_attend(struct backend *b, unsigned revents, u64 now)
     }
     if (b->up)
         flush(b);
-    if (b->up && !b->ended && (revents & (POLLHUP | POLLERR)))
+    if (b->up && !s->half && (revents & (POLLHUP | POLLERR)))
         look_half(b);
     return b->up ? UINT64_MAX : seek(b, now);
 }

@@ -102,7 +102,7 @@ u32 outside_descriptors(struct pollfd *fds)
         bool in = b->listens || __atomic_load_n(&d->shared->input_wanted, __ATOMIC_ACQUIRE);
         bool apart = b->out >= 0 && b->out != b->in;
 
-        fds[2 * i] = (struct pollfd){b->ended ? -1 : b->in, (short)((in ? POLLIN : 0) | (b->full && !apart ? POLLOUT : 0)), 0};
+        fds[2 * i] = (struct pollfd){b->in, (short)((in ? POLLIN : 0) | (b->full && !apart ? POLLOUT : 0)), 0};
         fds[2 * i + 1] = (struct pollfd){apart && b->full ? b->out : -1, POLLOUT, 0};
     }
     return 2 * held.n;
