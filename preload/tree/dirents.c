@@ -43,11 +43,6 @@ static size_t put(u8 *to, size_t room, const char *name, u64 ino, u8 type, u64 n
     return length;
 }
 
-static u64 ino_below(const char *path, const char *name)
-{
-    return stat_ino_below(path, name);
-}
-
 static void add(struct fmt *out, const char *name, u64 ino, u8 type)
 {
     size_t length = (offsetof(struct entry, name) + strlen(name) + 1 + 7) & ~(size_t)7;
@@ -92,7 +87,7 @@ void dirents_make(const struct tree_node *dir, const char *path, struct fmt *out
     add(out, "..", stat_ino_parent(path), DT_DIR);
     for (u32 i = 0; list_all(dir, path, i, &e); i++)
         if (!is_second(dir, e.name, i))
-            add(out, e.name, ino_below(path, e.name), e.type);
+            add(out, e.name, stat_ino_below(path, e.name), e.type);
 }
 
 long dirents_more(const struct tree_node *dir, const char *path, u32 first, u8 *to, size_t room, u32 *next)
@@ -104,7 +99,7 @@ long dirents_more(const struct tree_node *dir, const char *path, u32 first, u8 *
     for (; list_all(dir, path, i, &e); i++) {
         if (is_second(dir, e.name, i))
             continue;
-        n = put(to + done, room - done, e.name, ino_below(path, e.name), e.type, DIRENTS_OURS + i + 1);
+        n = put(to + done, room - done, e.name, stat_ino_below(path, e.name), e.type, DIRENTS_OURS + i + 1);
         if (!n)
             break;
         done += n;

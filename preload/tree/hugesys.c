@@ -22,22 +22,13 @@ static struct huge_counts counts(void)
     return c;
 }
 
-/* kstrtoul(): decimal, perhaps with a line feed, and nothing else. */
-static bool number_in(const char *text, size_t n, u64 *value)
-{
-    size_t i = 0;
-
-    *value = 0;
-    for (; i < n && text[i] >= '0' && text[i] <= '9' && i < 18; i++)
-        *value = *value * 10 + (u64)(text[i] - '0');
-    return i && (i == n || (i + 1 == n && text[i] == '\n'));
-}
+#define MOST_PAGES 999999999999999999ull
 
 static long set(const char *text, size_t n, void (*change)(u64 pages))
 {
     u64 value;
 
-    if (!number_in(text, n, &value))
+    if (!tree_number(text, n, false, &value) || value > MOST_PAGES)
         return -EINVAL;
     huge_hold(tree_self());
     huge_collect();

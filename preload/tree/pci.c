@@ -42,6 +42,13 @@ void pci_slot_path(u32 function, struct fmt *text)
     }
 }
 
+void pci_slot_up(u32 function, struct fmt *text)
+{
+    fmt_str(text, "../../");
+    for (int at = (int)function; at >= 0; at = above((u32)at))
+        fmt_str(text, "../");
+}
+
 bool pci_present(u32 function)
 {
     struct pci_info i;

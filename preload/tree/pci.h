@@ -9,6 +9,8 @@
 void pci_slot_name(u32 function, struct fmt *text);
 /* "pci0000:00/0000:00:01.0/0000:05:00.0", below /sys/devices. */
 void pci_slot_path(u32 function, struct fmt *text);
+/* The way from its directory to /sys: "../../.../". */
+void pci_slot_up(u32 function, struct fmt *text);
 /* Is it there now? Virtual functions come and go. */
 bool pci_present(u32 function);
 /* The n-th function that is there; false: there are no more. */
@@ -27,8 +29,6 @@ extern const struct tree_class pci_config_file;
 
 /* pci_drivers.c: /sys/bus/pci and the drivers there */
 extern const struct tree_class pci_bus_dir;
-/* Names the driver that has a function, for links to it; false: none. */
-bool pci_driver_link(u32 function, struct fmt *text);
 /* driver_override, write. */
 long pci_override(u32 function, const char *text, size_t n);
 

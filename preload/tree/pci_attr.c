@@ -66,21 +66,12 @@ static void show_enable(const struct tree_node *n, struct fmt *text)
     fmt_printf(text, "%d\n", pci_enabled(n->a));
 }
 
-/* A number that somebody wrote, decimal or 0x. -EINVAL: it is none. */
+/* A number that somebody wrote. -EINVAL: it is none. */
 static long number(const char *text, size_t n)
 {
-    unsigned base = n > 2 && text[0] == '0' && text[1] == 'x' ? 16 : 10;
-    u64 value = 0;
-    size_t i = base == 16 ? 2 : 0, first = i;
+    u64 value;
 
-    for (; i < n && text[i] != '\n'; i++) {
-        unsigned c = (u8)text[i], digit = c - '0' < 10 ? c - '0' : (c | 32) - 'a' < 6 ? (c | 32) - 'a' + 10 : 99;
-
-        if (digit >= base || value > INT32_MAX)
-            return -EINVAL;
-        value = value * base + digit;
-    }
-    return i > first && value <= INT32_MAX ? (long)value : -EINVAL;
+    return tree_number(text, n, true, &value) && value <= INT32_MAX ? (long)value : -EINVAL;
 }
 
 static long store_enable(const struct tree_node *n, const char *text, size_t length)
@@ -93,24 +84,7 @@ static long store_enable(const struct tree_node *n, const char *text, size_t len
     return (long)length;
 }
 
-static void show_modalias(const struct tree_node *n, struct fmt *text)
-{
-    static const char *const names[] = {"pci:v", "d", "sv", "sd", "bc", "sc", "i"};
-    struct pci_info i = info_of(n);
-    u32 values[] = {i.vendor, i.device, i.subvendor, i.subsystem, i.class >> 16, (i.class >> 8) & 0xff, i.class & 0xff};
-    char digits[16];
-
-    for (unsigned k = 0; k < ARRAY_SIZE(names); k++) {
-        struct fmt d = FMT_INIT(digits);
-
-        fmt_hexpad(&d, values[k], k < 4 ? 8 : 2);
-        fmt_str(text, names[k]);
-        for (size_t c = 0; c < d.len; c++) /* capital letters */
-            fmt_char(text, digits[c] >= 'a' ? (char)(digits[c] - 32) : digits[c]);
-    }
-    fmt_char(text, '\n');
-}
-
+/* Capital letters. */
 static void upper_hex(struct fmt *text, u32 value, unsigned width)
 {
     char digits[16];
@@ -119,6 +93,19 @@ static void upper_hex(struct fmt *text, u32 value, unsigned width)
     fmt_hexpad(&d, value, width);
     for (size_t c = 0; c < d.len; c++)
         fmt_char(text, digits[c] >= 'a' ? (char)(digits[c] - 32) : digits[c]);
+}
+
+static void show_modalias(const struct tree_node *n, struct fmt *text)
+{
+    static const char *const names[] = {"pci:v", "d", "sv", "sd", "bc", "sc", "i"};
+    struct pci_info i = info_of(n);
+    u32 values[] = {i.vendor, i.device, i.subvendor, i.subsystem, i.class >> 16, (i.class >> 8) & 0xff, i.class & 0xff};
+
+    for (unsigned k = 0; k < ARRAY_SIZE(names); k++) {
+        fmt_str(text, names[k]);
+        upper_hex(text, values[k], k < 4 ? 8 : 2);
+    }
+    fmt_char(text, '\n');
 }
 
 static void show_uevent(const struct tree_node *n, struct fmt *text)
@@ -373,7 +360,8 @@ static long store_override(const struct tree_node *n, const char *text, size_t l
 
 static void show_driver(const struct tree_node *n, struct fmt *text)
 {
-    pci_driver_link(n->a, text);
+    pci_slot_up(n->a, text);
+    fmt_printf(text, "bus/pci/drivers/%s", pci_driver(n->a));
 }
 
 static bool is_bound(const struct tree_node *n)
@@ -381,22 +369,9 @@ static bool is_bound(const struct tree_node *n)
     return *pci_driver(n->a) != 0;
 }
 
-static void up(u32 function, struct fmt *text)
-{
-    char path[512];
-    struct fmt f = FMT_INIT(path);
-
-    pci_slot_path(function, &f);
-    fmt_end(&f);
-    for (const char *p = path; *p; p++)
-        if (*p == '/')
-            fmt_str(text, "../");
-    fmt_str(text, "../../");
-}
-
 static void show_subsystem_link(const struct tree_node *n, struct fmt *text)
 {
-    up(n->a, text);
+    pci_slot_up(n->a, text);
     fmt_str(text, "bus/pci");
 }
 

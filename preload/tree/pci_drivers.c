@@ -34,7 +34,7 @@ static bool hex_word(const char *text, size_t n, size_t *at, u32 *value)
         ++*at;
     first = *at;
     for (*value = 0; *at < n; ++*at) {
-        unsigned c = (u8)text[*at], digit = c - '0' < 10 ? c - '0' : (c | 32) - 'a' < 6 ? (c | 32) - 'a' + 10 : 99;
+        unsigned digit = tree_digit(text[*at]);
 
         if (digit > 15)
             break;
@@ -167,21 +167,6 @@ static long store_probe(const struct tree_node *n, const char *text, size_t leng
     if (f < 0)
         return -ENODEV;
     return *pci_driver((u32)f) || bind((u32)f) == 0 ? (long)length : -EINVAL;
-}
-
-bool pci_driver_link(u32 function, struct fmt *text)
-{
-    char path[512];
-    struct fmt f = FMT_INIT(path);
-
-    if (!*pci_driver(function))
-        return false;
-    pci_slot_path(function, &f);
-    for (size_t i = 0; i < f.len; i++)
-        if (path[i] == '/')
-            fmt_str(text, "../");
-    fmt_printf(text, "../../bus/pci/drivers/%s", pci_driver(function));
-    return true;
 }
 
 /* --- directories --- */

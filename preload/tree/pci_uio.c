@@ -125,14 +125,9 @@ static void show_device(const struct tree_node *n, struct fmt *text)
 
 static void show_subsystem(const struct tree_node *n, struct fmt *text)
 {
-    char path[512];
-    struct fmt f = FMT_INIT(path);
-
-    pci_slot_path(n->a, &f);
-    for (size_t i = 0; i < f.len; i++)
-        if (path[i] == '/')
-            fmt_str(text, "../");
-    fmt_str(text, "../../../../class/uio");
+    fmt_str(text, "../../");
+    pci_slot_up(n->a, text);
+    fmt_str(text, "class/uio");
 }
 
 #define SHOWN(id, function) static const struct tree_class id = {.kind = TREE_FILE, .mode = 0444, .show = function}

@@ -144,6 +144,10 @@ static inline void tree_show(const struct tree_node *node, struct fmt *text)
         node->class->show(node, text);
 }
 u64 tree_size(const struct tree_node *node);
+/* What somebody wrote into an attribute: one number, decimal or, where that is allowed, "0x...", with a newline at most behind it. */
+bool tree_number(const char *text, size_t n, bool hexadecimal, u64 *value);
+/* Of a hexadecimal digit; 16: it is none. */
+unsigned tree_digit(char c);
 
 /* --- paths (path.c) --- */
 

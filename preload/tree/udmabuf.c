@@ -94,27 +94,9 @@ bool udmabuf_list_dev(u32 index, struct tree_entry *entry)
 
 /* --- attributes --- */
 
-/* kstrtoull() with base 0, less octal: decimal or 0x. */
-static bool number_in(const char *text, size_t n, u64 *value)
-{
-    bool hex = n > 2 && text[0] == '0' && (text[1] | 0x20) == 'x';
-    size_t i = hex ? 2 : 0, first = i;
-
-    for (*value = 0; i < n; i++) {
-        unsigned c = (unsigned char)text[i], digit = c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
-
-        if (digit >= (hex ? 16u : 10u))
-            break;
-        if (*value > (UINT64_MAX - digit) / (hex ? 16 : 10))
-            return false;
-        *value = *value * (hex ? 16 : 10) + digit;
-    }
-    return i > first && (i == n || (i + 1 == n && text[i] == '\n'));
-}
-
 static long number_up_to(const char *text, size_t n, u64 most, u64 *value)
 {
-    return number_in(text, n, value) && *value <= most ? 0 : -EINVAL;
+    return tree_number(text, n, true, value) && *value <= most ? 0 : -EINVAL;
 }
 
 #define SHOW(name, bits, format, value, change) \
