@@ -47,11 +47,11 @@ enum nodes_io nodes_io(int fd, bool write, u64 offset_known, u64 offset, struct 
     enum nodes_io io;
     bool gone;
 
-    if (!tree_fd(fd, path))
-        return NODES_HOST;
-    if (!tree_fd_node(fd, node, &gone)) {
+    if (!tree_fd_node_at(fd, path, node, &gone)) {
+        if (!gone)
+            return NODES_HOST;
         *error = strncmp(path, "/dev/uio", 8) == 0 ? -EIO : -ENODEV; /* drivers/uio/uio.c, uio_read() */
-        return gone ? NODES_GONE : NODES_HOST;
+        return NODES_GONE;
     }
     io = io_of(node, write, error);
     if (offset_known && (i64)offset < 0)

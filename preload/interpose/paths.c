@@ -164,7 +164,7 @@ static enum call_answer stat_descriptor(struct call *call, u64 to)
     char path[TREE_PATH];
     bool gone;
 
-    if (!tree_fd((int)call->a[0], path) || !tree_fd_node((int)call->a[0], &node, &gone))
+    if (!tree_fd_node_at((int)call->a[0], path, &node, &gone))
         return CALL_PASS;
     return answer_stat(call, &node, path, to);
 }
@@ -240,7 +240,7 @@ enum call_answer call_statx(struct call *call)
 
         if (fd == AT_FDCWD && *tree_cwd())
             tree_find(&w, AT_FDCWD, tree_cwd(), true);
-        else if (fd == AT_FDCWD || !tree_fd(fd, w.path) || !tree_fd_node(fd, &w.node, &gone))
+        else if (fd == AT_FDCWD || !tree_fd_node_at(fd, w.path, &w.node, &gone))
             return CALL_PASS;
         if (fd == AT_FDCWD && w.where != TREE_HERE)
             return call_done(call, -ENOENT);
@@ -557,11 +557,9 @@ enum call_answer call_fstatfs(struct call *call)
 {
     struct tree_node node;
     char path[TREE_PATH];
-    bool gone;
+    bool gone, here = tree_fd_node_at((int)call->a[0], path, &node, &gone);
 
-    if (!tree_fd((int)call->a[0], path))
-        return CALL_PASS;
-    return call_done(call, answer_statfs(tree_fd_node((int)call->a[0], &node, &gone) ? &node : NULL, path, call->a[1]));
+    return here || gone ? call_done(call, answer_statfs(here ? &node : NULL, path, call->a[1])) : CALL_PASS;
 }
 
 enum call_answer call_xattr(struct call *call)

@@ -58,7 +58,8 @@ bool tree_fd_name(char *link, long *length)
     return true;
 }
 
-static bool name_of(int fd, char *path)
+/* What the kernel calls it. Bytes, or -errno. */
+static long read_link(int fd, char *path)
 {
     char link[40];
     struct fmt f = FMT_INIT(link);
@@ -66,10 +67,15 @@ static bool name_of(int fd, char *path)
 
     fmt_printf(&f, "/proc/self/fd/%d", fd);
     n = sys_readlink(fmt_end(&f), path, TREE_PATH - 1);
-    if (n <= 0)
-        return false;
-    path[n] = 0;
-    return tree_fd_name(path, &n);
+    path[n > 0 ? n : 0] = 0;
+    return n;
+}
+
+static bool name_of(int fd, char *path)
+{
+    long n = read_link(fd, path);
+
+    return n > 0 && tree_fd_name(path, &n);
 }
 
 static bool is_ours(int fd, const struct stat *st, char *path)
@@ -106,10 +112,9 @@ bool tree_fd(int fd, char *path)
     return what == YES;
 }
 
-bool tree_fd_node(int fd, struct tree_node *node, bool *gone)
+bool tree_fd_node_at(int fd, char *path, struct tree_node *node, bool *gone)
 {
     struct tree_walk w;
-    char path[TREE_PATH];
 
     *gone = false;
     if (!tree_fd(fd, path))
@@ -120,6 +125,13 @@ bool tree_fd_node(int fd, struct tree_node *node, bool *gone)
     *node = w.node;
     *gone = w.where != TREE_HERE;
     return !*gone;
+}
+
+bool tree_fd_node(int fd, struct tree_node *node, bool *gone)
+{
+    char path[TREE_PATH];
+
+    return tree_fd_node_at(fd, path, node, gone);
 }
 
 long tree_fd_status(int fd, const struct tree_node *node)
@@ -187,15 +199,10 @@ static bool far_away(const struct stat *st)
 
 bool tree_directory(int fd, char *path)
 {
-    char link[40];
-    struct fmt f = FMT_INIT(link);
-    long n;
+    long n = read_link(fd, path);
 
-    fmt_printf(&f, "/proc/self/fd/%d", fd);
-    n = sys_readlink(fmt_end(&f), path, TREE_PATH - 1);
     if (n <= 0)
         return false;
-    path[n] = 0;
     if (!tree_fd_name(path, &n))
         overlay_strip(path, &n);
     return path[0] == '/';

@@ -215,6 +215,8 @@ long tree_open(const struct tree_node *node, const char *path, int flags);
 bool tree_fd(int fd, char *path);
 /* The same, and what is there now. False also where nothing is any more: *gone, else it is not the tree's. */
 bool tree_fd_node(int fd, struct tree_node *node, bool *gone);
+/* With the path too, which is told as well when nothing is there any more. */
+bool tree_fd_node_at(int fd, char *path, struct tree_node *node, bool *gone);
 /* Its flags, as of F_GETFL: what it stands for may be open for less than the descriptor is. Or -errno. */
 long tree_fd_status(int fd, const struct tree_node *node);
 /*
