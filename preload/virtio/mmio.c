@@ -339,11 +339,8 @@ static enum mmioshim_status notify(struct mmioshim_device *dev, u32 value)
 
     if (!virtio_has_queue(dev, queue) || !v->queues[queue].ready)
         return MMIOSHIM_GUEST_BUG;
-    if (virtio_live(v) && virtio_type(v)->waits && virtio_type(v)->waits(dev, queue))
+    if (!virtio_notify(dev, queue))
         return MMIOSHIM_WAIT;
-    v->notified |= (u64)1 << queue;
-    if (virtio_live(v))
-        dev->host->soon(dev);
     return rule(v->status & VIRTIO_DRIVER_OK || v->legacy); /* "... MUST NOT send any buffer available notifications before", 3.1.1 */
 }
 

@@ -403,11 +403,8 @@ static enum mmioshim_status notify(struct mmioshim_device *dev, u64 at, unsigned
         return MMIOSHIM_BAD_WIDTH;
     if (!v->queues[queue].ready)
         return MMIOSHIM_GUEST_BUG;
-    if (virtio_live(v) && virtio_type(v)->waits && virtio_type(v)->waits(dev, queue))
+    if (!virtio_notify(dev, queue))
         return MMIOSHIM_WAIT;
-    v->notified |= (u64)1 << queue;
-    if (virtio_live(v))
-        dev->host->soon(dev);
     return rule((v->status & VIRTIO_DRIVER_OK) && (value & 0xffff) == queue && width == (data ? 4 : 2));
 }
 

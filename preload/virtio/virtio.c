@@ -418,3 +418,15 @@ bool virtio_valid(const struct mmioshim_device *dev, const struct virtio *v)
             return false;
     return true;
 }
+
+bool virtio_notify(struct mmioshim_device *dev, u32 queue)
+{
+    struct virtio *v = virtio_of(dev);
+
+    if (virtio_live(v) && virtio_type(v)->waits && virtio_type(v)->waits(dev, queue))
+        return false;
+    v->notified |= (u64)1 << queue;
+    if (virtio_live(v))
+        dev->host->soon(dev);
+    return true;
+}

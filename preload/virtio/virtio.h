@@ -174,6 +174,8 @@ bool virtio_set_status(struct mmioshim_device *dev, u8 status);
 bool virtio_enable(struct mmioshim_device *dev, unsigned queue);
 /* The same by the address of its page, for legacy drivers: the rest follows from size and alignment, 2.7.2. */
 bool virtio_enable_legacy(struct mmioshim_device *dev, unsigned queue, u64 page);
+/* The driver has notified a queue that is ready. False: the device must wait for its host end first, and nothing has happened. */
+bool virtio_notify(struct mmioshim_device *dev, u32 queue);
 void virtio_reset_queue(struct mmioshim_device *dev, unsigned queue);
 /* It is no longer ready; what was written of it stays. */
 void virtio_disable(struct mmioshim_device *dev, unsigned queue);
